@@ -1,0 +1,28 @@
+# `make demo` and `make test` work on a fresh machine with Python >= 3.11, make and the package registries.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/installed
+	$(BIN)/rsft demo --out rsft-demo --overwrite
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable ".[demo,dev]" --constraint constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv rsft-demo

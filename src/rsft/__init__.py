@@ -1,0 +1,25 @@
+"""rsft: rejection sampling fine-tuning for PyTorch, face recognition first."""
+
+from rsft.acceptance import acceptance_probability
+from rsft.envelope import Envelope, choose_envelope
+from rsft.plan import Plan, plan
+from rsft.ratio import fit_ratio
+from rsft.ratio.attributes import attribute_ratio
+from rsft.ratio.base import DensityRatio
+from rsft.ratio.density import density_ratio
+from rsft.sampler import RejectionSampler
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DensityRatio",
+    "Envelope",
+    "Plan",
+    "RejectionSampler",
+    "acceptance_probability",
+    "attribute_ratio",
+    "choose_envelope",
+    "density_ratio",
+    "fit_ratio",
+    "plan",
+]

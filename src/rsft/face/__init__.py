@@ -1,0 +1,1 @@
+"""Face recognition: alignment, networks, heads, verification."""

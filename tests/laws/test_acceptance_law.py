@@ -1,0 +1,76 @@
+"""Accepted items are an exact draw from the target, and the nine wrong rules are caught by the same check."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from law import LOG_M, Rule, assert_draws_the_target, log_ratio
+from torch import Tensor
+
+from rsft import RejectionSampler, acceptance_probability
+from rsft.acceptance import accept, uniforms
+
+
+def ours(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
+    return accept(acceptance_probability(log_r, log_m).numpy(), seed=seed)
+
+
+def ours_by_sampler(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
+    """Drawn by two ranks; what does not divide by two is at most one item."""
+    kept = np.zeros(len(log_r), bool)
+    for rank in range(2):
+        kept[list(RejectionSampler(acceptance_probability(log_r, log_m), seed=seed, rank=rank, world_size=2))] = True
+    return kept
+
+
+def u(log_r: Tensor, seed: int) -> np.ndarray:
+    return uniforms(seed, 0, 0, len(log_r))
+
+
+def ratio(log_r: Tensor) -> np.ndarray:
+    return log_r.exp().numpy()
+
+
+WRONG: dict[str, Rule] = {
+    "envelope forgotten": lambda r, m, s: u(r, s) < ratio(r),
+    "ratio inverted": lambda r, m, s: u(r, s) < np.minimum(1, 1 / ratio(r) / math.exp(m)),
+    "mean instead of maximum": lambda r, m, s: u(r, s) < np.minimum(1, ratio(r) / ratio(r).mean()),
+    "sorted uniforms": lambda r, m, s: np.sort(u(r, s)) < ratio(r) / math.exp(m),
+    "log ratio against linear u": lambda r, m, s: u(r, s) < (r - m).numpy() + 1,
+    "square root of the ratio": lambda r, m, s: u(r, s) < np.sqrt(ratio(r) / math.exp(m)),
+    "one uniform for a whole batch": lambda r, m, s: np.repeat(u(r, s)[::64], 64)[: len(r)] < ratio(r) / math.exp(m),
+    "10 % slack envelope": lambda r, m, s: u(r, s) < ratio(r) / math.exp(m) / 1.1,
+    "top-k in place of a draw": lambda r, m, s: _top_k(ratio(r), round(len(r) / math.exp(m))),
+}
+
+
+def _top_k(r: np.ndarray, k: int) -> np.ndarray:
+    kept = np.zeros(len(r), bool)
+    kept[np.argsort(-r, kind="stable")[:k]] = True
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("rule", [ours, ours_by_sampler])
+def test_accepted_items_are_a_draw_from_the_target(rule: Rule, seed: int) -> None:
+    assert_draws_the_target(rule, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_rules_are_caught(name: str, seed: int) -> None:
+    with pytest.raises(AssertionError):
+        assert_draws_the_target(WRONG[name], seed)
+
+
+def test_the_envelope_is_the_supremum() -> None:
+    x = torch.linspace(-8, 8, 100_001, dtype=torch.float64)
+    assert float(log_ratio(x).max()) == pytest.approx(LOG_M, abs=1e-6)
+
+
+def test_an_item_is_accepted_at_its_rate_over_epochs() -> None:
+    epochs = 20_000
+    probability = 0.3
+    rate = np.mean([uniforms(7, epoch, 5, 6)[0] < probability for epoch in range(epochs)])
+    assert abs(rate - probability) < 5 * math.sqrt(probability * (1 - probability) / epochs)

@@ -1,0 +1,93 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsft import acceptance_probability
+from rsft.acceptance import Stream, accept, random_words, uniforms
+
+LOG_RATIOS = st.lists(st.floats(-20, 20), min_size=1, max_size=50).map(lambda v: torch.tensor(v, dtype=torch.float64))
+
+
+def philox4x64(counter: list[int], key: list[int]) -> list[int]:
+    """A slow plain Philox4x64-10 (Salmon et al., 2011), the oracle for the words we draw."""
+    mask = 2**64 - 1
+    a, b, c, d = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = a * 0xD2E7470EE14C6C93, c * 0xCA5A826395121157
+        a, b, c, d = (p1 >> 64) ^ b ^ k0, p1 & mask, (p0 >> 64) ^ d ^ k1, p0 & mask
+        k0, k1 = (k0 + 0x9E3779B97F4A7C15) & mask, (k1 + 0xBB67AE8584CAA73B) & mask
+    return [a, b, c, d]
+
+
+@pytest.mark.parametrize("stream", Stream)
+def test_words_are_philox_of_seed_epoch_and_index(stream: Stream) -> None:
+    seed, epoch = 2**63 + 11, 5
+    words = random_words(seed, epoch, 0, 10, stream)
+    # numpy counts up before it draws, so item i is word i % 4 of block i // 4 + 1
+    expected = [philox4x64([i // 4 + 1, 0, 0, stream], [seed, epoch])[i % 4] for i in range(10)]
+    assert words.tolist() == expected
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(0, 1000), st.integers(0, 100))
+def test_a_word_does_not_depend_on_where_the_draw_began(seed: int, epoch: int, start: int, n: int) -> None:
+    whole = random_words(seed, epoch, 0, start + n)
+    assert (random_words(seed, epoch, start, start + n) == whole[start:]).all()
+
+
+def test_seed_and_epoch_and_stream_matter() -> None:
+    draws = [uniforms(s, e, 0, 100, k).tobytes() for s in (0, 1) for e in (0, 1) for k in Stream]
+    assert len(set(draws)) == len(draws)
+
+
+def test_no_global_random_state_is_touched() -> None:
+    state, torch_state = np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002
+    accept(np.full(1000, 0.5), seed=0)
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    assert bool((torch.get_rng_state() == torch_state).all())
+
+
+@given(LOG_RATIOS, st.floats(-20, 20), st.floats(-5, 5))
+def test_a_constant_added_to_ratio_and_envelope_changes_nothing(log_r: torch.Tensor, log_m: float, c: float) -> None:
+    torch.testing.assert_close(acceptance_probability(log_r + c, log_m + c), acceptance_probability(log_r, log_m))
+
+
+@given(LOG_RATIOS, st.floats(-20, 20), st.floats(0, 10), st.integers(0, 2**32))
+def test_a_larger_envelope_accepts_a_subset(log_r: torch.Tensor, log_m: float, more: float, seed: int) -> None:
+    some = accept(acceptance_probability(log_r, log_m + more).numpy(), seed=seed)
+    assert not (some & ~accept(acceptance_probability(log_r, log_m).numpy(), seed=seed)).any()
+
+
+@given(LOG_RATIOS, st.floats(-20, 20), st.randoms(use_true_random=False))
+def test_monotone_and_permutation_equivariant(log_r: torch.Tensor, log_m: float, random: object) -> None:
+    p = acceptance_probability(log_r, log_m)
+    order = torch.argsort(log_r)
+    assert bool((p[order].diff() >= 0).all())
+    assert torch.equal(acceptance_probability(log_r[order], log_m), p[order])
+
+
+def test_zero_is_never_and_one_is_always_accepted() -> None:
+    p = acceptance_probability(torch.tensor([-math.inf, 3.0]), 3.0)
+    assert p.tolist() == [0.0, 1.0]
+    for epoch in range(1000):
+        assert accept(p.numpy(), seed=0, epoch=epoch).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_no_ratio_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="the first at row 1"):
+        acceptance_probability(torch.tensor([0.0, bad]), 0.0)
+
+
+def test_an_infinite_envelope_is_refused() -> None:
+    with pytest.raises(ValueError, match="log_m"):
+        acceptance_probability(torch.zeros(2), math.inf)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="seed"):
+        accept(np.ones(2), seed=-1)
