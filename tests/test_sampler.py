@@ -14,8 +14,8 @@ def merged(samplers: list[RejectionSampler]) -> list[int]:
     return [index for step in zip(*samplers, strict=True) for index in step]
 
 
-def at(world_size: int, **options: int) -> list[RejectionSampler]:
-    return [RejectionSampler(ACCEPTANCE, rank=k, world_size=world_size, **options) for k in range(world_size)]
+def at(world_size: int, seed: int = 0) -> list[RejectionSampler]:
+    return [RejectionSampler(ACCEPTANCE, seed=seed, rank=k, world_size=world_size) for k in range(world_size)]
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 4, 8])
@@ -50,7 +50,7 @@ def test_changing_the_world_size_in_an_epoch_loses_and_repeats_nothing(
     seen: list[int] = []
     state = RejectionSampler(ACCEPTANCE, seed=seed).state_dict()
     for world_size, steps in changes:
-        samplers = at(world_size)
+        samplers = at(world_size, seed)
         for sampler in samplers:
             sampler.load_state_dict(state)
         iterators = [iter(sampler) for sampler in samplers]

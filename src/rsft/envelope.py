@@ -75,11 +75,12 @@ def choose_envelope(
         )
     shift = logs.max()
     ratio = np.sort(np.exp(logs - shift))  # ascending, largest 1
-    choice = {"max": lambda: 1.0, "max_tv": _by_max_tv, "rate": _by_rate, "quantile": _by_quantile}
-    if name == "log_m":
+    if value is None:
+        m = 1.0
+    elif name == "log_m":
         m = math.exp(_checked("log_m", value, -math.inf, math.inf) - shift)
     else:
-        m = choice[name]() if value is None else choice[name](ratio, value)
+        m = {"max_tv": _by_max_tv, "rate": _by_rate, "quantile": _by_quantile}[name](ratio, value)
     if m == 0:
         raise ValueError(
             f"`choose_envelope({name}={value})` gives M = 0: most of the pool has no target mass; raise it."

@@ -57,7 +57,8 @@ class RejectionSampler(Sampler[int]):
         )
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"`RejectionSampler(rank=...)` needs a rank in [0, {self.world_size}), got {self.rank}.")
-        self._begin(epoch=0, position=0)
+        self.epoch = self._start = self._position = 0
+        self._order: np.ndarray | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; one that was resumed keeps its place."""
@@ -102,7 +103,7 @@ class RejectionSampler(Sampler[int]):
     def _begin(self, epoch: int, position: int) -> None:
         self.epoch = epoch
         self._start = self._position = position
-        self._order: np.ndarray | None = None
+        self._order = None
 
     def _epoch_order(self) -> np.ndarray:
         if self._order is None:

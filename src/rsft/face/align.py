@@ -61,7 +61,9 @@ class FaceAligner:
         found = self._detect(image)
         if found is None:  # a face that fills the picture is found once there is something around it
             border = int(BORDER_FRACTION * max(image.shape[:2]))
-            found = self._detect(cv2.copyMakeBorder(image, *[border] * 4, cv2.BORDER_REPLICATE), border)
+            found = self._detect(
+                cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE), border
+            )
         if found is None:
             raise NoFaceError("no face found")
         points, confidence, faces = found
@@ -87,7 +89,9 @@ class FaceAligner:
 
     def _thread_detector(self) -> cv2.FaceDetectorYN:
         if not hasattr(self._local, "detector"):
+            level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of its defaults
             self._local.detector = cv2.FaceDetectorYN.create(str(self._detector), "", (1, 1), self._min_confidence)
+            cv2.utils.logging.setLogLevel(level)
         return self._local.detector
 
 

@@ -114,8 +114,8 @@ def read_dlib_resnet(path: Path) -> nn.Sequential:
                 _fill(next(affines), module.weight, module.bias)
         # dlib stores the map as (inputs, outputs).
         weight = next(_tensors(data, b"fc_2", offset_integers=2))
-        network[-1].fc.weight.copy_(torch.from_numpy(weight).reshape(256, 128).T)
-        network[0].mean.copy_(torch.tensor(_input_mean(data)).reshape(3, 1, 1))
+        network.get_parameter(f"{len(network) - 1}.fc.weight").copy_(torch.from_numpy(weight).reshape(256, 128).T)
+        network.get_buffer("0.mean").copy_(torch.tensor(_input_mean(data)).reshape(3, 1, 1))
     return network
 
 

@@ -1,0 +1,1 @@
+"""Pictures on disk, and what was computed from them."""

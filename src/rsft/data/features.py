@@ -1,0 +1,83 @@
+"""What a network made of a set of pictures: embeddings, activations where tuning starts, and what was left out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsft.errors import InputError
+
+DESCRIPTION_FILE = "embedding.json"
+EMBEDDINGS_FILE = "embeddings.npy"
+ACTIVATIONS_FILE = "activations.npy"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows for the pictures that could be used, in the order of the set.
+
+    Attributes:
+        ids: (N,) of the pictures.
+        embeddings: (N, D) float32, the sum over the picture and its mirror image.
+        activations: (N, 2, ...) float16, picture and mirror image, where tuning starts; None if not kept.
+        quarantined: id and reason of each picture left out.
+        fingerprint: of the model.
+    """
+
+    ids: Sequence[str]
+    embeddings: np.ndarray
+    activations: np.ndarray | None
+    quarantined: Sequence[tuple[str, str]]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, rows: np.ndarray) -> "Features":
+        """The features of some rows, in that order."""
+        return replace(
+            self,
+            ids=[self.ids[row] for row in rows],
+            embeddings=self.embeddings[rows],
+            activations=None if self.activations is None else self.activations[rows],
+            quarantined=[],
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write into an existing folder; the description comes last, so a folder without it is not whole."""
+        np.save(folder / EMBEDDINGS_FILE, self.embeddings)
+        if self.activations is not None and not (folder / ACTIVATIONS_FILE).exists():
+            np.save(folder / ACTIVATIONS_FILE, self.activations)
+        description = {
+            "fingerprint": self.fingerprint,
+            "items": list(self.ids),
+            "quarantined": [list(entry) for entry in self.quarantined],
+        }
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1))
+
+
+def load_features(folder: Path) -> Features:
+    """Read what `Features.save` wrote; activations are mapped, not read.
+
+    Raises:
+        InputError: the folder is not whole.
+    """
+    try:
+        description: dict[str, Any] = json.loads((folder / DESCRIPTION_FILE).read_text())
+        ids, embeddings = description["items"], np.load(folder / EMBEDDINGS_FILE)
+        activations = folder / ACTIVATIONS_FILE
+        features = Features(
+            ids,
+            embeddings,
+            np.load(activations, mmap_mode="r")[: len(ids)] if activations.exists() else None,
+            [(item, reason) for item, reason in description["quarantined"]],
+            description["fingerprint"],
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"'{folder}' is not a whole output of `rsft embed`: {error}.") from error
+    if len(ids) != len(embeddings):
+        raise InputError(f"'{folder}' names {len(ids)} items but has {len(embeddings)} embeddings: embed again.")
+    return features

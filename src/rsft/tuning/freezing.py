@@ -1,0 +1,59 @@
+"""Which parameters train, and in which mode the rest stand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+NORMALISATION = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+
+
+def train_from(network: nn.Sequential, stage: int) -> None:
+    """Let the parameters from stage `stage` on train, and freeze those before.
+
+    >>> network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    >>> train_from(network, 1)
+    >>> [parameter.requires_grad for parameter in network.parameters()]
+    [False, False, True, True]
+    """
+    for index, module in enumerate(network):
+        module.requires_grad_(index >= stage)
+
+
+def set_training_mode(model: nn.Module) -> None:
+    """Modules with parameters that train, directly or below, go into training mode; all others into evaluation mode.
+
+    Normalisation layers stay in evaluation mode, since their running statistics would drift towards the accepted
+    samples even while their weights are frozen.
+    """
+    for module in model.modules():
+        trains = any(parameter.requires_grad for parameter in module.parameters())
+        module.training = trains and not isinstance(module, NORMALISATION)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every module is back in its own mode."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def interpolate(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights on the line from `start` (share 0) to `end` (share 1); what is not floating is taken from `end`.
+
+    Source: M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022.
+    """
+    return {
+        name: torch.lerp(start[name], tensor, share) if tensor.is_floating_point() else tensor
+        for name, tensor in end.items()
+    }

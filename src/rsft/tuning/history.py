@@ -1,0 +1,16 @@
+"""The history of a run on disk: one JSON object a line, written as it happens."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class History:
+    """Appends records to a `.jsonl` file; the file is whole after every record."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        with open(self._path, "a") as file:
+            file.write(json.dumps(record) + "\n")
