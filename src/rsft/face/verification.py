@@ -294,3 +294,25 @@ def _best_threshold(scores: np.ndarray, genuine: np.ndarray) -> float:
 def _interval(value: float, draws: np.ndarray, note: str | None = None) -> Interval:
     low, high = np.nanquantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(value), float(low), float(high), note)
+
+
+def weighted_tar(scores: np.ndarray, genuine: np.ndarray, weights: np.ndarray, fmrs: Sequence[float]) -> float:
+    """Mean over `fmrs` of the TAR in which each comparison counts by its weight; NaN without both kinds.
+
+    Args:
+        scores: (P,).
+        genuine: (P,) bool.
+        weights: (P,), at least 0.
+        fmrs: false match rates; several, spread evenly on a log scale, vary less than one.
+
+    >>> scores, genuine = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False])
+    >>> weighted_tar(scores, genuine, np.ones(4), fmrs=[0.1])
+    0.5
+    """
+    order = np.argsort(-scores, kind="stable")
+    weights, genuine = weights[order], genuine[order]
+    true, false = np.cumsum(weights * genuine), np.cumsum(weights * ~genuine)
+    if not (true[-1] and false[-1]):
+        return float("nan")
+    above = np.searchsorted(false, np.asarray(fmrs) * false[-1], side="right")
+    return float(np.concatenate([[0.0], true])[above].mean() / true[-1])

@@ -6,10 +6,11 @@ from typing import Any
 
 
 class History:
-    """Appends records to a `.jsonl` file; the file is whole after every record."""
+    """Writes records to a new `.jsonl` file, which is whole after every record."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        path.write_text("")
 
     def __call__(self, record: dict[str, Any]) -> None:
         with open(self._path, "a") as file:

@@ -1,0 +1,228 @@
+"""`rsft`: the commands. Exit code 0: done; 1: the job failed; 2: bad input."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsft.cli import show
+from rsft.errors import InputError, RsftError
+
+app = typer.Typer(
+    help="Rejection sampling fine-tuning: adapt a pretrained face model to the population it will meet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+POOL_HELP = "Labelled pictures: a folder or .tar with one folder per identity."
+TARGET_HELP = "Unlabelled pictures of the deployment: a folder or .tar."
+MODEL_HELP = "'dlib', or the folder of an earlier run."
+EVAL_HELP = "A pairs CSV (a,b,same[,fold]), or a folder or .tar of identities."
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Model = Annotated[str, typer.Option(help=MODEL_HELP)]
+Aligned = Annotated[bool, typer.Option(help="The pictures are aligned chips already: no face is looked for.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Reuse what an interrupted run has embedded.")]
+EvalRoot = Annotated[Path | None, typer.Option(help="Folder or .tar that the paths in --eval are relative to.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file with a [recipe] table, such as a run's config.toml.")]
+
+
+class Shift(StrEnum):
+    """What may be drawn on the demo's faces."""
+
+    LOW_RESOLUTION = "low-resolution"
+    MASK = "mask"
+    NIGHT = "night"
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("rsft-demo"),
+    shift: Annotated[Shift, typer.Option(help="What the deployment does to pictures.")] = Shift.LOW_RESOLUTION,
+    quick: Annotated[bool, typer.Option("--quick", help="Half the people and fewer steps: a minute or less.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Adapt a real network to a drawn shift on real faces, and measure whether it helped."""
+    from rsft.face.demo import demo as run_demo
+
+    with show.progress(quiet=json) as listener:
+        result = run_demo(out=out, shift=shift.value, quick=quick, seed=seed, overwrite=overwrite, listener=listener)
+    show.print_json(result.metrics) if json else show.print_metrics(result.metrics, str(out))
+
+
+@app.command()
+def plan(
+    pool: Annotated[Path, typer.Option(help=POOL_HELP + " Or an output of `rsft embed`.")],
+    target: Annotated[Path, typer.Option(help=TARGET_HELP + " Or an output of `rsft embed`.")],
+    model: Model = "dlib",
+    out: Annotated[Path | None, typer.Option(help="Folder for plan.json and accepted.parquet.")] = None,
+    config: Config = None,
+    aligned: Aligned = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Say before any training what would be accepted, what it costs, and whether to try."""
+    from rsft.face.commands import plan_folders
+
+    with show.progress(quiet=json) as listener:
+        result = plan_folders(
+            pool=pool,
+            target=target,
+            model=model,
+            out=out,
+            recipe=_recipe(config),
+            aligned=aligned,
+            seed=seed,
+            overwrite=overwrite,
+            listener=listener,
+        )
+    show.print_json(result.to_dict()) if json else show.print_plan(result.to_dict())
+
+
+@app.command()
+def fit(
+    pool: Annotated[Path, typer.Option(help=POOL_HELP)],
+    target: Annotated[Path, typer.Option(help=TARGET_HELP)],
+    evaluation: Annotated[Path, typer.Option("--eval", help=EVAL_HELP + " Like the target.")],
+    out: Annotated[Path, typer.Option(help="Run folder to make.")],
+    model: Model = "dlib",
+    eval_root: EvalRoot = None,
+    retain: Annotated[Path | None, typer.Option(help="Like --eval, of what must not get worse.")] = None,
+    retain_root: Annotated[Path | None, typer.Option(help="Like --eval-root, for --retain.")] = None,
+    config: Config = None,
+    aligned: Aligned = False,
+    allow_overlap: Annotated[bool, typer.Option("--allow-overlap", help="Evaluate identities of the pool.")] = False,
+    drop_overlap: Annotated[
+        bool, typer.Option("--drop-overlap", help="Leave evaluated identities out of the pool.")
+    ] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    show_faces: Annotated[bool, typer.Option("--show-faces", help="Put pictures into the report.")] = False,
+    json: Json = False,
+) -> None:
+    """Adapt a model: plan, fine-tune on what is accepted, evaluate, write the model and a report."""
+    from rsft.face.fit import fit as run_fit
+
+    with show.progress(quiet=json) as listener:
+        result = run_fit(
+            pool=pool,
+            target=target,
+            evaluation=evaluation,
+            out=out,
+            model=model,
+            evaluation_root=eval_root,
+            retain=retain,
+            retain_root=retain_root,
+            recipe=_recipe(config),
+            seed=seed,
+            aligned=aligned,
+            allow_overlap=allow_overlap,
+            drop_overlap=drop_overlap,
+            overwrite=overwrite,
+            resume=resume,
+            show_faces=show_faces,
+            listener=listener,
+        )
+    show.print_json(result.metrics) if json else show.print_metrics(result.metrics, str(out))
+
+
+@app.command()
+def evaluate(
+    evaluation: Annotated[Path, typer.Option("--eval", help=EVAL_HELP)],
+    model: Model = "dlib",
+    eval_root: EvalRoot = None,
+    retain: Annotated[Path | None, typer.Option(help="A second set, evaluated likewise.")] = None,
+    retain_root: Annotated[Path | None, typer.Option(help="Like --eval-root, for --retain.")] = None,
+    aligned: Aligned = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Verify pairs: accuracy, TAR at fixed FMRs and EER, with 95 % intervals."""
+    from rsft.face.commands import evaluate_folders
+
+    with show.progress(quiet=json) as listener:
+        results = evaluate_folders(
+            model=model,
+            evaluation=evaluation,
+            evaluation_root=eval_root,
+            retain=retain,
+            retain_root=retain_root,
+            aligned=aligned,
+            seed=seed,
+            listener=listener,
+        )
+    if json:
+        show.print_json(results["target"] | ({"retain": results["retain"]} if retain else {}))
+    else:
+        for result in results.values():
+            show.print_verification(result)
+
+
+@app.command()
+def embed(
+    pool: Annotated[Path, typer.Option(help="Pictures: a folder or .tar.")],
+    out: Annotated[Path, typer.Option(help="Folder to make, with embeddings.npy and embedding.json.")],
+    model: Model = "dlib",
+    aligned: Aligned = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Embed pictures once, for `rsft plan` or for use elsewhere."""
+    from rsft.face.commands import embed_folder
+
+    with show.progress(quiet=json) as listener:
+        features = embed_folder(
+            pool=pool, out=out, model=model, aligned=aligned, overwrite=overwrite, listener=listener
+        )
+    if json:
+        show.print_json({"items": len(features), "quarantined": features.quarantined, "out": str(out)})
+    else:
+        print(f"{len(features)} pictures embedded, {len(features.quarantined)} left out: {out}")
+        for item, reason in features.quarantined[:10]:
+            print(f"  {item}: {reason}")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    json: Json = False,
+) -> None:
+    """Write report.html anew from the files of a run folder."""
+    from rsft.report.page import write_report
+
+    path = write_report(run)
+    show.print_json({"report": str(path)}) if json else print(path)
+
+
+def _recipe(config: Path | None):  # type: ignore[no-untyped-def]
+    from rsft.face.recipe import read_recipe
+
+    return read_recipe(config) if config is not None else None
+
+
+def run() -> None:
+    """The entry point: errors become one line and an exit code."""
+    try:
+        app()
+    except (InputError, ValueError) as error:
+        _fail(error, 2)
+    except (RsftError, OSError) as error:
+        _fail(error, 1)
+    except ModuleNotFoundError as error:
+        _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
+    except KeyboardInterrupt:
+        _fail("interrupted; run again with --resume to reuse what was embedded.", 1)
+
+
+def _fail(error: object, code: int) -> None:
+    print(f"rsft: {error}", file=sys.stderr)
+    sys.exit(code)

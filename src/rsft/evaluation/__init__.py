@@ -1,0 +1,1 @@
+"""Whether it helped: intervals and words, knowing nothing of faces or ratios."""

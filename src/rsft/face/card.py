@@ -1,0 +1,28 @@
+"""The model card: what a person must know before using the tuned network."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from rsft.face.model import FaceModel
+from rsft.plan import Plan
+from rsft.types import Interval
+
+CARD_FILE = "model_card.md"
+
+
+def write_card(folder: Path, metrics: dict[str, Any], plan: Plan, model: FaceModel) -> None:
+    """Write `model_card.md` into a run folder."""
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["interval"] = lambda value: str(Interval(**value))
+    template = resources.files("rsft.face").joinpath("model_card.md").read_text(encoding="utf-8")
+    text = environment.from_string(template).render(
+        metrics=metrics,
+        plan=plan,
+        model=model,
+        systems=[name for name in ("pretrained", "uniform", "tuned") if name in metrics],
+        fmrs=list(metrics["tuned"]["target"]["tar_at_fmr"]),
+    )
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")

@@ -1,0 +1,131 @@
+"""`rsft plan`, `rsft evaluate` and `rsft embed` on folders of pictures."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from rsft.data.features import DESCRIPTION_FILE, Features, load_features
+from rsft.data.images import find_images
+from rsft.face.adapt import plan_faces
+from rsft.face.embed import embed
+from rsft.face.fit import usable
+from rsft.face.model import FaceModel, load_model
+from rsft.face.protocol import read_protocol
+from rsft.face.recipe import Recipe
+from rsft.face.results import write_plan
+from rsft.face.stages import Listener, Stages, silent
+from rsft.face.verification import Trial, cosine_scores, verify
+from rsft.plan import Plan
+from rsft.run_folder import writing
+
+PathLike = str | os.PathLike[str]
+
+
+def embed_folder(
+    *,
+    pool: PathLike,
+    out: PathLike,
+    model: PathLike = "dlib",
+    aligned: bool = False,
+    overwrite: bool = False,
+    listener: Listener = silent,
+) -> Features:
+    """Embed the pictures of a folder or `.tar` into the folder `out`; see `Features.save` for its files.
+
+    Raises:
+        InputError: no picture could be used, or `out` exists.
+    """
+    with writing(Path(out), overwrite=overwrite) as folder:
+        features = _embedded(pool, load_model(model), Recipe(), "pictures", aligned, Stages(listener))
+        features.save(folder)
+    return features
+
+
+def plan_folders(
+    *,
+    pool: PathLike,
+    target: PathLike,
+    model: PathLike = "dlib",
+    out: PathLike | None = None,
+    recipe: Recipe | None = None,
+    aligned: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    listener: Listener = silent,
+) -> Plan:
+    """What would be accepted of a pool for a target, without training.
+
+    Args:
+        pool: a folder or `.tar` with one folder per identity, or an output of `embed_folder`.
+        target: pictures without labels, or an output of `embed_folder`.
+        model: "dlib" or the folder of a run.
+        out: folder for `plan.json` and `accepted.parquet`, if wanted.
+        recipe: its envelope, retained share and cut are used.
+        aligned: the pictures are aligned chips already.
+        seed: of the ratio's folds and the accept decisions.
+        overwrite: replace an existing `out`.
+        listener: is told how far each stage is.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
+    recipe = recipe or Recipe()
+    stages = Stages(listener)
+    face_model = load_model(model)
+    pool_features = _embedded(pool, face_model, recipe, "pool", aligned, stages, labelled=True)
+    target_features = _embedded(target, face_model, recipe, "target", aligned, stages)
+    names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
+    with stages.stage("plan"):
+        result = plan_faces(pool_features, target_features, np.unique(names, return_inverse=True)[1], recipe, seed=seed)
+    if out is not None:
+        with writing(Path(out), overwrite=overwrite) as folder:
+            write_plan(folder, result, recipe.retain_fraction, pool_features.ids, names)
+    return result
+
+
+def evaluate_folders(
+    *,
+    evaluation: PathLike,
+    model: PathLike = "dlib",
+    evaluation_root: PathLike | None = None,
+    retain: PathLike | None = None,
+    retain_root: PathLike | None = None,
+    aligned: bool = False,
+    seed: int = 0,
+    listener: Listener = silent,
+) -> dict[str, dict[str, Any]]:
+    """Accuracy, TAR at fixed FMRs and EER of a model on one or two sets; arguments as in `fit`.
+
+    Returns:
+        "target" and, if given, "retain": each as `Verification.to_dict`.
+    """
+    stages, face_model, results = Stages(listener), load_model(model), {}
+    for key, path, root in (("target", evaluation, evaluation_root), ("retain", retain, retain_root)):
+        if path is not None:
+            protocol = read_protocol(path, root)
+            with stages.stage(f"embed {key}", len(protocol.images)) as advance:
+                features = embed(face_model, protocol.images, cut=Recipe().cut, aligned=aligned, progress=advance)
+            comparisons = usable(protocol, features)
+            scores = {face_model.name: cosine_scores(features.embeddings, comparisons)}
+            verification = verify([Trial(comparisons, scores)], seed=seed).systems[face_model.name]
+            results[key] = verification.to_dict() | {"quarantined": len(features.quarantined)}
+    return results
+
+
+def _embedded(
+    path: PathLike,
+    model: FaceModel,
+    recipe: Recipe,
+    name: str,
+    aligned: bool,
+    stages: Stages,
+    labelled: bool = False,
+) -> Features:
+    """What `rsft embed` put into a folder, or the pictures in it embedded now."""
+    if (Path(path) / DESCRIPTION_FILE).exists():
+        return load_features(Path(path))
+    images = find_images(path, labelled=labelled)
+    with stages.stage(f"embed {name}", len(images)) as advance:
+        return embed(model, images, cut=recipe.cut, aligned=aligned, progress=advance)

@@ -1,0 +1,279 @@
+"""`rsft fit`: from folders of pictures to a tuned model, numbers with intervals and a report."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from rsft.data.features import DESCRIPTION_FILE, Features, load_features
+from rsft.data.images import ImageSet, find_images
+from rsft.errors import InputError
+from rsft.face.adapt import embed_activations, plan_faces, total_steps, tune
+from rsft.face.card import write_card
+from rsft.face.embed import chip_reader, embed
+from rsft.face.model import FaceModel, load_model, tuned
+from rsft.face.protocol import Protocol, read_protocol
+from rsft.face.recipe import Recipe
+from rsft.face.results import PRETRAINED, TUNED, summarise, write_results
+from rsft.face.stages import Listener, Stages, silent
+from rsft.face.verification import Comparisons, Trial, cosine_scores, verify
+from rsft.plan import Plan
+from rsft.report.page import write_report
+from rsft.report.run import HISTORY_FILE, THUMBNAILS_FOLDER
+from rsft.run_folder import writing
+from rsft.tuning.history import History
+
+CACHE_FOLDER = "cache"
+MODEL_FOLDER = "model"
+THUMBNAILS = 16
+MIN_KEPT_FRACTION = 0.5
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run found.
+
+    Attributes:
+        verdict: in words.
+        metrics: the contents of `metrics.json`.
+        plan: what was accepted, and why.
+        model: the model to ship; the pretrained one where tuning did not help.
+        out: the run folder.
+    """
+
+    verdict: str
+    metrics: dict[str, Any]
+    plan: Plan
+    model: FaceModel
+    out: Path
+
+
+def fit(
+    *,
+    pool: PathLike,
+    target: PathLike,
+    evaluation: PathLike,
+    out: PathLike,
+    model: PathLike = "dlib",
+    evaluation_root: PathLike | None = None,
+    retain: PathLike | None = None,
+    retain_root: PathLike | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    aligned: bool = False,
+    allow_overlap: bool = False,
+    drop_overlap: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    show_faces: bool = False,
+    listener: Listener = silent,
+) -> FitResult:
+    """Adapt a pretrained face model to the population in `target`, using what the labelled pool holds of it.
+
+    Args:
+        pool: a folder or `.tar` with one folder per identity.
+        target: pictures of the deployment, in a folder or `.tar`; no labels are needed.
+        evaluation: a pairs CSV, or a folder or `.tar` of identities, like the target.
+        out: the run folder to make.
+        model: "dlib", or the folder of an earlier run.
+        evaluation_root: what the paths of a pairs CSV are relative to; the folder of the CSV by default.
+        retain: like `evaluation`, of what must not get worse.
+        retain_root: like `evaluation_root`.
+        recipe: the settings.
+        seed: of everything random.
+        aligned: all pictures are aligned chips already.
+        allow_overlap: evaluate on identities that are also trained on.
+        drop_overlap: leave identities that are evaluated out of the pool.
+        overwrite: replace an existing `out`.
+        resume: reuse what an interrupted run has embedded.
+        show_faces: put some pictures of the pool and the target into the report.
+        listener: is told how far each stage is.
+
+    Raises:
+        InputError: something given cannot be used; the message says what to do.
+    """
+    recipe = recipe or Recipe()
+    out = Path(out)
+    config = {
+        "pool": str(pool),
+        "target": str(target),
+        "model": str(model),
+        "evaluation": str(evaluation),
+        "evaluation_root": str(evaluation_root) if evaluation_root is not None else None,
+        "retain": str(retain) if retain is not None else None,
+        "seed": seed,
+        "aligned": aligned,
+        "recipe": recipe.model_dump(exclude_none=True),
+    }
+    config = {key: value for key, value in config.items() if value is not None}
+    stages = Stages(listener)
+    with writing(out, overwrite=overwrite, resume=resume) as folder:
+        face_model = load_model(model)
+        pool_images = find_images(pool, labelled=True)
+        target_images = find_images(target)
+        protocols = {"target": read_protocol(evaluation, evaluation_root)}
+        if retain is not None:
+            protocols["retain"] = read_protocol(retain, retain_root)
+        pool_images = _without_overlap(pool_images, protocols, allow=allow_overlap, drop=drop_overlap)
+
+        def embedded(name: str, images: ImageSet, views: int) -> Features:
+            with stages.stage(f"embed {name}", len(images)) as advance:
+                return _embed_once(face_model, images, folder / CACHE_FOLDER / name, recipe, views, aligned, advance)
+
+        pool_features = embedded("pool", pool_images, recipe.views)
+        target_features = embedded("target", target_images, 0)
+        evaluated = {key: embedded(f"evaluation {key}", p.images, 2) for key, p in protocols.items()}
+        everything = [pool_features, target_features, *evaluated.values()]
+
+        names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
+        people = np.unique(names, return_inverse=True)[1]
+        with stages.stage("plan"):
+            plan = plan_faces(pool_features, target_features, people, recipe, seed=seed)
+
+        history = History(folder / HISTORY_FILE)
+        with stages.stage("tune", total_steps(len(people), recipe)) as advance:
+
+            def on_step(record: dict[str, float]) -> None:
+                history(record)
+                advance(1)
+
+            run = tune(
+                face_model,
+                pool_features,
+                people,
+                plan.acceptance,
+                plan.likeness,
+                recipe,
+                seed=seed,
+                on_step=on_step,
+            )
+        with stages.stage("evaluate"):
+            networks = {PRETRAINED: face_model.network, TUNED: run.network}
+            reports = {
+                key: verify([score(networks, recipe.cut, usable(protocol, evaluated[key]), evaluated[key])], seed=seed)
+                for key, protocol in protocols.items()
+            }
+        with stages.stage("write"):
+            metrics = summarise(
+                f"{face_model.name}, tuned to {target_images.root.name}",
+                reports,
+                [run],
+                [plan],
+                seconds=stages.seconds,
+                seed=seed,
+                images_decoded=sum(len(features) + len(features.quarantined) for features in everything),
+                images_trained=run.samples,
+                quarantined=[entry for features in everything for entry in features.quarantined],
+            )
+            write_results(
+                folder,
+                metrics=metrics,
+                config=config,
+                plan=plan,
+                retain_fraction=recipe.retain_fraction,
+                items=pool_features.ids,
+                people=names,
+                times_trained=run.times_trained,
+            )
+            shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], f"rsft, from {model}")
+            shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
+            write_card(folder, metrics, plan, shipped)
+            if show_faces:
+                to_chip = chip_reader(face_model, aligned=aligned)
+                save_thumbnails(
+                    folder, pool_images, pool_features.ids, run.times_trained, plan.acceptance.numpy(), to_chip
+                )
+            write_report(folder)
+            shutil.rmtree(folder / CACHE_FOLDER)
+    return FitResult(metrics["verdict"]["text"], metrics, plan, shipped, out)
+
+
+def score(networks: Mapping[str, nn.Sequential], cut: int, comparisons: Comparisons, features: Features) -> Trial:
+    """Scores of networks that differ from stage `cut` on, from the activations that enter it."""
+    scores = {
+        name: cosine_scores(embed_activations(nn.Sequential(*list(network)[cut:]), features), comparisons)
+        for name, network in networks.items()
+    }
+    return Trial(comparisons, scores)
+
+
+def usable(protocol: Protocol, features: Features) -> Comparisons:
+    """The comparisons of pictures that were embedded.
+
+    Raises:
+        InputError: they are fewer than half.
+    """
+    comparisons, left_out = protocol.restricted_to(features.ids)
+    if left_out > (1 - MIN_KEPT_FRACTION) * len(protocol.comparisons.a):
+        item, reason = features.quarantined[0]
+        raise InputError(
+            f"{left_out} of {len(protocol.comparisons.a)} comparisons have a picture that could not be used, such as "
+            f"'{item}': {reason}."
+        )
+    return comparisons
+
+
+def save_thumbnails(
+    folder: Path,
+    images: ImageSet,
+    items: Sequence[str],
+    times_trained: np.ndarray,
+    acceptance: np.ndarray,
+    to_chip: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Write the pictures most often trained on, and those least likely to be, for the report."""
+    place = {item: index for index, item in enumerate(images.ids)}
+    most = np.argsort(-times_trained, kind="stable")[:THUMBNAILS]
+    least = np.argsort(acceptance, kind="stable")[:THUMBNAILS]
+    (folder / THUMBNAILS_FOLDER).mkdir(exist_ok=True)
+    for kind, rows in (("accepted", most), ("rejected", least)):
+        for number, row in enumerate(rows):
+            chip = to_chip(images.read(place[items[row]]))
+            Image.fromarray(chip).save(folder / THUMBNAILS_FOLDER / f"{kind}-{number:02d}.jpg", quality=90)
+
+
+def _embed_once(
+    model: FaceModel,
+    images: ImageSet,
+    folder: Path,
+    recipe: Recipe,
+    views: int,
+    aligned: bool,
+    advance: Callable[[int], None],
+) -> Features:
+    """Embed into `folder`, or take what an interrupted run has put there for the same pictures and model."""
+    if (folder / DESCRIPTION_FILE).exists():
+        features = load_features(folder)
+        same_items = sorted([*features.ids, *(item for item, _ in features.quarantined)]) == sorted(images.ids)
+        if features.fingerprint == model.fingerprint and same_items:
+            return features
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    features = embed(model, images, cut=recipe.cut, aligned=aligned, views=views, folder=folder, progress=advance)
+    features.save(folder)
+    return features
+
+
+def _without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow: bool, drop: bool) -> ImageSet:
+    """The pool less the identities that are evaluated, if so asked; refuses them otherwise."""
+    evaluated = {person for protocol in protocols.values() for person in protocol.people}
+    shared = sorted(evaluated & set(pool.identities))
+    if not shared or allow:
+        return pool
+    if not drop:
+        raise InputError(
+            f"{len(shared)} identities of the pool are also evaluated, such as '{shared[0]}': pass --drop-overlap to "
+            "leave them out of the pool, or --allow-overlap to count them all the same."
+        )
+    kept = [index for index, person in enumerate(pool.identities) if person not in evaluated]
+    if not kept:
+        raise InputError("all identities of the pool are also evaluated: nothing is left to train on.")
+    return pool.subset(kept)

@@ -1,0 +1,162 @@
+"""What a run found, as numbers and words, and its folder."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import tomli_w
+
+import rsft
+from rsft.evaluation.comparison import Difference, in_words, judge
+from rsft.face.adapt import PathPoint, Tuned
+from rsft.face.verification import VerificationReport
+from rsft.plan import Plan
+from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, METRICS_FILE, PLAN_FILE
+
+TUNED, PRETRAINED, UNIFORM = "tuned", "pretrained", "uniform"
+HEADLINE_FMR = 0.001
+KEPT = "kept"
+
+
+def summarise(
+    title: str,
+    reports: Mapping[str, VerificationReport],
+    runs: Sequence[Tuned],
+    plans: Sequence[Plan],
+    *,
+    seconds: Mapping[str, float],
+    seed: int,
+    images_decoded: int,
+    images_trained: int,
+    quarantined: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    """The contents of `metrics.json`.
+
+    Args:
+        title: the headline.
+        reports: for "target" and, if any, "retain".
+        runs: one for each fold of people.
+        plans: likewise.
+        seconds: of each stage.
+        seed: of the run.
+        images_decoded: pictures opened.
+        images_trained: samples trained on, those of the cross-validation included.
+        quarantined: pictures left out, with the reason.
+    """
+    fmr = headline_fmr(reports["target"])
+    systems = list(reports["target"].systems)
+    return {
+        "version": rsft.__version__,
+        "title": title,
+        "seed": seed,
+        "folds": len(runs),
+        "headline_fmr": f"{fmr:g}",
+        "verdict": verdict(reports, runs, fmr),
+        **{name: {key: r.systems[name].to_dict() for key, r in reports.items()} for name in systems},
+        "differences": {
+            f"{TUNED} - {other}": {key: r.differences(TUNED, other) for key, r in reports.items()}
+            for other in systems
+            if other != TUNED
+        },
+        "validation": _validation(runs),
+        "acceptance_rate": float(np.mean([plan.envelope.acceptance_rate for plan in plans])),
+        "images_decoded": images_decoded,
+        "images_trained": images_trained,
+        "seconds": dict(seconds),
+        "quarantined": [list(entry) for entry in quarantined],
+    }
+
+
+def headline_fmr(report: VerificationReport) -> float:
+    """The supported FMR closest to `HEADLINE_FMR`; that itself where none is supported."""
+    tars = report.systems[PRETRAINED].tar_at_fmr
+    supported = [fmr for fmr, tar in tars.items() if tar.value is not None]
+    return min(supported, key=lambda fmr: abs(np.log(fmr / HEADLINE_FMR)), default=HEADLINE_FMR)
+
+
+def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fmr: float) -> dict[str, str]:
+    """{"outcome": "better" | "worse" | "none" | "unknown" | "kept", "text": the same in a sentence or two}."""
+    if all(run.share == 0 for run in runs):
+        text = (
+            "The pretrained weights are kept: on held-out identities of the pool no tuned weights did better on pairs "
+            "that look like the target without losing elsewhere."
+        )
+        return {"outcome": KEPT, "text": text}
+    target = reports["target"]
+    outcome = judge(target.difference(TUNED, PRETRAINED, fmr))
+    others = [name for name in target.systems if name != TUNED]
+    words = [in_words(target.difference(TUNED, other, fmr), other) for other in others]
+    text = f"On the target, TAR at FMR {fmr:g} of the tuned model is {_joined(words)}."
+    if "retain" in reports:
+        fmr = headline_fmr(reports["retain"])
+        loss = reports["retain"].difference(TUNED, PRETRAINED, fmr)
+        text += f" On the retention set it is {in_words(loss, PRETRAINED)}."
+        if judge(loss) is Difference.WORSE:
+            text += " Weigh the loss there against the gain."
+    return {"outcome": str(outcome), "text": text}
+
+
+def _joined(words: Sequence[str]) -> str:
+    return "; ".join(words).replace("no significant", "of no significant") if words else ""
+
+
+def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
+    """The path averaged over folds of people, and the mean share kept."""
+    points = zip(*(run.path for run in runs), strict=True)
+    share = float(np.mean([run.share for run in runs]))
+    return {
+        "share": share,
+        "path": [vars(_mean_point(fold)) for fold in points],
+        "text": (
+            f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen by cross-validation over "
+            "the pool's identities" + (f" (mean over {len(runs)} folds of people)." if len(runs) > 1 else ".")
+        ),
+    }
+
+
+def _mean_point(points: Sequence[PathPoint]) -> PathPoint:
+    return PathPoint(points[0].share, *np.mean([(point.target, point.pool) for point in points], 0).tolist())
+
+
+def write_results(
+    folder: Path,
+    *,
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    plan: Plan,
+    retain_fraction: float,
+    items: Sequence[str],
+    people: Sequence[str],
+    times_trained: np.ndarray,
+) -> None:
+    """Write all of a run folder that is told in tables."""
+    (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1))
+    (folder / CONFIG_FILE).write_text(tomli_w.dumps(config))
+    write_plan(folder, plan, retain_fraction, items, people, times_trained=times_trained)
+
+
+def write_plan(
+    folder: Path,
+    plan: Plan,
+    retain_fraction: float,
+    items: Sequence[str],
+    people: Sequence[str],
+    **columns: np.ndarray,
+) -> None:
+    """Write `plan.json`, and `accepted.parquet` with a row an item and any further columns."""
+    (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | {"retain_fraction": retain_fraction}, indent=1))
+    table = pa.table(
+        {
+            "path": list(items),
+            "identity": list(people),
+            "log_ratio": plan.log_ratio.numpy(),
+            "acceptance": plan.acceptance.numpy(),
+            "accepted": np.isin(np.arange(len(items)), plan.sampler().accepted().numpy()),
+            **columns,
+        }
+    )
+    pa.parquet.write_table(table, folder / ACCEPTED_FILE)

@@ -1,0 +1,50 @@
+"""The page: the dictionary of a run through one template."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from rsft.report import figures
+from rsft.report.run import REPORT_FILE, read_run
+from rsft.types import Interval
+
+SET_NAMES = {"target": "target", "retain": "retention"}
+
+
+def write_report(folder: Path) -> Path:
+    """Make `report.html` in the folder of a run; returns its path.
+
+    Raises:
+        InputError: it is not the folder of a run.
+    """
+    path = folder / REPORT_FILE
+    path.write_text(render(read_run(folder)), encoding="utf-8")
+    return path
+
+
+def render(run: dict[str, Any]) -> str:
+    """The HTML of a run; its figures are inside."""
+    metrics = run["metrics"]
+    systems = {name: metrics[name] for name in ("pretrained", "uniform", "tuned") if name in metrics}
+    sets = [key for key in SET_NAMES if key in metrics["tuned"]]
+    fmr = metrics["headline_fmr"]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters |= {
+        "interval": lambda value: str(Interval(**value)),
+        "difference": lambda value: Interval(**value).signed(),
+        "percent": lambda x: f"{100 * x:.1f} %",
+    }
+    template = resources.files("rsft.report").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        run,
+        systems=systems,
+        sets=sets,
+        set_names=SET_NAMES,
+        fmrs=list(metrics["tuned"]["target"]["tar_at_fmr"]),
+        tar_figure=figures.tar_figure(systems, sets, fmr),
+        ratio_figure=figures.ratio_figure(run["items"], run["plan"]["envelope"]["log_m"]),
+        path_figure=figures.path_figure(metrics["validation"]["path"], metrics["validation"]["share"]),
+        loss_figure=figures.loss_figure(run["history"]),
+    )

@@ -1,0 +1,53 @@
+"""The folder a command writes: made aside and renamed when whole, so that what stands there is never half-written."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rsft.errors import InputError, RsftError
+
+
+@contextmanager
+def writing(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
+    """Give a folder to write into, `OUT.partial`, and rename it to `out` if all went well.
+
+    After an interruption the partial folder stays, and `resume` continues with what is in it. Until the rename, an
+    existing `out` is untouched.
+
+    Args:
+        out: the folder to make.
+        overwrite: replace an existing `out`.
+        resume: keep what an interrupted run left.
+
+    Raises:
+        InputError: `out` exists and is not to be overwritten.
+        RsftError: the disk is full or refuses to be written.
+    """
+    partial = out.with_name(out.name + ".partial")
+    if out.exists() and not overwrite:
+        advice = "it is already whole, nothing to resume" if resume else "pass --overwrite to replace it"
+        raise InputError(f"the output folder '{out}' exists: {advice}, or choose another --out.")
+    try:
+        if partial.exists() and not resume:
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True, exist_ok=True)
+        yield partial
+        replaced = out.with_name(out.name + ".replaced")
+        if out.exists():
+            out.rename(replaced)
+        partial.rename(out)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        free = shutil.disk_usage(_existing(out)).free / 2**20
+        raise RsftError(
+            f"cannot write '{partial}': {error.strerror} ({free:.0f} MiB free). Make room or choose another --out, "
+            "then run again with --resume."
+        ) from error
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
