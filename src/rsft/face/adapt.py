@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from rsft.tuning.freezing import interpolate
 from rsft.tuning.loop import TuningResult, fine_tune
 from rsft.tuning.stopping import Stopping
 
-TRAINED_FRACTION = 0.6
+TRAINED_FRACTION = 1.2
 MIN_STEPS, MAX_STEPS = 60, 500
 MAX_EMPTY_EPOCHS = 1000
 VALIDATION_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
@@ -225,13 +224,8 @@ def _train(
     if len(names) < 2:
         raise InputError(f"tuning needs at least two identities in every training fold, got {len(names)}.")
     embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # they are sums over two views
-    centre = embeddings.mean(0)
-    loss = PrototypeLoss(
-        class_means(embeddings, torch.from_numpy(classes), centre),
-        scale=recipe.scale or 2 * math.sqrt(2) * math.log(max(2, len(names) - 1)),
-        margin_rad=recipe.margin_rad,
-        centre=centre,
-    )
+    prototypes = class_means(embeddings, torch.from_numpy(classes))
+    loss = PrototypeLoss(prototypes, scale=recipe.scale, margin_rad=recipe.margin_rad)
     views = pool.activations.shape[1]
     sampler = RejectionSampler(acceptance[rows].repeat_interleave(views), seed=seed)
     suffix = copy.deepcopy(model.split(recipe.cut)[1])

@@ -23,8 +23,8 @@ class Recipe(BaseModel):
         steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
         batch_size: samples in a step.
         learning_rate: largest, of AdamW.
-        scale: of the cosines; by default twice AdaCos' fixed scale, 2 sqrt(2) log(identities - 1).
-        margin_rad: ArcFace margin.
+        scale: of the cosines.
+        margin_rad: ArcFace margin in radians.
         folds: of the pool's identities, for the choice of how far to go towards the tuned weights.
         shares: of the tuned weights to choose from; 0 is the pretrained network.
         max_retention_loss: how much the validation score over all pairs may fall.
@@ -39,8 +39,8 @@ class Recipe(BaseModel):
     steps: Annotated[int | None, Field(gt=0)] = None
     batch_size: Annotated[int, Field(gt=1)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 3e-5
-    scale: Annotated[float | None, Field(gt=0)] = None
-    margin_rad: Annotated[float, Field(ge=0, lt=math.pi / 2)] = 0.0
+    scale: Annotated[float, Field(gt=0)] = 32.0
+    margin_rad: Annotated[float, Field(ge=0, lt=math.pi / 2)] = 0.1
     folds: Annotated[int, Field(ge=2)] = 2
     shares: tuple[Fraction, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     max_retention_loss: Fraction = 0.01
