@@ -119,15 +119,16 @@ def fine_tune(
         norms = [nn.utils.clip_grad_norm_(group, clip_norm) for group in groups]
         step, accepted = step + 1, accepted + _batch_size(inputs)
         if torch.stack([value.detach(), *norms]).isfinite().all():
-            optimizer.step()
             bad_in_a_row = 0
         else:
+            optimizer.zero_grad(set_to_none=True)  # the step below then changes nothing
             bad_in_a_row, skipped = bad_in_a_row + 1, skipped + 1
             if bad_in_a_row == MAX_BAD_STEPS:
                 raise DivergedError(
                     f"the loss was not finite in {MAX_BAD_STEPS} steps in a row, the last one step {step}: lower the "
                     f"learning rate (now {schedule.get_last_lr()[0]:g}) or look at the data of these batches."
                 )
+        optimizer.step()
         note(step=step, epoch=epoch, loss=value.item(), learning_rate=float(schedule.get_last_lr()[0]))
         schedule.step()
         if step % validate_every == 0:

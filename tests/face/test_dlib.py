@@ -1,0 +1,72 @@
+"""The dlib network against outputs recorded from dlib 20.0.1 itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rsft.errors import InputError
+from rsft.face.model import DLIB_FILE, DLIB_PACKAGE, DLIB_SHA256, check_file, load_model, package_file
+from rsft.face.orl import orl_faces
+
+REFERENCE = json.loads((Path(__file__).parent / "dlib_reference.json").read_text())
+
+
+def chip(name: str) -> np.ndarray:
+    """A chip made without interpolation, so that it is the same everywhere."""
+    if name == "pattern":
+        y, x = np.mgrid[:150, :150]
+        return np.stack([(x * 7 + y * 3) % 256, (x * y) % 256, (x * x + y * 5) % 256], -1).astype(np.uint8)
+    picture = np.asarray(Image.open(orl_faces().root / f"{name.removeprefix('orl ')}.pgm"))
+    rows, columns = (np.arange(150) * side // 150 for side in picture.shape)
+    return np.repeat(picture[rows][:, columns][..., None], 3, 2)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_outputs_are_those_of_dlib(name: str) -> None:
+    network = load_model("dlib").network
+    with torch.inference_mode():
+        output = network(torch.from_numpy(chip(name).copy()).permute(2, 0, 1)[None].float())[0]
+    torch.testing.assert_close(output, torch.tensor(REFERENCE[name]), atol=1e-5, rtol=0)
+
+
+def test_the_network_can_be_trained() -> None:
+    network = load_model("dlib").network
+    network(torch.from_numpy(chip("pattern")).permute(2, 0, 1)[None].float()).sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+
+
+@pytest.mark.parametrize("change", ["truncated", "altered"])
+def test_a_file_that_is_not_whole_is_refused(change: str, tmp_path: Path) -> None:
+    data = bytearray(package_file(DLIB_PACKAGE, DLIB_FILE, DLIB_SHA256).read_bytes())
+    if change == "truncated":
+        data = data[:-1]
+    else:
+        data[1000] ^= 1
+    copy = tmp_path / "network.dat"
+    copy.write_bytes(data)
+    with pytest.raises(InputError, match="truncated or altered"):
+        check_file(copy, DLIB_SHA256)
+
+
+def test_a_missing_package_or_model_is_named() -> None:
+    with pytest.raises(InputError, match=r"pip install 'rsft\[demo\]'"):
+        package_file("no_such_package", "file", "")
+    with pytest.raises(InputError, match="no model 'nonesuch'"):
+        load_model("nonesuch")
+
+
+def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
+    model = load_model("dlib")
+    model.save(tmp_path / "model")
+    again = load_model(tmp_path)
+    assert again.fingerprint == model.fingerprint
+    weights = tmp_path / "model" / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-100] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(InputError, match="does not describe"):
+        load_model(tmp_path)

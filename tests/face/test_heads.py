@@ -1,0 +1,54 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from rsft.face.heads import PrototypeLoss, class_means
+
+
+def test_without_margin_it_is_cross_entropy_on_scaled_cosines() -> None:
+    generator = torch.Generator().manual_seed(0)
+    prototypes, embeddings = torch.randn(5, 8, generator=generator), torch.randn(7, 8, generator=generator)
+    classes = torch.arange(7) % 5
+    cosine = nn.functional.cosine_similarity(embeddings[:, None], prototypes[None], dim=2)
+    expected = nn.functional.cross_entropy(16 * cosine, classes)
+    torch.testing.assert_close(PrototypeLoss(prototypes, scale=16.0, margin_rad=0.0)(embeddings, classes), expected)
+
+
+@pytest.mark.parametrize("degrees", [20.0, 90.0, 150.0])
+def test_the_margin_is_added_to_the_angle(degrees: float) -> None:
+    angle, margin = math.radians(degrees), 0.3
+    embedding = torch.tensor([[math.cos(angle), math.sin(angle)]])
+    loss = PrototypeLoss(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), scale=1.0, margin_rad=margin)
+    own, other = loss.logits(embedding, torch.tensor([0]))[0].tolist()
+    assert own == pytest.approx(math.cos(angle + margin), abs=1e-5)
+    assert other == pytest.approx(math.sin(angle), abs=1e-5)
+
+
+def test_the_own_logit_always_falls_as_the_angle_grows() -> None:
+    angles = torch.linspace(0, math.pi, 2000)
+    embeddings = torch.stack([angles.cos(), angles.sin()], 1)
+    loss = PrototypeLoss(torch.tensor([[1.0, 0.0]]), margin_rad=0.5)
+    logits = loss.logits(embeddings, torch.zeros(2000, dtype=torch.long))[:, 0]
+    assert bool((logits.diff() <= 1e-4).all())
+
+
+@given(st.integers(0, 1000), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_no_gradient_is_lost_where_an_embedding_is_its_prototype(seed: int, dtype: torch.dtype) -> None:
+    embeddings = torch.randn(6, 16, generator=torch.Generator().manual_seed(seed)).to(dtype).requires_grad_()
+    classes = torch.arange(6)
+    loss = PrototypeLoss(class_means(embeddings.detach().float(), classes), scale=64.0, margin_rad=0.5)(
+        embeddings, classes
+    )
+    loss.backward()
+    assert embeddings.grad is not None
+    assert bool(loss.isfinite())
+    assert bool(embeddings.grad.isfinite().all())
+
+
+def test_a_margin_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"pi / 2"):
+        PrototypeLoss(torch.eye(2), margin_rad=28.6)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from rsft.errors import InputError
+from rsft.face.verification import Comparisons, Trial, all_comparisons, verify, weighted_tar
+
+
+def trial(people: int, pictures: int, separation: float, seed: int = 0) -> Trial:
+    """Scores of genuine pairs N(separation, 1), of impostors N(0, 1)."""
+    comparisons = all_comparisons(np.repeat(np.arange(people), pictures))
+    scores = np.random.default_rng(seed).normal(size=len(comparisons.a)) + separation * comparisons.genuine
+    return Trial(comparisons, {"model": scores.astype(np.float32)})
+
+
+def plain_tar(scores: np.ndarray, genuine: np.ndarray, fmr: float) -> float:
+    """By the definition: the best TAR of all thresholds whose FMR is at most the one asked for."""
+    thresholds = [threshold for threshold in scores[~genuine] if (scores[~genuine] > threshold).mean() <= fmr]
+    return max((scores[genuine] > threshold).mean() for threshold in thresholds)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.01, 0.1]))
+def test_tar_is_that_of_the_definition_and_fmr_is_never_exceeded(seed: int, fmr: float) -> None:
+    some = trial(12, 3, 1.5, seed)
+    scores, genuine = some.scores["model"].round(1), some.comparisons.genuine  # rounded: many ties
+    result = verify([Trial(some.comparisons, {"model": scores})], fmrs=[fmr], draws=2).systems["model"]
+    assert result.tar_at_fmr[fmr].value == pytest.approx(plain_tar(scores, genuine, fmr))
+    assert (scores[~genuine] > result.thresholds[fmr]).mean() <= fmr
+
+
+def test_tar_and_eer_of_known_distributions() -> None:
+    result = verify([trial(150, 4, 2.0)], fmrs=[0.01], draws=2).systems["model"]
+    expected = stats.norm.sf(stats.norm.isf(0.01) - 2)
+    assert result.tar_at_fmr[0.01].value == pytest.approx(expected, abs=5 * np.sqrt(expected * (1 - expected) / 900))
+    assert result.eer == pytest.approx(stats.norm.sf(1), abs=5 * np.sqrt(0.16 * 0.84 / 900))
+
+
+def test_intervals_cover_the_truth() -> None:
+    """Of 100 sets, about 95 intervals should hold the true TAR; fewer than 85 has probability below 1e-4."""
+    truth = stats.norm.sf(stats.norm.isf(0.1) - 1.5)
+    covered = 0
+    for seed in range(100):
+        tar = verify([trial(30, 3, 1.5, seed)], fmrs=[0.1], draws=200, seed=seed).systems["model"].tar_at_fmr[0.1]
+        assert tar.low is not None
+        assert tar.high is not None
+        covered += tar.low <= truth <= tar.high
+    assert covered >= 85
+
+
+def test_unsupported_rates_are_insufficient_data() -> None:
+    result = verify([trial(10, 3, 1.0)], fmrs=[0.1, 0.01, 0.001], draws=2).systems["model"]  # 405 impostors
+    assert result.tar_at_fmr[0.1].note is None
+    assert "30 / FMR" in (result.tar_at_fmr[0.01].note or "")
+    assert result.tar_at_fmr[0.001].value is None
+    assert result.tar_at_fmr[0.001].note == "insufficient data"
+
+
+def test_a_difference_is_paired() -> None:
+    """The same scores differ by exactly 0, and a shift common to both is not in the interval."""
+    base = trial(30, 3, 1.5)
+    scores = base.scores["model"]
+    report = verify([Trial(base.comparisons, {"a": scores, "b": scores, "c": scores * 2 + 1})], fmrs=[0.1])
+    for other in ("b", "c"):
+        difference = report.difference("a", other, 0.1)
+        assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+
+
+def test_each_trial_has_its_own_threshold() -> None:
+    """Moving all scores of one trial changes nothing."""
+    one, two = trial(20, 3, 1.5, 0), trial(20, 3, 1.5, 1)
+    moved = Trial(two.comparisons, {"model": two.scores["model"] + 100})
+    plain, shifted = (verify([one, t], fmrs=[0.1], draws=2).systems["model"].tar_at_fmr[0.1] for t in (two, moved))
+    assert plain.value == shifted.value
+
+
+def test_accuracy_takes_each_threshold_from_the_other_folds() -> None:
+    """In fold 1 the scores are moved up: its own best threshold would be right always, the other's never."""
+    identity = np.array([0, 0, 1, 1])
+    comparisons = Comparisons(np.array([0, 0, 0, 0]), np.array([1, 2, 1, 2]), identity, fold=np.array([0, 0, 1, 1]))
+    result = verify([Trial(comparisons, {"model": np.array([1.0, 0.0, 11.0, 10.0])})], draws=2).systems["model"]
+    assert result.accuracy is not None
+    assert result.accuracy.value == 0.5
+
+
+def test_only_one_kind_of_comparison_is_refused() -> None:
+    with pytest.raises(InputError, match="at least two identities"):
+        verify([Trial(all_comparisons([0, 0]), {"model": np.array([1.0])})])
+
+
+@given(st.integers(0, 1000))
+def test_a_weight_counts_like_copies(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores, genuine = generator.permutation(40) / 40, np.arange(40) % 2 == 0
+    weights = np.where(genuine, generator.integers(1, 4, 40), 1)
+    copies = np.repeat(scores, weights), np.repeat(genuine, weights), np.ones(weights.sum())
+    expected = weighted_tar(*copies, fmrs=[0.1, 0.3])
+    assert weighted_tar(scores, genuine, weights, [0.1, 0.3]) == pytest.approx(expected)

@@ -1,0 +1,98 @@
+"""Estimated ratios against exact ones, and the exact ones against arithmetic."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal
+
+from rsft import attribute_ratio, density_ratio, fit_ratio
+from rsft.ratio.mixture import retain_pool
+
+
+def gaussians(
+    n: int, k: int, d: int, seed: int = 0, shift: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """q = N(0, I), p = N(shift e1, I), and the exact log ratio at the pool."""
+    generator = torch.Generator().manual_seed(seed)
+    pool, target = (torch.randn(m, d, generator=generator, dtype=torch.float64) for m in (n, k))
+    target[:, 0] += shift
+    return pool, target, shift * pool[:, 0] - shift**2 / 2
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "d", "error"), [(5000, 2000, 2, 0.02), (5000, 5000, 64, 0.08), (4000, 500, 16, 0.15)]
+)
+def test_normalised_error_is_small(n: int, k: int, d: int, error: float) -> None:
+    pool, target, exact = gaussians(n, k, d)
+    ratio = fit_ratio(pool, target)
+    r, truth = ratio.pool_log_ratio.exp(), exact.exp()
+    assert ((r - truth) ** 2).mean() / (truth**2).mean() < error
+    assert abs(ratio.diagnostics["mean_ratio"] - 1) < 5 * ratio.diagnostics["mean_ratio_error"]
+    # the held-out area under the curve of two unit normals, shift apart
+    assert ratio.diagnostics["auc"] == pytest.approx(Normal(0, 1).cdf(torch.tensor(1 / math.sqrt(2))).item(), abs=0.03)
+    torch.testing.assert_close(ratio.log_ratio(pool), exact, atol=1.5, rtol=0)
+
+
+def test_no_item_is_scored_by_a_model_that_saw_it() -> None:
+    """With more features than items a model that saw an item knows its side; one that did not is at chance."""
+    pool, target, _ = gaussians(60, 60, 200, shift=0.0)
+    ratio = fit_ratio(pool, target)
+    assert ratio.pool_log_ratio.abs().max() < 3
+    assert abs(ratio.diagnostics["auc"] - 0.5) < 5 * math.sqrt(1 / 12 * (1 / 60 + 1 / 60))
+
+
+def test_ratio_is_unchanged_by_scale_and_by_a_constant_feature() -> None:
+    pool, target, _ = gaussians(500, 300, 3)
+    plain = fit_ratio(pool, target).pool_log_ratio
+    wide_pool, wide_target = (torch.cat([100 * x + 7, torch.ones(len(x), 1)], 1) for x in (pool, target))
+    torch.testing.assert_close(fit_ratio(wide_pool, wide_target).pool_log_ratio, plain, atol=1e-3, rtol=1e-3)
+
+
+def test_seeds() -> None:
+    pool, target, _ = gaussians(300, 300, 2)
+    one, again, other = (fit_ratio(pool, target, seed=seed).pool_log_ratio for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_bad_features_are_refused() -> None:
+    pool, target, _ = gaussians(50, 50, 3)
+    with pytest.raises(ValueError, match=r"\(n, 3\), got \(50, 2\).*one model"):
+        fit_ratio(pool, target[:, :2])
+    with pytest.raises(ValueError, match="1 rows, the first at row 7"):
+        fit_ratio(pool.index_fill(0, torch.tensor([7]), math.nan), target)
+    with pytest.raises(ValueError, match="Add target pictures"):
+        fit_ratio(pool, target[:2])
+    with pytest.raises(ValueError, match="knows"):
+        fit_ratio(pool, target, "magic")
+    with pytest.raises(ValueError, match="log_ratio"):
+        fit_ratio(pool, target).log_ratio(pool[:, :2])
+
+
+def test_attribute_ratio() -> None:
+    r = attribute_ratio([0, 0, 1, 1, 1, 1, 2, 2], {0: 0.5, 1: 0.5}).exp()
+    assert r.tolist() == pytest.approx([2, 2, 1, 1, 1, 1, 0, 0])
+    assert r.mean() == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"sum of 0\.9"):
+        attribute_ratio([0, 1], {0: 0.5, 1: 0.4})
+    with pytest.raises(ValueError, match=r"\['fog'\], which no pool item has"):
+        attribute_ratio(["day"], {"day": 0.5, "fog": 0.5})
+
+
+def test_density_ratio() -> None:
+    x = torch.randn(10, 3)
+    expected = (x - 0.5).sum(1)
+    torch.testing.assert_close(density_ratio(x, Normal(1.0, 1.0), Normal(0.0, 1.0)), expected)
+    with pytest.raises(ValueError, match="must cover"):
+        density_ratio(
+            torch.tensor([0.5, 2.0]), Normal(0.0, 1.0), torch.distributions.Uniform(0, 1, validate_args=False)
+        )
+
+
+def test_retaining_a_share() -> None:
+    r = torch.tensor([0.0, 0.5, 3.0])
+    for share in (0.0, 0.25, 1.0):
+        torch.testing.assert_close(retain_pool(r.log(), share).exp(), (1 - share) * r + share)
+    with pytest.raises(ValueError, match="retain_fraction"):
+        retain_pool(r.log(), 1.5)
