@@ -1,0 +1,149 @@
+"""The commands as a user runs them: on real faces, and on what cannot be used."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
+
+
+def rsft(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from rsft.cli.main import run; run()", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def refused(*arguments: str | Path, code: int = 2) -> str:
+    """The one line that says why."""
+    (line,) = [line for line in rsft(*arguments, code=code).stderr.splitlines() if line.startswith("rsft: ")]
+    return line
+
+
+@pytest.fixture(scope="module")
+def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A whole run of `rsft fit`, with its JSON."""
+    folder = tmp_path_factory.mktemp("fit")
+    (folder / "run.toml").write_text(RECIPE)
+    result = rsft(
+        *fit_arguments(faces), "--config", folder / "run.toml", "--out", folder / "run", "--show-faces", "--json"
+    )
+    return folder / "run", json.loads(result.stdout)
+
+
+def fit_arguments(faces: Path) -> list[str | Path]:
+    return [
+        "fit", "--pool", faces / "pool", "--target", faces / "target", "--eval", faces / "evaluation",
+        "--retain", faces / "retention", "--aligned",
+    ]  # fmt: skip
+
+
+def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, metrics = run
+    present = {path.name for path in folder.iterdir()}
+    assert present == {
+        "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md", "plan.json",
+        "report.html", "thumbnails",
+    }  # fmt: skip
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    for system in ("pretrained", "tuned"):
+        for part in ("target", "retain"):
+            tar = metrics[system][part]["tar_at_fmr"]["0.01"]
+            assert 0 <= tar["low"] <= tar["value"] <= tar["high"] <= 1
+            assert metrics[system][part]["pairs_genuine"] == 6 * 45
+    assert [Path(name).name for name, _ in metrics["quarantined"]] == ["broken.jpg"]
+    assert metrics["images_trained"] == 3 * 4 * 8
+    accepted = pyarrow.parquet.read_table(folder / "accepted.parquet").to_pydict()
+    assert sum(accepted["times_trained"]) == 4 * 8
+    assert all(0 <= p <= 1 for p in accepted["acceptance"])
+
+
+def test_the_report_is_one_file_with_figures_and_the_verdict(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, metrics = run
+    page = (folder / "report.html").read_text()
+    assert metrics["verdict"]["text"].split(":")[0] in page
+    assert page.count("<svg") == 4
+    assert page.count("data:image/jpeg;base64,") == 32
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    ).replace("https://matplotlib.org", "")
+    assert rsft("report", folder).stdout.strip() == str(folder / "report.html")
+    assert (folder / "report.html").read_text() == page
+
+
+def test_the_same_seed_gives_the_same_numbers(faces: Path, run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, metrics = run
+    again = json.loads(
+        rsft(*fit_arguments(faces), "--config", folder / "config.toml", "--out", tmp_path / "again", "--json").stdout
+    )
+    for key in ("pretrained", "tuned", "differences", "validation", "verdict"):
+        assert again[key] == metrics[key]
+
+
+def test_the_tuned_model_is_evaluated_to_the_same_numbers(faces: Path, run: tuple[Path, dict[str, Any]]) -> None:
+    folder, metrics = run
+    result = json.loads(
+        rsft("evaluate", "--model", folder, "--eval", faces / "evaluation", "--aligned", "--json").stdout
+    )
+    expected = metrics["tuned"]["target"]
+    assert result["tar_at_fmr"]["0.01"]["value"] == pytest.approx(expected["tar_at_fmr"]["0.01"]["value"], abs=0.005)
+    assert result["eer"] == pytest.approx(expected["eer"], abs=0.005)
+
+
+def test_plan_of_pictures_is_that_of_their_embeddings(faces: Path, tmp_path: Path) -> None:
+    for part in ("pool", "target"):
+        rsft("embed", "--pool", faces / part, "--out", tmp_path / part, "--aligned")
+    assert np.load(tmp_path / "pool" / "embeddings.npy").shape == (101, 128)
+    from_pictures = rsft("plan", "--pool", faces / "pool", "--target", faces / "target", "--aligned", "--json").stdout
+    saved = rsft(
+        "plan", "--pool", tmp_path / "pool", "--target", tmp_path / "target", "--out", tmp_path / "plan", "--json"
+    )
+    assert json.loads(saved.stdout) == json.loads(from_pictures)
+    assert {path.name for path in (tmp_path / "plan").iterdir()} == {"plan.json", "accepted.parquet"}
+    description = tmp_path / "target" / "embedding.json"
+    description.write_text(description.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    assert "different models" in refused("plan", "--pool", tmp_path / "pool", "--target", tmp_path / "target")
+
+
+def test_an_existing_folder_is_refused_and_left_alone(faces: Path, run: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = run
+    before = (folder / "metrics.json").read_bytes()
+    assert "--overwrite" in refused(*fit_arguments(faces), "--out", folder)
+    assert "already whole" in refused(*fit_arguments(faces), "--out", folder, "--resume")
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unreadable").mkdir()
+    (tmp_path / "unreadable" / "x.jpg").write_bytes(b"no picture")
+    (tmp_path / "bad.toml").write_text("[recipe]\nlearning_speed = 1\n")
+    swap = lambda name, value: [value if argument == faces / name else argument for argument in fit_arguments(faces)]  # noqa: E731
+    assert "holds no picture" in refused(*swap("target", tmp_path / "empty"), *out)
+    assert "none of the 1 pictures" in refused(*swap("target", tmp_path / "unreadable"), *out)
+    assert "does not exist" in refused(*swap("pool", tmp_path / "absent"), *out)
+    assert "learning_speed" in refused(*fit_arguments(faces), *out, "--config", tmp_path / "bad.toml")
+    assert "no model 'nonesuch'" in refused(*fit_arguments(faces), *out, "--model", "nonesuch")
+    overlap = swap("evaluation", faces / "pool")
+    assert "10 identities of the pool are also evaluated" in refused(*overlap, *out)
+    assert "nothing is left" in refused(*overlap, *out, "--drop-overlap")
+    assert not (tmp_path / "run").exists()
+    assert "not the whole folder of a run" in refused("report", tmp_path)
+
+
+def test_a_disk_that_refuses_is_said(faces: Path) -> None:
+    assert "Make room or choose another" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
+
+
+@pytest.mark.parametrize("command", ["demo", "plan", "fit", "evaluate", "embed", "report"])
+def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
+    assert "--json" in rsft(command, "--help").stdout
+    assert f"rsft {command}" in (Path(__file__).parents[2] / "docs" / "commands.md").read_text()

@@ -1,0 +1,127 @@
+"""The adaptation itself, on real faces."""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rsft import RejectionSampler
+from rsft.data.features import Features, load_features
+from rsft.data.images import find_images
+from rsft.errors import InputError, LowAcceptanceError
+from rsft.face.adapt import AcceptedViews, PathPoint, choose_share, embed_activations, plan_faces, tune
+from rsft.face.embed import embed
+from rsft.face.model import load_model
+from rsft.face.recipe import Recipe
+
+RECIPE = Recipe(steps=6, batch_size=16, views=3, learning_rate=1e-4)
+
+
+@pytest.fixture(scope="module")
+def pool(faces: Path) -> Features:
+    return embed(load_model("dlib"), find_images(faces / "pool"), cut=RECIPE.cut, aligned=True, views=RECIPE.views)
+
+
+def people_of(features: Features) -> np.ndarray:
+    return np.unique([PurePosixPath(item).parts[0] for item in features.ids], return_inverse=True)[1]
+
+
+def test_cached_activations_give_the_embeddings_of_the_whole_network(pool: Features, faces: Path) -> None:
+    """Equal to the uncached network up to float16 rounding at the cut."""
+    model = load_model("dlib")
+    images = find_images(faces / "pool")
+    chips = np.stack([images.read(images.ids.index(item)) for item in pool.ids[:8] if item.endswith(".jpg")])
+    pictures = torch.from_numpy(chips).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        direct = (model.network(pictures) + model.network(pictures.flip(3))).numpy()
+    rows = [row for row, item in enumerate(pool.ids[:8]) if item.endswith(".jpg")]
+    np.testing.assert_allclose(embed_activations(model.split(RECIPE.cut)[1], pool)[rows], direct, atol=2e-3)
+    np.testing.assert_allclose(pool.embeddings[rows], direct, atol=2e-3)
+
+
+def test_what_cannot_be_used_is_quarantined_and_the_rest_goes_on(pool: Features) -> None:
+    assert [(Path(item).name, reason) for item, reason in pool.quarantined] == [
+        ("broken.jpg", "unreadable: not an image file")
+    ]
+    assert len(pool) == 101
+
+
+def test_features_are_read_back_as_written(pool: Features, tmp_path: Path) -> None:
+    pool.save(tmp_path)
+    again = load_features(tmp_path)
+    assert (list(again.ids), again.fingerprint) == (list(pool.ids), pool.fingerprint)
+    for name in ("embeddings", "nuisances", "activations"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(pool, name))
+    (tmp_path / "embedding.json").unlink()
+    with pytest.raises(InputError, match="not a whole output"):
+        load_features(tmp_path)
+
+
+def test_tuning_changes_only_the_last_stages_and_leaves_the_model_alone(pool: Features) -> None:
+    model = load_model("dlib")
+    fingerprint = model.fingerprint
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    run = tune(model, pool, people_of(pool), everything, everything, RECIPE, seed=0)
+    assert model.fingerprint == fingerprint
+    before, after = model.network.state_dict(), run.network.state_dict()
+    moved = {int(name.split(".")[0]) for name in after if not torch.equal(before[name], after[name])}
+    assert moved == (set() if run.share == 0 else set(range(RECIPE.cut, 16)))
+    assert run.times_trained.sum() == 6 * 16
+    assert run.samples == 3 * 6 * 16
+
+
+def test_the_night_part_of_the_pool_is_found(pool: Features, faces: Path) -> None:
+    """The drawn shift is dark: what is accepted must be darker than the pool."""
+    target = embed(load_model("dlib"), find_images(faces / "target"), cut=RECIPE.cut, aligned=True)
+    result = plan_faces(pool, target, people_of(pool), RECIPE, seed=0)
+    images = find_images(faces / "pool").subset([find_images(faces / "pool").ids.index(item) for item in pool.ids])
+    brightness = np.array([images.read(row).mean() for row in range(len(pool))])
+    likely = np.argsort(-result.likeness.numpy())[:5]
+    assert brightness[likely].mean() < 0.7 * brightness.mean()
+
+
+def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
+    sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
+    activations = np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1)
+    views = AcceptedViews(activations, np.arange(10), torch.arange(10), sampler, batch_size=8)
+    seen: list[float] = []
+    for _ in range(5):
+        for inputs, classes in views:
+            assert len(inputs) == 8
+            assert classes.tolist() == (inputs.flatten() // 2).long().tolist()
+            seen += inputs.flatten().tolist()
+    expected: list[int] = []
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        expected += list(sampler)
+    assert seen == expected[: len(seen)]
+    assert views.times_given.sum() == len(seen)
+
+
+def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
+    sampler = RejectionSampler(torch.zeros(4))
+    views = AcceptedViews(np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), sampler, 2)
+    with pytest.raises(LowAcceptanceError, match="retain_fraction"):
+        next(iter(views))
+
+
+def test_the_guard_keeps_the_pretrained_weights() -> None:
+    worse = [PathPoint(0.0, 0.5, 0.9), PathPoint(1.0, 0.5, 0.95)]
+    forgets = [PathPoint(0.0, 0.5, 0.9), PathPoint(1.0, 0.7, 0.8)]
+    unknown = [PathPoint(0.0, float("nan"), 0.9), PathPoint(1.0, float("nan"), 0.9)]
+    assert [choose_share(path, 0.01) for path in (worse, forgets, unknown)] == [0, 0, 0]
+
+
+def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:
+    model, ones = load_model("dlib"), torch.ones(len(pool), dtype=torch.float64)
+    with pytest.raises(InputError, match="two identities"):
+        tune(model, pool, np.zeros(len(pool), int), ones, ones, RECIPE, seed=0)
+    bare = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], pool.fingerprint)
+    with pytest.raises(InputError, match="activations"):
+        tune(model, bare, people_of(pool), ones, ones, RECIPE, seed=0)
+    other = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], "another")
+    with pytest.raises(InputError, match="different models"):
+        plan_faces(pool, other, people_of(pool), RECIPE, seed=0)
+    assert isinstance(model.network, nn.Sequential)

@@ -1,0 +1,16 @@
+"""Pretrained figures on development faces that are not in the repository."""
+
+from pathlib import Path
+
+import pytest
+
+from rsft.face.commands import evaluate_folders
+
+
+def test_pretrained_accuracy_on_lfw(development_data: Path) -> None:
+    """The published 10-fold accuracy is 98.9 %; folds 1-6 of the official pairs are within half a point of it."""
+    result = evaluate_folders(
+        evaluation=development_data / "lfw-pairs-folds1-6.csv", evaluation_root=development_data / "lfw-folds1-6.tar"
+    )["target"]
+    assert result["accuracy"]["value"] == pytest.approx(0.989, abs=0.005)
+    assert (result["pairs_genuine"], result["pairs_impostor"]) == (1800, 1800)
