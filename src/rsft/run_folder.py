@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rsft.errors import InputError, RsftError
 
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+
 
 @contextmanager
 def writing(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
@@ -33,6 +35,9 @@ def writing(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iter
         if partial.exists() and not resume:
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(partial, error) from error
+    try:
         yield partial
         replaced = out.with_name(out.name + ".replaced")
         if out.exists():
@@ -40,14 +45,15 @@ def writing(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iter
         partial.rename(out)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno not in REFUSALS:
             raise
-        free = shutil.disk_usage(_existing(out)).free / 2**20
-        raise RsftError(
-            f"cannot write '{partial}': {error.strerror} ({free:.0f} MiB free). Make room or choose another --out, "
-            "then run again with --resume."
-        ) from error
+        raise _refused(partial, error) from error
 
 
-def _existing(path: Path) -> Path:
-    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+def _refused(partial: Path, error: OSError) -> RsftError:
+    existing = next(parent for parent in partial.absolute().parents if parent.exists())
+    free = shutil.disk_usage(existing).free / 2**20
+    return RsftError(
+        f"cannot write '{partial}': {error.strerror} ({free:.0f} MiB free). Make room or choose another --out, "
+        "then run again with --resume."
+    )

@@ -1,5 +1,6 @@
 """The adaptation itself, on real faces."""
 
+import math
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,7 +12,7 @@ from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
-from rsft.face.adapt import AcceptedViews, PathPoint, choose_share, embed_activations, plan_faces, tune
+from rsft.face.adapt import AcceptedViews, PathPoint, choose_share, embed_activations, mean_point, plan_faces, tune
 from rsft.face.embed import embed
 from rsft.face.model import load_model
 from rsft.face.recipe import Recipe
@@ -110,7 +111,7 @@ def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
 def test_the_guard_keeps_the_pretrained_weights() -> None:
     worse = [PathPoint(0.0, 0.5, 0.9), PathPoint(1.0, 0.5, 0.95)]
     forgets = [PathPoint(0.0, 0.5, 0.9), PathPoint(1.0, 0.7, 0.8)]
-    unknown = [PathPoint(0.0, float("nan"), 0.9), PathPoint(1.0, float("nan"), 0.9)]
+    unknown = [mean_point([PathPoint(share, math.nan, 0.9)] * 2) for share in (0.0, 1.0)]
     assert [choose_share(path, 0.01) for path in (worse, forgets, unknown)] == [0, 0, 0]
 
 

@@ -43,7 +43,7 @@ class Shift(StrEnum):
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("rsft-demo"),
-    shift: Annotated[Shift, typer.Option(help="What the deployment does to pictures.")] = Shift.LOW_RESOLUTION,
+    shift: Annotated[Shift, typer.Option(help="What the deployment does to pictures.")] = Shift.NIGHT,
     quick: Annotated[bool, typer.Option("--quick", help="Half the people and fewer steps: a minute or less.")] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -40,16 +41,16 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     """The table of a run, its verdict and where the report is."""
     console = Console(highlight=False)
     fmrs = list(metrics["tuned"]["target"]["tar_at_fmr"])
-    table = Table(title=metrics["title"], title_justify="left", title_style="bold", caption_justify="left")
+    fmrs = [fmr for fmr in fmrs if metrics["pretrained"]["target"]["tar_at_fmr"][fmr]["value"] is not None] or fmrs[:1]
+    table = Table(title=metrics["title"], title_justify="left", title_style="bold", box=box.SIMPLE)
     for heading in ("set", "system", *(f"TAR at FMR {fmr}" for fmr in fmrs), "EER"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for key, name in SETS.items():
         for system in SYSTEMS:
             if key in metrics.get(system, {}):
                 values = metrics[system][key]
                 tars = [str(Interval(**values["tar_at_fmr"][fmr])) for fmr in fmrs]
                 table.add_row(name if system == SYSTEMS[0] else "", system, *tars, f"{values['eer']:.3f}")
-        table.add_section()
     console.print(table)
     console.print(f"\n[bold]{metrics['verdict']['text']}[/bold]")
     console.print(

@@ -174,10 +174,7 @@ def tune(
         samples += line.result.accepted
         others = _some(others, MAX_VALIDATION_ITEMS, seed)
         paths.append(_validate(line, pool.subset(others), people[others], likeness[others].numpy(), recipe))
-    path = [
-        PathPoint(points[0].share, *np.nanmean([(point.target, point.pool) for point in points], 0).tolist())
-        for points in zip(*paths, strict=True)
-    ]
+    path = [mean_point(points) for points in zip(*paths, strict=True)]
     share = choose_share(path, recipe.max_retention_loss)
     everyone = np.arange(len(people))
     line = _train(model, pool, everyone, people, acceptance, recipe, seed, _tagged(on_step, -1))
@@ -268,6 +265,12 @@ def choose_share(path: Sequence[PathPoint], max_retention_loss: float) -> float:
     start = next(point for point in path if point.share == 0)
     allowed = [point for point in path if point.pool >= start.pool - max_retention_loss and point.target > start.target]
     return max(allowed, key=lambda point: point.target, default=start).share
+
+
+def mean_point(points: Sequence[PathPoint]) -> PathPoint:
+    """The mean over folds; one without pairs of both kinds does not count, and none at all gives 0."""
+    scores = np.ma.masked_invalid([(point.target, point.pool) for point in points]).mean(0)
+    return PathPoint(points[0].share, *np.ma.filled(scores, 0.0).tolist())
 
 
 def embed_activations(suffix: nn.Module, features: Features) -> np.ndarray:

@@ -51,7 +51,7 @@ class Fold:
 def demo(
     *,
     out: str | Path,
-    shift: str = "low-resolution",
+    shift: str = "night",
     quick: bool = False,
     seed: int = 0,
     overwrite: bool = False,

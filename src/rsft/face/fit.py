@@ -115,14 +115,14 @@ def fit(
     }
     config = {key: value for key, value in config.items() if value is not None}
     stages = Stages(listener)
+    face_model = load_model(model)
+    target_images = find_images(target)
+    protocols = {"target": read_protocol(evaluation, evaluation_root)}
+    if retain is not None:
+        protocols["retain"] = read_protocol(retain, retain_root)
+    everybody = find_images(pool, labelled=True)
+    pool_images = _without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
     with writing(out, overwrite=overwrite, resume=resume) as folder:
-        face_model = load_model(model)
-        pool_images = find_images(pool, labelled=True)
-        target_images = find_images(target)
-        protocols = {"target": read_protocol(evaluation, evaluation_root)}
-        if retain is not None:
-            protocols["retain"] = read_protocol(retain, retain_root)
-        pool_images = _without_overlap(pool_images, protocols, allow=allow_overlap, drop=drop_overlap)
 
         def embedded(name: str, images: ImageSet, views: int) -> Features:
             with stages.stage(f"embed {name}", len(images)) as advance:

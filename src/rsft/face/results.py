@@ -12,7 +12,7 @@ import pyarrow.parquet
 import tomli_w
 
 from rsft.evaluation.comparison import Difference, in_words, judge
-from rsft.face.adapt import PathPoint, Tuned
+from rsft.face.adapt import Tuned, mean_point
 from rsft.face.verification import VerificationReport
 from rsft.plan import Plan
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, METRICS_FILE, PLAN_FILE
@@ -109,16 +109,12 @@ def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
     share = float(np.mean([run.share for run in runs]))
     return {
         "share": share,
-        "path": [vars(_mean_point(fold)) for fold in points],
+        "path": [vars(mean_point(fold)) for fold in points],
         "text": (
             f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen by cross-validation over "
             "the pool's identities" + (f" (mean over {len(runs)} folds of people)." if len(runs) > 1 else ".")
         ),
     }
-
-
-def _mean_point(points: Sequence[PathPoint]) -> PathPoint:
-    return PathPoint(points[0].share, *np.mean([(point.target, point.pool) for point in points], 0).tolist())
 
 
 def write_results(

@@ -1,7 +1,6 @@
 """The figures of the page, as inline SVG."""
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -22,7 +21,7 @@ STYLE: Any = {
 }
 
 
-def tar_figure(systems: dict[str, dict[str, Any]], sets: Sequence[str], fmr: str) -> str:
+def tar_figure(systems: dict[str, dict[str, Any]], sets: dict[str, str], fmr: str) -> str:
     """TAR at one FMR of every system on every set, with intervals."""
 
     def draw(figure: Figure) -> None:
@@ -37,7 +36,7 @@ def tar_figure(systems: dict[str, dict[str, Any]], sets: Sequence[str], fmr: str
                 label = name if column == 0 else None
                 axes.errorbar(x, tar["value"], spread, fmt="o", color=_colour(name), capsize=4, label=label)
                 axes.annotate(f"{tar['value']:.3f}", (x, tar["value"]), (7, 0), textcoords="offset points", va="center")
-        axes.set_xticks(range(len(sets)), list(sets))
+        axes.set_xticks(range(len(sets)), list(sets.values()))
         axes.set_xlim(-0.5, len(sets) - 0.5)
         axes.set_ylabel(f"TAR at FMR {fmr}")
         axes.grid(axis="x", visible=False)

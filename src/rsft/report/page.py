@@ -28,7 +28,7 @@ def render(run: dict[str, Any]) -> str:
     """The HTML of a run; its figures are inside."""
     metrics = run["metrics"]
     systems = {name: metrics[name] for name in ("pretrained", "uniform", "tuned") if name in metrics}
-    sets = [key for key in SET_NAMES if key in metrics["tuned"]]
+    sets = {key: name for key, name in SET_NAMES.items() if key in metrics["tuned"]}
     fmr = metrics["headline_fmr"]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {
@@ -41,7 +41,6 @@ def render(run: dict[str, Any]) -> str:
         run,
         systems=systems,
         sets=sets,
-        set_names=SET_NAMES,
         fmrs=list(metrics["tuned"]["target"]["tar_at_fmr"]),
         tar_figure=figures.tar_figure(systems, sets, fmr),
         ratio_figure=figures.ratio_figure(run["items"], run["plan"]["envelope"]["log_m"]),
