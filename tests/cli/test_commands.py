@@ -147,3 +147,17 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
     assert "--json" in rsft(command, "--help").stdout
     assert f"rsft {command}" in (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+
+
+def test_the_quick_demo_ends_in_a_table_and_a_report(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    printed = rsft("demo", "--quick", "--out", out).stdout
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert "uniform" in printed
+    assert "Report:" in printed
+    assert metrics["folds"] == 2
+    assert metrics["uniform"]["target"]["pairs_genuine"] == 20 * 45
+    # the same number of samples for both, in two folds of people and three trainings each
+    assert metrics["images_trained"] == 2 * 2 * 3 * 25 * 32
+    assert metrics["verdict"]["outcome"] in {"better", "none", "worse", "kept"}
+    assert (out / "report.html").stat().st_size > 100_000
