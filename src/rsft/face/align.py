@@ -12,6 +12,7 @@ from rsft.errors import NoFaceError
 # Pictures are shown to the detector with this long a side: small ones are enlarged, large ones cost no more.
 DETECTION_SIDE = 320
 BORDER_FRACTION = 0.25
+LOG_LEVEL_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ class FaceAligner:
 
     def _thread_detector(self) -> cv2.FaceDetectorYN:
         if not hasattr(self._local, "detector"):
-            level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of its defaults
-            self._local.detector = cv2.FaceDetectorYN.create(str(self._detector), "", (1, 1), self._min_confidence)
-            cv2.utils.logging.setLogLevel(level)
+            with LOG_LEVEL_LOCK:  # OpenCV 5 warns of its own defaults; its log level is one for all threads
+                level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+                self._local.detector = cv2.FaceDetectorYN.create(str(self._detector), "", (1, 1), self._min_confidence)
+                cv2.utils.logging.setLogLevel(level)
         return self._local.detector
 
 
