@@ -109,10 +109,11 @@ def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
 
 
 def test_the_guard_keeps_the_pretrained_weights() -> None:
-    worse = [PathPoint(0.0, 0.5, 0.9), PathPoint(1.0, 0.5, 0.95)]
-    forgets = [PathPoint(0.0, 0.5, 0.9), PathPoint(1.0, 0.7, 0.8)]
-    unknown = [mean_point([PathPoint(share, math.nan, 0.9)] * 2) for share in (0.0, 1.0)]
-    assert [choose_share(path, 0.01) for path in (worse, forgets, unknown)] == [0, 0, 0]
+    worse = [PathPoint(0.0, 0.5, 0.9, 99), PathPoint(1.0, 0.5, 0.95, 99)]
+    forgets = [PathPoint(0.0, 0.5, 0.9, 99), PathPoint(1.0, 0.7, 0.8, 99)]
+    few = [PathPoint(0.0, 0.5, 0.9, 5), PathPoint(1.0, 0.7, 0.9, 5)]
+    unknown = [mean_point([PathPoint(share, math.nan, 0.9, 0)] * 2) for share in (0.0, 1.0)]
+    assert [choose_share(path, 0.01) for path in (worse, forgets, few, unknown)] == [0, 0, 0, 0]
 
 
 def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:

@@ -27,6 +27,7 @@ MIN_STEPS, MAX_STEPS = 60, 500
 MAX_EMPTY_EPOCHS = 1000
 VALIDATION_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
 MAX_VALIDATION_ITEMS = 3000
+MIN_GENUINE = 10.0
 EMBEDDING_BATCH = 128
 
 
@@ -38,11 +39,13 @@ class PathPoint:
         share: of the tuned weights.
         target: over pairs weighted by how much like the target both pictures are.
         pool: over all pairs.
+        genuine: how many equally weighted genuine pairs the first is worth, (sum w)^2 / sum w^2.
     """
 
     share: float
     target: float
     pool: float
+    genuine: float
 
 
 @dataclass(frozen=True)
@@ -258,19 +261,24 @@ def default_steps(views: int, batch_size: int) -> int:
 def choose_share(path: Sequence[PathPoint], max_retention_loss: float) -> float:
     """The share with the best target score among those that lose at most so much over all pairs; 0 if none is better.
 
-    >>> path = [PathPoint(0.0, 0.5, 0.9), PathPoint(0.5, 0.6, 0.895), PathPoint(1.0, 0.7, 0.8)]
+    With fewer than `MIN_GENUINE` pairs nothing can be told, and it is 0.
+
+    >>> path = [PathPoint(0.0, 0.5, 0.9, 99.0), PathPoint(0.5, 0.6, 0.895, 99.0), PathPoint(1.0, 0.7, 0.8, 99.0)]
     >>> choose_share(path, max_retention_loss=0.01)
     0.5
     """
     start = next(point for point in path if point.share == 0)
+    if start.genuine < MIN_GENUINE:
+        return 0.0
     allowed = [point for point in path if point.pool >= start.pool - max_retention_loss and point.target > start.target]
     return max(allowed, key=lambda point: point.target, default=start).share
 
 
 def mean_point(points: Sequence[PathPoint]) -> PathPoint:
-    """The mean over folds; one without pairs of both kinds does not count, and none at all gives 0."""
+    """The mean over the folds that have pairs of both kinds, 0 if none has; and the number of pairs of all folds."""
     scores = np.ma.masked_invalid([(point.target, point.pool) for point in points]).mean(0)
-    return PathPoint(points[0].share, *np.ma.filled(scores, 0.0).tolist())
+    target, pool = np.ma.filled(scores, 0.0).tolist()
+    return PathPoint(points[0].share, target, pool, sum(point.genuine for point in points))
 
 
 def embed_activations(suffix: nn.Module, features: Features) -> np.ndarray:
@@ -293,11 +301,13 @@ def _validate(
     comparisons = all_comparisons(people)
     genuine = comparisons.genuine
     pair_likeness = likeness[comparisons.a] * likeness[comparisons.b]
+    of_genuine = pair_likeness[genuine]
+    worth = float(of_genuine.sum() ** 2 / max((of_genuine**2).sum(), np.finfo(float).tiny))
     path = []
     for share in recipe.shares:
         scores = cosine_scores(embed_activations(line.at(share), held_out), comparisons)
         target, pool = (
             weighted_tar(scores, genuine, weights, VALIDATION_FMRS) for weights in (pair_likeness, np.ones(len(scores)))
         )
-        path.append(PathPoint(share, target, pool))
+        path.append(PathPoint(share, target, pool, worth))
     return path

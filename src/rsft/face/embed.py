@@ -76,8 +76,7 @@ def embed(
     activations = None
     if views:
         shape = (len(images), views, *_activation_shape(prefix, model.size))
-        path = folder and folder / ACTIVATIONS_FILE
-        activations = np.lib.format.open_memmap(path, "w+", np.float16, shape) if path else np.empty(shape, np.float16)
+        activations = np.empty(shape, np.float16) if folder is None else _mapped(folder / ACTIVATIONS_FILE, shape)
     embeddings, nuisances = [], []
     kept: list[str] = []
     quarantined: list[tuple[str, str]] = []
@@ -101,6 +100,15 @@ def embed(
     return Features(
         kept, np.concatenate(embeddings), np.concatenate(nuisances), activations, quarantined, model.fingerprint
     )
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A new float16 array on disk, with its blocks reserved: a full disk is an error now, not a crash while writing."""
+    array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def sum_views(suffix: nn.Module, activations: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import tomli_w
 
 from rsft.evaluation.comparison import Difference, in_words, judge
-from rsft.face.adapt import Tuned, mean_point
+from rsft.face.adapt import MIN_GENUINE, Tuned, mean_point
 from rsft.face.verification import VerificationReport
 from rsft.plan import Plan
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, METRICS_FILE, PLAN_FILE
@@ -82,7 +82,13 @@ def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fm
     if all(run.share == 0 for run in runs):
         text = (
             "The pretrained weights are kept: on held-out identities of the pool no tuned weights did better on pairs "
-            "that look like the target without losing elsewhere."
+            "that look like the target without losing elsewhere"
+            + (
+                f"; with {runs[0].path[0].genuine:.0f} genuine such pairs nothing can be told. Add pool "
+                "pictures of the same people."
+                if max(run.path[0].genuine for run in runs) < MIN_GENUINE
+                else "."
+            )
         )
         return {"outcome": KEPT, "text": text}
     target = reports["target"]
