@@ -44,7 +44,7 @@ class Shift(StrEnum):
 def demo(
     out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("rsft-demo"),
     shift: Annotated[Shift, typer.Option(help="What the deployment does to pictures.")] = Shift.NIGHT,
-    quick: Annotated[bool, typer.Option("--quick", help="Half the people and fewer steps: a minute or less.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Half the people and fewer steps: about a minute.")] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     json: Json = False,

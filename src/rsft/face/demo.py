@@ -36,7 +36,7 @@ COPIES = 4  # pictures of the pool for each photograph, each moved by some pixel
 TARGET_DRAWS = 3
 JPEG_QUALITY = 95
 RECIPE = Recipe(views=2)
-QUICK_FOLDS, QUICK_COPIES, QUICK_STEPS = 2, 2, 25
+QUICK_FOLDS, QUICK_COPIES, QUICK_STEPS = 2, 2, 20
 
 
 @dataclass(frozen=True)
