@@ -52,3 +52,9 @@ def test_a_full_disk_is_one_line_with_advice(tmp_path: Path) -> None:
     with pytest.raises(RsftError, match=r"No space left.*--resume"), writing(tmp_path / "run"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_failure_before_anything_is_written_leaves_nothing(tmp_path: Path) -> None:
+    with suppress(KeyboardInterrupt), writing(tmp_path / "run"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@
 import errno
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rsft.errors import InputError, RsftError
@@ -48,6 +48,9 @@ def writing(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iter
         if error.errno not in REFUSALS:
             raise
         raise _refused(partial, error) from error
+    finally:
+        with suppress(OSError):
+            partial.rmdir()  # only goes if it is empty: then there is nothing to resume
 
 
 def _refused(partial: Path, error: OSError) -> RsftError:
