@@ -11,7 +11,7 @@ from torch import Tensor
 from rsft.acceptance import acceptance_probability
 from rsft.envelope import Envelope, choose_envelope
 from rsft.ratio import fit_ratio
-from rsft.ratio.mixture import retain_pool
+from rsft.ratio.combine import retain_pool
 from rsft.sampler import RejectionSampler
 
 MIN_TARGET = 50

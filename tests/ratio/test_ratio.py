@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal
 
 from rsft import attribute_ratio, density_ratio, fit_ratio
-from rsft.ratio.mixture import retain_pool
+from rsft.ratio.combine import retain_pool
 
 
 def gaussians(

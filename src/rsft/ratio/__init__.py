@@ -1,26 +1,45 @@
 """log target - log proposal, one file an estimator."""
 
+import math
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from rsft.ratio.base import DensityRatio
-from rsft.ratio.classifier import fit_classifier_ratio
+from rsft.ratio.boosted import fit_boosted_ratio
+from rsft.ratio.classifier import fit_classifier_ratio, fit_kernel_ratio, fit_quadratic_ratio
+from rsft.ratio.crossfit import CrossFittedRatio
+from rsft.ratio.leastsquares import fit_least_squares_ratio
+from rsft.ratio.rows import Table, both_sides
 
-METHODS = {"classifier": fit_classifier_ratio}
+# From the simplest on: where two do equally well, `method="auto"` takes the first.
+METHODS = {
+    "classifier": fit_classifier_ratio,
+    "quadratic": fit_quadratic_ratio,
+    "kernel": fit_kernel_ratio,
+    "boosted": fit_boosted_ratio,
+    "least-squares": fit_least_squares_ratio,
+}
+AUTO = "auto"
+CONTEST_ITEMS = 20_000
+MAX_BOOSTED_WIDTH = 64
 
 
-def fit_ratio(pool: Tensor, target: Tensor, method: str = "classifier", **options: Any) -> DensityRatio:
+def fit_ratio(pool: Table, target: Table, method: str = "classifier", **options: Any) -> CrossFittedRatio:
     """Estimate log target(x) - log pool(x) from samples of both.
 
     Args:
-        pool: (N, D) features of the pool's items.
+        pool: (N, D) features of the pool's items: a tensor, an array or memory map, or a sequence of such shards.
         target: (K, D) features of pictures of the target population; no labels are needed.
-        method: "classifier": a calibrated, cross-fitted logistic regression.
-        **options: of the method; see `fit_classifier_ratio`.
+        method: "classifier", a calibrated, cross-fitted logistic regression; "quadratic", "kernel", "boosted",
+            "least-squares"; or "auto", which takes the one with the least held-out cross-entropy, or a simpler one that
+            is no more than a standard error behind it.
+        **options: `folds`, `groups`, `max_items`, `seed`, and those of the method: see `fit_classifier_ratio`.
 
     Returns:
-        A ratio whose `pool_log_ratio` (N,) was computed for every item by a model that has not seen it.
+        A ratio whose `pool_log_ratio` (N,) was computed for every item by a model that has not seen it. Its
+        `diagnostics` hold "auc" (held-out; 0.5 where nothing differs), "cross_entropy" (held-out, nats), "mean_ratio"
+        (over the pool; 1 for a consistent ratio), "mean_ratio_error" (its standard error) and the settings chosen.
 
     Raises:
         ValueError: widths differ, a feature is NaN or infinite, or there are too few items.
@@ -34,6 +53,28 @@ def fit_ratio(pool: Tensor, target: Tensor, method: str = "classifier", **option
     >>> bool((ratio.pool_log_ratio - exact).abs().mean() < 0.1)
     True
     """
+    if method == AUTO:
+        return _best_ratio(pool, target, **options)
     if method not in METHODS:
-        raise ValueError(f"`fit_ratio(method=...)` knows {sorted(METHODS)}, got {method!r}.")
+        raise ValueError(f"`fit_ratio(method=...)` knows {[*METHODS, AUTO]}, got {method!r}.")
     return METHODS[method](pool, target, **options)
+
+
+def _best_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
+    """The one-standard-error rule (L. Breiman et al., 1984) over `METHODS`, on the same folds of the same items."""
+    sides = both_sides(pool, target)
+    names = [name for name in METHODS if name != "boosted" or sides[0].width <= MAX_BOOSTED_WIDTH]
+    contest = {"max_items": CONTEST_ITEMS // 2, **options}
+    fits = {name: METHODS[name](pool, target, **contest) for name in names}
+    losses = {name: fit.held_out_loss for name, fit in fits.items()}
+    best = min(losses.values(), key=lambda loss: float(loss.mean()))
+    method = next(name for name in names if _as_good(losses[name], best))
+    largest = max(len(side) for side in sides)
+    whole = fits[method] if largest <= contest["max_items"] else METHODS[method](pool, target, **options)
+    whole.diagnostics |= {f"cross_entropy_{name}": float(loss.mean()) for name, loss in losses.items()}
+    return whole
+
+
+def _as_good(loss: Tensor, best: Tensor) -> bool:
+    worse = (loss - best).numpy()
+    return bool(worse.mean() <= np.std(worse) / math.sqrt(len(worse)))

@@ -1,4 +1,4 @@
-"""The exact ratio when the target is known by the shares of a discrete attribute."""
+"""The exact ratio when the target is known by shares of discrete attributes: of one, of several jointly, or of each."""
 
 import math
 from collections import Counter
@@ -12,7 +12,7 @@ def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Map
     """Log target share - log pool share of every item's attribute value.
 
     Args:
-        pool_labels: (N,) attribute values of the pool's items.
+        pool_labels: (N,) attribute values of the pool's items; tuples of several for joint shares.
         target_shares: each value's share of the target; they sum to 1. A value left out has share 0.
 
     Returns:
@@ -24,7 +24,7 @@ def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Map
     >>> attribute_ratio(["day", "day", "day", "night"], {"day": 0.5, "night": 0.5}).exp()
     tensor([0.6667, 0.6667, 0.6667, 2.0000], dtype=torch.float64)
     """
-    labels = pool_labels.tolist() if isinstance(pool_labels, Tensor) else list(pool_labels)
+    labels = _as_list(pool_labels)
     total = sum(target_shares.values())
     if min(target_shares.values(), default=-1.0) < 0 or not math.isclose(total, 1, abs_tol=1e-6):
         raise ValueError(
@@ -44,3 +44,62 @@ def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Map
         for value in counts
     }
     return torch.tensor([log_ratio[label] for label in labels], dtype=torch.float64)
+
+
+def raked_ratio(
+    pool_attributes: Mapping[str, Sequence[Hashable] | Tensor],
+    target_shares: Mapping[str, Mapping[Hashable, float]],
+    *,
+    tolerance: float = 1e-9,
+    most: int = 10_000,
+) -> Tensor:
+    """The log ratio that meets the shares of every attribute by itself and is otherwise nearest to the pool.
+
+    Iterative proportional fitting (W. Deming and F. Stephan, 1940): of all ratios with these margins the one of least
+    Kullback-Leibler divergence from the pool.
+
+    Args:
+        pool_attributes: name -> (N,) values of the pool's items.
+        target_shares: name -> shares as in `attribute_ratio`; attributes left out are left as they are.
+        tolerance: largest difference of a share met.
+        most: rounds.
+
+    Raises:
+        ValueError: see `attribute_ratio`; or the pool has no items that could meet all margins together.
+
+    >>> pool = {"light": ["day", "day", "night", "night"], "mask": [0, 1, 0, 1]}
+    >>> raked_ratio(pool, {"light": {"day": 0.2, "night": 0.8}, "mask": {0: 0.5, 1: 0.5}}).exp()
+    tensor([0.4000, 0.4000, 1.6000, 1.6000], dtype=torch.float64)
+    """
+    missing = [name for name in target_shares if name not in pool_attributes]
+    if missing or not target_shares:
+        raise ValueError(
+            f"`raked_ratio(target_shares=...)` needs attributes of the pool, which has {sorted(pool_attributes)}; got "
+            f"{sorted(target_shares)}."
+        )
+    margins = []
+    for name, shares in target_shares.items():
+        labels = _as_list(pool_attributes[name])
+        attribute_ratio(labels, shares)  # for its checks
+        values = {value: number for number, value in enumerate(dict.fromkeys(labels))}
+        index = torch.tensor([values[label] for label in labels])
+        goal = torch.tensor([shares.get(value, 0.0) for value in values], dtype=torch.float64)
+        margins.append((name, index, goal / goal.sum()))
+    items = len(margins[0][1])
+    weight = torch.full((items,), 1 / items, dtype=torch.float64)
+    for _ in range(most):
+        off = 0.0
+        for _, index, goal in margins:
+            share = torch.zeros_like(goal).index_add_(0, index, weight)
+            off = max(off, float((share - goal).abs().max()))
+            weight = weight * torch.where(share > 0, goal / share, 0.0)[index]
+        if off < tolerance:
+            return (weight * items).log()
+    raise ValueError(
+        f"`raked_ratio` cannot meet the shares of {[name for name, _, _ in margins]} together: after {most} rounds "
+        f"one is off by {off:.3g}. The pool lacks a combination the target needs: give fewer attributes."
+    )
+
+
+def _as_list(labels: Sequence[Hashable] | Tensor) -> list[Hashable]:
+    return labels.tolist() if isinstance(labels, Tensor) else list(labels)

@@ -1,131 +1,121 @@
-"""The default ratio: the odds of a calibrated classifier between target and pool."""
+"""The default ratio: the odds of a calibrated logistic regression, on the features or on functions of them.
 
-from typing import NamedTuple
+log p/q = log P(target | x) / P(pool | x) - log K / N (J. Qin, "Inferences for case-control and semiparametric
+two-sample density ratio models", 1998).
+"""
 
-import numpy as np
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from rsft.ratio.base import DensityRatio, check_features
+from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Sample, Score, cross_fitted, draw_sample
+from rsft.ratio.logistic import fit_logistic
+from rsft.ratio.rows import Table, both_sides
 
-# L2 strengths tried, as scikit-learn's C: features are standardised, so one scale fits all.
-STRENGTHS = (0.0001, 0.001, 0.01, 0.1)
+# L2 penalties per item trained on: features are standardised, so one scale fits all.
+PENALTIES = (0.3, 0.03, 0.01, 0.001)
+MAX_PRODUCTS = 600
+RANDOM_FEATURES = 500
+BANDWIDTHS = (0.5, 1.0, 2.0)
+PAIRS_FOR_MEDIAN = 1000
 
-
-class Line(NamedTuple):
-    """log odds = x @ weight + bias."""
-
-    weight: np.ndarray
-    bias: float
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return x @ self.weight + self.bias
+Expansion = Callable[[Tensor], Tensor]  # (n, D) standardised -> (n, E)
 
 
-class ClassifierRatio(DensityRatio):
-    """The mean of the folds' calibrated log odds less the log odds of the two sample sizes."""
-
-    def __init__(self, lines: list[Line], pool: np.ndarray, target: np.ndarray, diagnostics: dict[str, float]) -> None:
-        self._line = Line(np.mean([line.weight for line in lines], 0), float(np.mean([line.bias for line in lines])))
-        self.pool_log_ratio = torch.from_numpy(pool)
-        self.target_log_ratio = torch.from_numpy(target)
-        self.diagnostics = diagnostics
-
-    def log_ratio(self, x: Tensor) -> Tensor:
-        x = check_features(x, "DensityRatio.log_ratio(x)", len(self._line.weight))
-        return torch.from_numpy(self._line(x.numpy()))
-
-
-def fit_classifier_ratio(
-    pool: Tensor,
-    target: Tensor,
-    *,
-    folds: int = 5,
-    strengths: tuple[float, ...] = STRENGTHS,
-    seed: int = 0,
-) -> ClassifierRatio:
-    """Logistic regression of target against pool, L2-regularised, cross-fitted and calibrated.
-
-    log p/q = log P(target | x) / P(pool | x) - log K / N (J. Qin, "Inferences for case-control and semiparametric two-
-    sample density ratio models", 1998). Every item is scored by the model of the folds it is not in; the strength of
-    the regularisation is the one with the least held-out cross-entropy; a fold's scores are calibrated (J. Platt, 1999)
-    on the held-out scores of the other folds, which undoes the shrinkage.
+def fit_classifier_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
+    """For shifts whose log ratio is linear in the features.
 
     Args:
         pool: (N, D).
         target: (K, D).
-        folds: parts of the cross-fitting, at least 3.
-        strengths: values of scikit-learn's C to choose from.
-        seed: of the assignment to folds.
+        **options: `folds`, `groups`, `max_items` and `seed` of `draw_sample`, and `penalties`: strengths of the L2
+            regularisation, of which held-out cross-entropy chooses.
 
     Raises:
         ValueError: see `fit_ratio`.
-
-    `diagnostics` holds "auc" (held-out; 0.5 where nothing differs), "cross_entropy" (held-out, nats), "strength",
-    "mean_ratio" (over the pool; 1 for a consistent ratio) and "mean_ratio_error" (its standard error).
     """
-    pool = check_features(pool, "fit_ratio(pool=...)")
-    target = check_features(target, "fit_ratio(target=...)", pool.shape[1])
-    if min(len(pool), len(target)) < folds or folds < 3:
-        raise ValueError(
-            f"`fit_ratio` needs at least as many items on each side as folds, and 3 folds: got {len(pool)} pool items, "
-            f"{len(target)} target items, {folds} folds. Add target pictures or lower `folds`."
-        )
-    x = torch.cat([pool, target]).numpy()
-    y = np.repeat([0, 1], [len(pool), len(target)])
-    parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y))
-    fits = {strength: [_fit_line(x[train], y[train], strength) for train, _ in parts] for strength in strengths}
-    scores = {strength: _held_out(lines, x, parts) for strength, lines in fits.items()}
-    strength = min(
-        strengths, key=lambda s: log_loss(y, _probability(_calibrate_folds(fits[s], scores[s], y, parts)[1]))
-    )
-    lines, odds = _calibrate_folds(fits[strength], scores[strength], y, parts)
-    log_ratio = odds - np.log(len(target) / len(pool))
-    pool_ratio = np.exp(log_ratio[: len(pool)])
-    return ClassifierRatio(
-        [Line(line.weight, line.bias - np.log(len(target) / len(pool))) for line in lines],
-        log_ratio[: len(pool)],
-        log_ratio[len(pool) :],
-        {
-            "auc": float(roc_auc_score(y, odds)),
-            "cross_entropy": float(log_loss(y, _probability(odds))),
-            "strength": strength,
-            "mean_ratio": float(pool_ratio.mean()),
-            "mean_ratio_error": float(pool_ratio.std(ddof=1) / np.sqrt(len(pool))),
-        },
-    )
+    return _fit("classifier", pool, target, lambda sample: iter([({}, lambda x: x)]), **options)
 
 
-def _fit_line(x: np.ndarray, y: np.ndarray, strength: float) -> Line:
-    """A logistic regression on standardised features, expressed in the original ones; constant features weigh 0."""
-    mean, spread = x.mean(0), x.std(0)
-    spread[spread == 0] = np.inf
-    model = LogisticRegression(C=strength, max_iter=1000).fit((x - mean) / spread, y)
-    weight = model.coef_[0] / spread
-    return Line(weight, float(model.intercept_[0] - mean @ weight))
+def fit_quadratic_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
+    """On the features, their squares and, where they are at most `MAX_PRODUCTS`, their products.
+
+    Exact for two normal populations, whatever their covariances; so for a target that is narrower than the pool.
+    Arguments as `fit_classifier_ratio`.
+    """
+    return _fit("quadratic", pool, target, lambda sample: iter([({}, _squares)]), **options)
 
 
-def _held_out(lines: list[Line], x: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    scores = np.empty(len(x))
-    for line, (_, held_out) in zip(lines, parts, strict=True):
-        scores[held_out] = line(x[held_out])
-    return scores
+def fit_kernel_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
+    """On the features and random Fourier features of a Gaussian kernel: for smooth shifts of any form.
+
+    (A. Rahimi and B. Recht, "Random features for large-scale kernel machines", 2007.) The kernel's width is the median
+    distance of two items times one of `BANDWIDTHS`, chosen with the penalty. Arguments as `fit_classifier_ratio`.
+    """
+    seed = options.get("seed", 0)
+    return _fit("kernel", pool, target, lambda sample: _fourier_expansions(sample.x, seed), bend=True, **options)
 
 
-def _calibrate_folds(
-    lines: list[Line], scores: np.ndarray, y: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]
-) -> tuple[list[Line], np.ndarray]:
-    """Each fold's line and held-out log odds after a slope and a shift learnt on the other folds' held-out scores."""
-    calibrated, odds = [], np.empty(len(scores))
-    for line, (others, held_out) in zip(lines, parts, strict=True):
-        slope = _fit_line(scores[others, None], y[others], strength=1.0)
-        calibrated.append(Line(line.weight * slope.weight[0], float(slope(np.array([line.bias])))))
-        odds[held_out] = slope(scores[held_out, None])
-    return calibrated, odds
+def _fit(
+    method: str,
+    pool: Table,
+    target: Table,
+    expansions: Callable[[Sample], Iterator[tuple[dict[str, float], Expansion]]],
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    bend: bool = False,
+    **options: Any,
+) -> CrossFittedRatio:
+    sides = both_sides(pool, target)
+    sample = draw_sample(*sides, **options)
+    alternatives = [
+        Alternative({**settings, "penalty": penalty}, scores)
+        for settings, expand in expansions(sample)
+        for penalty, scores in _fit_folds(sample, expand, penalties)
+    ]
+    return cross_fitted(method, *sides, sample, alternatives, bend=bend)
 
 
-def _probability(odds: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-odds))
+def _fit_folds(sample: Sample, expand: Expansion, penalties: Sequence[float]) -> Iterator[tuple[float, list[Score]]]:
+    """One regression for each fold and penalty, all solved together."""
+    x = expand(sample.x)
+    spread, mean = torch.std_mean(x, 0, correction=0)
+    spread = torch.where(spread > 1e-6, spread, math.inf)
+    folds = int(sample.fold.max()) + 1
+    others = torch.stack([sample.others(fold) for fold in range(folds)]).float()
+    strength = torch.tensor(penalties).repeat_interleave(folds) * others.sum(1).repeat(len(penalties))
+    weights, biases = fit_logistic((x - mean) / spread, sample.y, others.repeat(len(penalties), 1), strength)
+    weights = weights / spread
+    biases = biases - weights @ mean
+    lines = [_line(expand, weight, bias) for weight, bias in zip(weights, biases, strict=True)]
+    for number, penalty in enumerate(penalties):
+        yield penalty, lines[number * folds : (number + 1) * folds]
+
+
+def _line(expand: Expansion, weight: Tensor, bias: Tensor) -> Score:
+    return lambda x: expand(x) @ weight + bias
+
+
+def _squares(x: Tensor) -> Tensor:
+    width = x.shape[1]
+    if width * (width - 1) // 2 > MAX_PRODUCTS:
+        return torch.cat([x, x**2], 1)
+    first, second = torch.triu_indices(width, width)
+    return torch.cat([x, x[:, first] * x[:, second]], 1)
+
+
+def _fourier_expansions(x: Tensor, seed: int) -> Iterator[tuple[dict[str, float], Expansion]]:
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (torch.randint(len(x), (PAIRS_FOR_MEDIAN,), generator=generator) for _ in range(2))
+    median = float((x[first] - x[second]).norm(dim=1).median())
+    directions = torch.randn(x.shape[1], RANDOM_FEATURES, generator=generator)
+    phases = 2 * math.pi * torch.rand(RANDOM_FEATURES, generator=generator)
+    for bandwidth in BANDWIDTHS:
+        yield {"bandwidth": bandwidth}, _waves(directions / max(bandwidth * median, 1e-6), phases)
+
+
+def _waves(frequencies: Tensor, phases: Tensor) -> Expansion:
+    return lambda x: torch.cat([x, torch.cos(x @ frequencies + phases)], 1)

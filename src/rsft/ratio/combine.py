@@ -1,0 +1,82 @@
+"""Targets made of others: products, mixtures, and a target that keeps a share of the pool."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def product_ratio(*log_ratios: Tensor) -> Tensor:
+    """The log ratio of the pool reweighted by each in turn, with mean ratio 1 over the pool.
+
+    Choose one envelope for the product: the product of the envelopes of its factors is as large or larger, for the
+    factors need not be largest at the same item.
+
+    Args:
+        *log_ratios: each (N,).
+
+    Returns:
+        (N,) float64; -inf where one of them is.
+
+    Raises:
+        ValueError: lengths differ, or no item has a finite log ratio in all.
+
+    >>> product_ratio(torch.tensor([2.0, 0.5]).log(), torch.tensor([0.5, 1.5]).log()).exp()
+    tensor([1.1429, 0.8571], dtype=torch.float64)
+    """
+    total = torch.stack(_equally_long(log_ratios, "product_ratio")).sum(0)
+    if not torch.isfinite(total).any():
+        raise ValueError("`product_ratio` leaves no item: no pool item has target mass in all factors.")
+    return total - (torch.logsumexp(total, 0) - math.log(len(total)))
+
+
+def mixture_ratio(log_ratios: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The log ratio of several targets, each with its share: log sum_t w_t r_t.
+
+    Args:
+        log_ratios: (N,) of each target.
+        weights: shares of the targets, >= 0, with sum 1.
+
+    Raises:
+        ValueError: lengths differ, or the weights do not sum to 1.
+
+    >>> mixture_ratio([torch.tensor([2.0, 0.0]).log(), torch.tensor([0.5, 1.5]).log()], [0.5, 0.5]).exp()
+    tensor([1.2500, 0.7500], dtype=torch.float64)
+    """
+    rows = _equally_long(log_ratios, "mixture_ratio")
+    if len(weights) != len(rows) or min(weights) < 0 or not math.isclose(sum(weights), 1, abs_tol=1e-6):
+        raise ValueError(
+            f"`mixture_ratio(weights=...)` needs {len(rows)} shares >= 0 that sum to 1, got {list(weights)}."
+        )
+    shares = torch.tensor(weights, dtype=torch.float64).log()
+    return torch.logsumexp(torch.stack(rows) + shares[:, None], 0)
+
+
+def retain_pool(log_ratio: Tensor, retain_fraction: float) -> Tensor:
+    """The log ratio of a p + (1 - a) q to q, for a = 1 - `retain_fraction`: log(a r + 1 - a).
+
+    Its envelope is a M + 1 - a, so it accepts more than p alone and stays exact.
+
+    Args:
+        log_ratio: (N,) log p - log q.
+        retain_fraction: the pool's share 1 - a of the new target, in [0, 1].
+
+    >>> retain_pool(torch.tensor([3.0, 0.0]).log(), 0.5).exp()
+    tensor([2.0000, 0.5000])
+    """
+    if not 0 <= retain_fraction <= 1:
+        raise ValueError(f"`retain_fraction` needs a value in [0, 1], got {retain_fraction}.")
+    if retain_fraction == 0:
+        return log_ratio
+    if retain_fraction == 1:
+        return torch.zeros_like(log_ratio)
+    kept = torch.full_like(log_ratio, math.log(retain_fraction))
+    return torch.logaddexp(log_ratio + math.log1p(-retain_fraction), kept)
+
+
+def _equally_long(log_ratios: Sequence[Tensor], call: str) -> list[Tensor]:
+    lengths = {tuple(log_ratio.shape) for log_ratio in log_ratios}
+    if len(lengths) != 1 or len(next(iter(lengths))) != 1:
+        raise ValueError(f"`{call}` needs (N,) log ratios of one length, got shapes {sorted(lengths)}.")
+    return [log_ratio.double() for log_ratio in log_ratios]

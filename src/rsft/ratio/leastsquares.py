@@ -1,0 +1,82 @@
+"""uLSIF and RuLSIF: the ratio itself by least squares, on Gaussian kernels at random target items.
+
+(T. Kanamori et al., "A least-squares approach to direct importance estimation", 2009; M. Yamada et al., "Relative
+density-ratio estimation for robust distribution comparison", 2011.)
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Sample, Score, cross_fitted, draw_sample
+from rsft.ratio.rows import Table, both_sides
+
+KERNELS = 200
+BANDWIDTHS = (0.25, 0.5, 1.0)
+PENALTIES = (1e-3, 1e-2, 1e-1)
+PAIRS_FOR_MEDIAN = 1000
+# A relative ratio is below 1 / alpha; nearer to it than this share, its estimate is put there.
+BOUND_MARGIN = 1e-3
+
+
+def fit_least_squares_ratio(pool: Table, target: Table, *, alpha: float = 0.0, **options: Any) -> CrossFittedRatio:
+    """Minimise E_m (r_alpha - rho)^2 for rho = sum of kernels >= 0 and m = alpha p + (1 - alpha) q.
+
+    `alpha=0` is uLSIF. With `alpha > 0` (RuLSIF) the relative ratio p / m is estimated, which is bounded by 1 / alpha
+    and so steadier, and turned into p / q = (1 - alpha) rho / (1 - alpha rho). A constant is among the kernels, so that
+    the ratio does not vanish far from all of them. Arguments as `fit_classifier_ratio`, without `penalties`.
+
+    Raises:
+        ValueError: `alpha` is not in [0, 1), or see `fit_ratio`.
+    """
+    if not 0 <= alpha < 1:
+        raise ValueError(f"`fit_ratio(alpha=...)` needs a value in [0, 1), got {alpha}.")
+    sides = both_sides(pool, target)
+    sample = draw_sample(*sides, **options)
+    generator = torch.Generator().manual_seed(options.get("seed", 0))
+    first, second = (torch.randint(len(sample.x), (PAIRS_FOR_MEDIAN,), generator=generator) for _ in range(2))
+    median = float((sample.x[first] - sample.x[second]).norm(dim=1).median())
+    order = torch.randperm(int(sample.y.sum()), generator=generator) + len(sample.pool_rows)
+    folds = range(int(sample.fold.max()) + 1)
+    alternatives = []
+    for bandwidth in BANDWIDTHS:
+        width = max(bandwidth * median, 1e-6)
+        fits = [_fit_fold(sample, fold, order, width, alpha) for fold in folds]
+        alternatives += [
+            Alternative({"bandwidth": bandwidth, "penalty": penalty}, [fit[number] for fit in fits])
+            for number, penalty in enumerate(PENALTIES)
+        ]
+    return cross_fitted("least-squares", *sides, sample, alternatives, bend=True)
+
+
+def _fit_fold(sample: Sample, fold: int, order: Tensor, width: float, alpha: float) -> list[Score]:
+    """One score per penalty; centres are target items that the fold is trained on."""
+    others = sample.others(fold)
+    centres = sample.x[order[others[order]][:KERNELS]]
+    pool, target = (_kernels(sample.x[others & (sample.y == side)], centres, width) for side in (0, 1))
+    second = alpha * target.T @ target / len(target) + (1 - alpha) * pool.T @ pool / len(pool)
+    first = target.mean(0)
+    scores = []
+    for penalty in PENALTIES:
+        weight = torch.linalg.solve(second + penalty * torch.eye(len(second)), first).clamp(min=0)
+        scores.append(_score(centres, width, weight, alpha))
+    return scores
+
+
+def _score(centres: Tensor, width: float, weight: Tensor, alpha: float) -> Score:
+    tiny = torch.finfo(torch.float32).tiny
+
+    def score(x: Tensor) -> Tensor:
+        relative = (_kernels(x, centres, width) @ weight).clamp(min=tiny)
+        if not alpha:
+            return relative.log()
+        relative = relative.clamp(max=(1 - BOUND_MARGIN) / alpha)
+        return relative.log() + math.log1p(-alpha) - torch.log1p(-alpha * relative)
+
+    return score
+
+
+def _kernels(x: Tensor, centres: Tensor, width: float) -> Tensor:
+    return torch.cat([torch.exp(-((torch.cdist(x, centres) / width) ** 2) / 2), torch.ones(len(x), 1)], 1)
