@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rsft import plan
-from rsft.plan import Outcome
+from rsft.verdict import Outcome
 
 
 def normal(n: int, mean: float, seed: int, spread: float = 1.0, d: int = 4) -> torch.Tensor:

@@ -1,16 +1,22 @@
 """rsft: rejection sampling fine-tuning for PyTorch, face recognition first."""
 
 from rsft.acceptance import acceptance_probability
-from rsft.envelope import Envelope, choose_envelope
+from rsft.draw import draw
+from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.online import OnlineRejection
-from rsft.plan import Plan, Verdict, plan
+from rsft.plan import Plan, plan
+from rsft.ranking import rank_plans
 from rsft.ratio import fit_ratio
-from rsft.ratio.attributes import attribute_ratio
+from rsft.ratio.attributes import attribute_ratio, raked_ratio
 from rsft.ratio.base import DensityRatio
+from rsft.ratio.combine import mixture_ratio, product_ratio, retain_pool
 from rsft.ratio.density import density_ratio
+from rsft.ratio.tilt import band_tilt, exponential_tilt, percentile_tilt
 from rsft.sampler import RejectionSampler
+from rsft.tail import largest_ratio, pareto_k
 from rsft.tuning.loop import TuningResult, fine_tune
 from rsft.tuning.stopping import Stopping
+from rsft.verdict import Outcome, Verdict
 
 __version__ = "0.1.0"
 
@@ -18,6 +24,7 @@ __all__ = [
     "DensityRatio",
     "Envelope",
     "OnlineRejection",
+    "Outcome",
     "Plan",
     "RejectionSampler",
     "Stopping",
@@ -25,9 +32,21 @@ __all__ = [
     "Verdict",
     "acceptance_probability",
     "attribute_ratio",
+    "band_tilt",
     "choose_envelope",
     "density_ratio",
+    "draw",
+    "exponential_tilt",
     "fine_tune",
     "fit_ratio",
+    "largest_ratio",
+    "mixture_ratio",
+    "pareto_k",
+    "percentile_tilt",
     "plan",
+    "price_list",
+    "product_ratio",
+    "raked_ratio",
+    "rank_plans",
+    "retain_pool",
 ]

@@ -1,6 +1,7 @@
 """The envelope M: which one to take, and what it costs."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,16 @@ from torch import Tensor
 from rsft.acceptance import check_log_ratio
 
 RULES = ("max", "max_tv", "rate", "quantile", "log_m")
+PRICED = (
+    "max",
+    "max_tv=0.01",
+    "max_tv=0.02",
+    "max_tv=0.05",
+    "max_tv=0.1",
+    "max_tv=0.2",
+    "quantile=0.97",
+    "quantile=0.9",
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,15 @@ def choose_envelope(
         clipped_mass=_clipped_mass(ratio, np.cumsum(ratio), m),
         effective_size=float(acceptance.sum() ** 2 / (acceptance**2).sum()),
     )
+
+
+def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelope]:
+    """What each of several rules would cost on this pool, the largest M first.
+
+    >>> [envelope.rule for envelope in price_list(torch.tensor([1.0, 2.0, 4.0]).log(), ["max_tv=0.1", "max"])]
+    ['max', 'max_tv=0.1']
+    """
+    return sorted((choose_envelope(log_ratio, rule) for rule in rules), key=lambda envelope: -envelope.log_m)
 
 
 def _one_rule(rule: str | None, options: dict[str, float | None]) -> tuple[str, float | None]:

@@ -1,6 +1,7 @@
 """Small frozen records that pass between stages."""
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 CONFIDENCE = 0.95
@@ -37,3 +38,13 @@ class Interval:
         if self.value is None or self.low is None or self.high is None:
             return self.note or "-"
         return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+
+def normal_interval(value: float, error: float) -> Interval:
+    """An estimate with its interval from its standard error.
+
+    >>> print(normal_interval(1.0, 0.1))
+    1.000 [0.804, 1.196]
+    """
+    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
+    return Interval(value, value - half, value + half)

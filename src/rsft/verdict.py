@@ -1,0 +1,84 @@
+"""What a plan advises before any training: one of a few named outcomes, with the figures that led to it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rsft.envelope import Envelope
+
+MIN_TARGET = 50
+MIN_EFFECTIVE_SIZE = 30
+MAX_UNSUPPORTED_FRACTION = 0.25
+# Three standard errors of the area under the ROC curve above one half: the pool differs from the target.
+DIFFERENCE_ERRORS = 3.0
+# The mean ratio may be off 1 by so many standard errors, and by so much in any case.
+MEAN_RATIO_ERRORS, MEAN_RATIO_TOLERANCE = 4.0, 0.1
+MAX_PARETO_K = 1.0
+
+
+class Outcome(StrEnum):
+    """What a plan advises."""
+
+    WORTH_TRYING = "worth trying"
+    POOL_MATCHES = "the pool already matches the target"
+    TOO_LITTLE_SUPPORT = "too little of the pool looks like the target"
+    NOT_ESTIMABLE = "the ratio cannot be estimated"
+    TARGET_TOO_SMALL = "too few target items to tell"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A named outcome and the figures that led to it, in words."""
+
+    outcome: Outcome
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome}: {self.reason}"
+
+
+def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Sequence[str]) -> Verdict:
+    """The outcome for a plan's diagnostics, its envelope, and what the unsupported part of the target is like."""
+    auc, error = figures["auc"], figures["auc_error"]
+    if figures["target_items"] < MIN_TARGET:
+        return Verdict(
+            Outcome.TARGET_TOO_SMALL, f"{figures['target_items']:.0f} target items; take at least {MIN_TARGET}"
+        )
+    if auc < 0.5 + DIFFERENCE_ERRORS * error:
+        return Verdict(
+            Outcome.POOL_MATCHES,
+            f"a classifier tells target from pool with an AUC of {auc:.3f} +- {error:.3f}; 0.5 is chance",
+        )
+    # The interval's lower end: a few stray items are no lack of support.
+    if figures["unsupported_low"] > MAX_UNSUPPORTED_FRACTION:
+        where = f": {', '.join(unsupported)}" if unsupported else ""
+        return Verdict(
+            Outcome.TOO_LITTLE_SUPPORT,
+            f"{figures['unsupported_fraction']:.0%} of the target lies where the pool has no items{where}; add pool "
+            "items like these, or take other features",
+        )
+    if envelope.effective_size < MIN_EFFECTIVE_SIZE:
+        return Verdict(
+            Outcome.TOO_LITTLE_SUPPORT,
+            f"the accepted are worth {envelope.effective_size:.0f} items; add pool items like the target, clip more of "
+            "it, or retain more of the pool",
+        )
+    off = abs(figures["mean_ratio"] - 1)
+    if off > MEAN_RATIO_TOLERANCE and off > MEAN_RATIO_ERRORS * figures["mean_ratio_error"]:
+        return Verdict(
+            Outcome.NOT_ESTIMABLE,
+            f"the mean ratio over the pool is {figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f} and "
+            "should be 1; take method 'auto', or fewer features",
+        )
+    if figures["pareto_k"] > MAX_PARETO_K:
+        return Verdict(
+            Outcome.NOT_ESTIMABLE,
+            f"a few items carry the ratio (Pareto k {figures['pareto_k']:.2f}; above 1 it has no mean); take method "
+            "'auto', fewer features, or retain more of the pool",
+        )
+    return Verdict(
+        Outcome.WORTH_TRYING,
+        f"target and pool differ (AUC {auc:.3f}); {figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} "
+        f"items are accepted an epoch, worth {envelope.effective_size:.0f} items; "
+        f"{envelope.clipped_mass:.1%} of the target is clipped",
+    )
