@@ -13,7 +13,7 @@ from torch import Tensor
 from rsft.acceptance import accept, acceptance_probability
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.evaluation.shift import CovariateShift, TwoSample, auc_error, covariate_shift, two_sample
-from rsft.evaluation.support import name_outside, support
+from rsft.evaluation.support import USUAL, name_outside, support
 from rsft.identities import FloorAcceptance, IdentityAcceptance, identity_log_ratio
 from rsft.ratio import fit_ratio
 from rsft.ratio.combine import retain_pool
@@ -39,9 +39,9 @@ class Arrival:
 
     Attributes:
         before: pool against target; None where either is too small.
-        after: the accepted of epoch 0 against target, each tested in the fold in which the ratio had not seen it; None
-            where too few were accepted.
-        covariates: each in pool, accepted and target.
+        after: what epoch 0 accepts for the target itself, without the retained share, against the target; each item is
+            tested in the fold in which the ratio had not seen it. None where too few were accepted.
+        covariates: each in pool, in what is accepted for the target itself, and in the target.
     """
 
     before: TwoSample | None
@@ -195,13 +195,13 @@ def plan(
         elif floor > 1:
             rule = FloorAcceptance(acceptance, identities, floor=floor)
         diagnostics |= _identities_kept(acceptance, identities, whole=by is AcceptBy.IDENTITY)
-    accepted = accept(acceptance.numpy(), seed=seed).nonzero()[0] if rule is None else rule.accepted(seed, 0)
+    likeness = acceptance_probability(alone, choose_envelope(alone, envelope).log_m)
     diagnostics["expected_accepted"] = float((acceptance if rule is None else rule.inclusion()).sum())
-    arrival, unsupported = _look(ratio, pool, target, identities, covariates, words or {}, accepted, diagnostics, seed)
+    arrival, unsupported = _look(ratio, pool, target, identities, covariates, words or {}, likeness, diagnostics, seed)
     return Plan(
         acceptance,
         log_ratio,
-        acceptance_probability(alone, choose_envelope(alone, envelope).log_m),
+        likeness,
         chosen,
         price_list(log_ratio),
         diagnostics,
@@ -222,11 +222,12 @@ def _look(
     identities: Tensor | None,
     covariates: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
     words: Mapping[str, tuple[str, str]],
-    accepted: np.ndarray,
+    likeness: Tensor,
     diagnostics: dict[str, float],
     seed: int,
 ) -> tuple[Arrival, list[str]]:
     """What the accepted are like, and what of the target the pool lacks; at most `LOOKED_AT` rows of each are seen."""
+    accepted = np.flatnonzero(accept(likeness.numpy(), seed=seed))
     generator = np.random.default_rng(seed)
     pool_rows, target_rows, accepted_rows = (
         np.sort(generator.permutation(rows)[:LOOKED_AT])
@@ -256,7 +257,8 @@ def _look(
     of_pool, of_target = covariates
     aimed = {name: values[target_rows] for name, values in of_target.items()}
     table = covariate_shift(of_pool, of_target, accepted) if len(accepted) else []
-    return Arrival(before, after, table), name_outside(of_pool, aimed, found.outside, words)
+    more_than_usual = (fraction.low or 0.0) > 1 - USUAL
+    return Arrival(before, after, table), name_outside(of_pool, aimed, found.outside, words) if more_than_usual else []
 
 
 def _identities_kept(acceptance: Tensor, identities: Tensor, *, whole: bool) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rsft.acceptance import accept
 from rsft.evaluation.shift import two_sample
 from rsft.plan import MIN_LOOKED_AT, Plan, plan
 from rsft.ratio.rows import Table, both_sides
@@ -23,7 +24,7 @@ class Ranked:
         method: of `fit_ratio`.
         plan: the plan.
         before: mean AUC of pool against target over all features offered, in [0, 1].
-        after: the same of the accepted; None where too few are.
+        after: the same of what is accepted for the target itself; None where that is too little.
         reason: why it stands where it stands.
     """
 
@@ -87,7 +88,7 @@ def rank_plans(
     for name, sides in features.items():
         for method in methods:
             made = plan(*sides, method=method, **options)
-            accepted = made.accepted()
+            accepted = np.flatnonzero(accept(made.likeness.numpy(), seed=seed))
             before = mean_auc(made, np.arange(len(made.acceptance)))
             after = mean_auc(made, accepted) if len(accepted) >= MIN_LOOKED_AT else None
             reason = f"{made.verdict.outcome}; " + (

@@ -13,7 +13,6 @@ MAX_UNSUPPORTED_FRACTION = 0.25
 DIFFERENCE_ERRORS = 3.0
 # The mean ratio may be off 1 by so many standard errors, and by so much in any case.
 MEAN_RATIO_ERRORS, MEAN_RATIO_TOLERANCE = 4.0, 0.1
-MAX_PARETO_K = 1.0
 
 
 class Outcome(StrEnum):
@@ -69,12 +68,6 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
             Outcome.NOT_ESTIMABLE,
             f"the mean ratio over the pool is {figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f} and "
             "should be 1; take method 'auto', or fewer features",
-        )
-    if figures["pareto_k"] > MAX_PARETO_K:
-        return Verdict(
-            Outcome.NOT_ESTIMABLE,
-            f"a few items carry the ratio (Pareto k {figures['pareto_k']:.2f}; above 1 it has no mean); take method "
-            "'auto', fewer features, or retain more of the pool",
         )
     return Verdict(
         Outcome.WORTH_TRYING,

@@ -12,9 +12,10 @@ from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
-from rsft.face.adapt import AcceptedViews, PathPoint, choose_share, embed_activations, mean_point, plan_faces, tune
+from rsft.face.adapt import AcceptedViews, PathPoint, choose_share, embed_activations, mean_point, tune
 from rsft.face.embed import embed
 from rsft.face.model import load_model
+from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
 
 RECIPE = Recipe(steps=6, batch_size=16, views=3, learning_rate=1e-4)
@@ -76,7 +77,7 @@ def test_tuning_changes_only_the_last_stages_and_leaves_the_model_alone(pool: Fe
 def test_the_night_part_of_the_pool_is_found(pool: Features, faces: Path) -> None:
     """The drawn shift is dark: what is accepted must be darker than the pool."""
     target = embed(load_model("dlib"), find_images(faces / "target"), cut=RECIPE.cut, aligned=True)
-    result = plan_faces(pool, target, people_of(pool), RECIPE, seed=0)
+    result = plan_faces(pool, target, people_of(pool), **RECIPE.plan_options(), seed=0)
     images = find_images(faces / "pool").subset([find_images(faces / "pool").ids.index(item) for item in pool.ids])
     brightness = np.array([images.read(row).mean() for row in range(len(pool))])
     likely = np.argsort(-result.likeness.numpy())[:5]
@@ -125,5 +126,5 @@ def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:
         tune(model, bare, people_of(pool), ones, ones, RECIPE, seed=0)
     other = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], "another")
     with pytest.raises(InputError, match="different models"):
-        plan_faces(pool, other, people_of(pool), RECIPE, seed=0)
+        plan_faces(pool, other, people_of(pool), **RECIPE.plan_options(), seed=0)
     assert isinstance(model.network, nn.Sequential)

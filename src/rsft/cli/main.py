@@ -1,9 +1,10 @@
 """`rsft`: the commands. Exit code 0: done; 1: the job failed; 2: bad input."""
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,6 +65,13 @@ def plan(
     model: Model = "dlib",
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and accepted.parquet.")] = None,
     config: Config = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Plan on each kind of features, and rank them.")] = False,
+    features: Annotated[str | None, typer.Option(help="activations, covariates or embedding.")] = None,
+    method: Annotated[str | None, typer.Option(help="Estimator of the ratio: classifier, auto, ...")] = None,
+    envelope: Annotated[str | None, typer.Option(help="max, max_tv=0.02, rate=0.1, quantile=0.97 or log_m=1.")] = None,
+    retain_fraction: Annotated[float | None, typer.Option(help="Share of the pool in the target, 0 to 1.")] = None,
+    accept_by: Annotated[str | None, typer.Option(help="item, or identity: all its items or none.")] = None,
+    floor: Annotated[int | None, typer.Option(help="Items that an accepted identity gets at least.")] = None,
     aligned: Aligned = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -72,19 +80,33 @@ def plan(
     """Say before any training what would be accepted, what it costs, and whether to try."""
     from rsft.face.commands import plan_folders
 
+    given = {
+        "features": features,
+        "method": method,
+        "envelope": envelope,
+        "retain_fraction": retain_fraction,
+        "accept_by": accept_by,
+        "floor": floor,
+    }
     with show.progress(quiet=json) as listener:
-        result = plan_folders(
+        plans = plan_folders(
             pool=pool,
             target=target,
             model=model,
             out=out,
-            recipe=_recipe(config),
+            recipe=_recipe(config, given),
+            compare=compare,
             aligned=aligned,
             seed=seed,
             overwrite=overwrite,
             listener=listener,
         )
-    show.print_json(result.to_dict()) if json else show.print_plan(result.to_dict())
+    if json:
+        ranking = {"ranking": [ranked.to_dict() for ranked in plans]} if compare else {}
+        show.print_json(plans[0].plan.to_dict() | ranking)
+    else:
+        show.print_ranking([ranked.to_dict() for ranked in plans])
+        show.print_plan(plans[0].plan.to_dict())
 
 
 @app.command()
@@ -203,10 +225,13 @@ def report(
     show.print_json({"report": str(path)}) if json else print(path)
 
 
-def _recipe(config: Path | None):  # type: ignore[no-untyped-def]
-    from rsft.face.recipe import read_recipe
+def _recipe(config: Path | None, given: Mapping[str, Any] | None = None):  # type: ignore[no-untyped-def]
+    """Of the file, with what was given on the command line in place of what it says."""
+    from rsft.face.recipe import make_recipe, read_recipe
 
-    return read_recipe(config) if config is not None else None
+    recipe = read_recipe(config) if config is not None else make_recipe({})
+    changed = {name: value for name, value in (given or {}).items() if value is not None}
+    return make_recipe(recipe.model_dump() | changed) if changed else recipe
 
 
 def run() -> None:

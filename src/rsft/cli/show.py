@@ -1,6 +1,7 @@
 """What the commands print."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,24 +62,69 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     console.print(f"Report: {out}/report.html")
 
 
+def print_ranking(ranking: list[dict[str, Any]]) -> None:
+    """Several plans side by side, the best first; nothing for a single one."""
+    if len(ranking) < 2:
+        return
+    table = Table(title="Plans, the best first", title_justify="left", box=box.SIMPLE)
+    for heading in ("features", "method", "outcome", "accepted told from target", "effective size"):
+        table.add_column(heading)
+    for plan in ranking:
+        after = "-" if plan["after"] is None else f"AUC {plan['after']:.3f} (pool {plan['before']:.3f})"
+        size = f"{plan['envelope']['effective_size']:.0f}"
+        table.add_row(plan["features"], plan["method"], plan["verdict"]["outcome"], after, size)
+    Console(highlight=False).print(table)
+
+
 def print_plan(plan: dict[str, Any]) -> None:
     """A plan in a few lines."""
     console = Console(highlight=False)
-    envelope, figures = plan["envelope"], plan["diagnostics"]
+    envelope, figures, arrival = plan["envelope"], plan["diagnostics"], plan["arrival"]
     console.print(f"[bold]{plan['verdict']['outcome'].capitalize()}[/bold]: {plan['verdict']['reason']}.")
     table = Table(show_header=False)
-    for name, value in {
+    rows = {
         "envelope": f"{envelope['rule']}: M = {plan['m']:.2f}",
         "acceptance rate": f"{envelope['acceptance_rate']:.1%}",
+        "accepted an epoch": f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items",
         "clipped (total variation)": f"{envelope['clipped_mass']:.1%}",
-        "effective size": f"{envelope['effective_size']:.0f} of {figures['pool_items']:.0f} items",
+        "effective size": f"{envelope['effective_size']:.0f} items",
         "identities accepted": f"{figures['identities_accepted']:.0f} of {figures['identities']:.0f} "
         f"(uniform subset: {figures['identities_uniform']:.0f})",
-        "target told from pool (AUC)": f"{figures['auc']:.3f} +- {figures['auc_error']:.3f}",
+        "target outside the pool": f"{figures['unsupported_fraction']:.1%} (1 % is usual)"
+        + (f": {', '.join(plan['unsupported'])}" if plan["unsupported"] else ""),
         "mean ratio over the pool": f"{figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f}",
-    }.items():
+    }
+    for name, key in (("pool told from target (AUC)", "before"), ("accepted told from target", "after")):
+        if arrival[key]:
+            rows[name] = str(Interval(**arrival[key]["auc"]))
+    for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
+    if arrival["covariates"]:
+        console.print(_covariate_table(arrival["covariates"]))
+    console.print(_price_table(plan["prices"]))
+
+
+def _covariate_table(covariates: list[dict[str, Any]]) -> Table:
+    """Means, and how far they are from the target's in standard deviations of the pool."""
+    table = Table(title="What shifts", title_justify="left", box=box.SIMPLE)
+    for heading in ("covariate", "pool", "accepted", "target", "pool is off by", "accepted"):
+        table.add_column(heading, justify="left" if heading == "covariate" else "right")
+    for row in covariates:
+        means = [f"{row[key]:.2f}" for key in ("pool", "accepted", "target")]
+        gaps = [f"{row[key]['value']:+.2f} ± {row[key]['high'] - row[key]['value']:.2f}" for key in ("before", "after")]
+        table.add_row(row["name"], *means, *gaps)
+    return table
+
+
+def _price_table(prices: list[dict[str, Any]]) -> Table:
+    table = Table(title="Other envelopes", title_justify="left", box=box.SIMPLE)
+    for heading in ("rule", "M", "accepted", "clipped", "effective size"):
+        table.add_column(heading, no_wrap=True)
+    for price in prices:
+        values = f"{price['acceptance_rate']:.1%}", f"{price['clipped_mass']:.1%}", f"{price['effective_size']:.0f}"
+        table.add_row(price["rule"], f"{math.exp(price['log_m']):.2f}", *values)
+    return table
 
 
 def print_verification(result: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """What a network made of a set of pictures: embeddings, activations where tuning starts, and what was left out."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ DESCRIPTION_FILE = "embedding.json"
 EMBEDDINGS_FILE = "embeddings.npy"
 NUISANCES_FILE = "nuisances.npy"
 ACTIVATIONS_FILE = "activations.npy"
+COVARIATES_FILE = "covariates.npz"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Features:
             None if not kept.
         quarantined: id and reason of each picture left out.
         fingerprint: of the model.
+        covariates: name -> (N,), what can be told of each picture without a network.
     """
 
     ids: Sequence[str]
@@ -36,6 +38,7 @@ class Features:
     activations: np.ndarray | None
     quarantined: Sequence[tuple[str, str]]
     fingerprint: str
+    covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -49,6 +52,7 @@ class Features:
             nuisances=self.nuisances[rows],
             activations=None if self.activations is None else self.activations[rows],
             quarantined=[],
+            covariates={name: values[rows] for name, values in self.covariates.items()},
         )
 
     def save(self, folder: Path) -> None:
@@ -57,6 +61,7 @@ class Features:
         np.save(folder / NUISANCES_FILE, self.nuisances)
         if self.activations is not None and not (folder / ACTIVATIONS_FILE).exists():
             np.save(folder / ACTIVATIONS_FILE, self.activations)
+        np.savez(folder / COVARIATES_FILE, **self.covariates)  # type: ignore[arg-type]
         description = {
             "fingerprint": self.fingerprint,
             "items": list(self.ids),
@@ -82,6 +87,7 @@ def load_features(folder: Path) -> Features:
             np.load(activations, mmap_mode="r")[: len(ids)] if activations.exists() else None,
             [(item, reason) for item, reason in description["quarantined"]],
             description["fingerprint"],
+            dict(np.load(folder / COVARIATES_FILE)),
         )
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"'{folder}' is not a whole output of `rsft embed`: {error}.") from error

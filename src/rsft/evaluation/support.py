@@ -14,6 +14,7 @@ USUAL = 0.99
 LOCAL_FACTOR = 2.0
 MAX_POOL, MAX_PROBES = 20_000, 2_000
 MIN_NAMED_DIFFERENCE = 0.8  # standard deviations of the pool; "large" in J. Cohen, 1988
+MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def name_outside(
     outside: np.ndarray,
     words: Mapping[str, tuple[str, str]],
 ) -> list[str]:
-    """What the target items outside the pool are like, the most unusual first: ["turned right", "dark"].
+    """What the target items outside the pool are most unlike it in: ["turned right", "dark"].
 
     Args:
         pool: covariate -> (N,).
@@ -111,4 +112,4 @@ def name_outside(
             low, high = words.get(name, (f"low {name}", f"high {name}"))
             if abs(difference) >= MIN_NAMED_DIFFERENCE:
                 named.append((abs(difference), high if difference > 0 else low))
-    return [word for _, word in sorted(named, reverse=True)]
+    return [word for _, word in sorted(named, reverse=True)[:MAX_NAMED]]

@@ -16,7 +16,6 @@ from rsft.face.heads import PrototypeLoss, class_means
 from rsft.face.model import FaceModel
 from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, cosine_scores, weighted_tar
-from rsft.plan import Plan, plan
 from rsft.sampler import RejectionSampler
 from rsft.tuning.freezing import interpolate
 from rsft.tuning.loop import TuningResult, fine_tune
@@ -115,27 +114,6 @@ class AcceptedViews:
         row = self._rows[item]
         np.add.at(self.times_given, row, 1)
         return as_input(torch.from_numpy(self._activations[row, view])), self._classes[item]
-
-
-def plan_faces(pool: Features, target: Features, people: np.ndarray, recipe: Recipe, *, seed: int) -> Plan:
-    """Plan on what the frozen stages see, averaged over the picture: its nuisances more than its identity.
-
-    Raises:
-        InputError: pool and target were embedded by different models.
-    """
-    if pool.fingerprint != target.fingerprint:
-        raise InputError(
-            f"pool and target were embedded by different models ({pool.fingerprint} and {target.fingerprint}): "
-            "embed both with one."
-        )
-    return plan(
-        torch.from_numpy(pool.nuisances),
-        torch.from_numpy(target.nuisances),
-        envelope=recipe.envelope,
-        retain_fraction=recipe.retain_fraction,
-        identities=torch.from_numpy(people),
-        seed=seed,
-    )
 
 
 def tune(

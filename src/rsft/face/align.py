@@ -22,15 +22,15 @@ class AlignedFace:
     Attributes:
         chip: (size, size, 3) uint8 RGB.
         points: (5, 2) float32, in the photograph's pixels: left eye, right eye, nose, left and right mouth corner, as
-            seen in the picture.
+            seen in the picture; None where the picture was a chip already.
         confidence: the detector's, in [0, 1].
         faces: how many faces were found.
     """
 
     chip: np.ndarray
-    points: np.ndarray
-    confidence: float
-    faces: int
+    points: np.ndarray | None = None
+    confidence: float = 1.0
+    faces: int = 1
 
 
 class FaceAligner:

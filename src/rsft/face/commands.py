@@ -8,16 +8,16 @@ import numpy as np
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
-from rsft.face.adapt import plan_faces
 from rsft.face.embed import embed
 from rsft.face.fit import usable
 from rsft.face.model import FaceModel, load_model
+from rsft.face.planning import FEATURES, rank_face_plans
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import write_plan
 from rsft.face.stages import Listener, Stages, silent
 from rsft.face.verification import Trial, cosine_scores, verify
-from rsft.plan import Plan
+from rsft.ranking import Ranked
 from rsft.run_folder import writing
 
 PathLike = str | os.PathLike[str]
@@ -50,11 +50,12 @@ def plan_folders(
     model: PathLike = "dlib",
     out: PathLike | None = None,
     recipe: Recipe | None = None,
+    compare: bool = False,
     aligned: bool = False,
     seed: int = 0,
     overwrite: bool = False,
     listener: Listener = silent,
-) -> Plan:
+) -> list[Ranked]:
     """What would be accepted of a pool for a target, without training.
 
     Args:
@@ -62,11 +63,15 @@ def plan_folders(
         target: pictures without labels, or an output of `embed_folder`.
         model: "dlib" or the folder of a run.
         out: folder for `plan.json` and `accepted.parquet`, if wanted.
-        recipe: its envelope, retained share and cut are used.
+        recipe: what it says of the plan is used, and its cut.
+        compare: make a plan with each kind of features, and rank them; otherwise with those of the recipe.
         aligned: the pictures are aligned chips already.
         seed: of the ratio's folds and the accept decisions.
         overwrite: replace an existing `out`.
         listener: is told how far each stage is.
+
+    Returns:
+        The plans, the best first; one where not `compare`. The first is written.
 
     Raises:
         InputError: something given cannot be used.
@@ -77,12 +82,17 @@ def plan_folders(
     pool_features = _embedded(pool, face_model, recipe, "pool", aligned, stages, labelled=True)
     target_features = _embedded(target, face_model, recipe, "target", aligned, stages)
     names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
+    people = np.unique(names, return_inverse=True)[1]
     with stages.stage("plan"):
-        result = plan_faces(pool_features, target_features, np.unique(names, return_inverse=True)[1], recipe, seed=seed)
+        options = recipe.plan_options() | {"seed": seed}
+        kinds, methods = (options.pop("features"),), (options.pop("method"),)
+        plans = rank_face_plans(
+            pool_features, target_features, people, FEATURES if compare else kinds, methods=methods, **options
+        )
     if out is not None:
         with writing(Path(out), overwrite=overwrite) as folder:
-            write_plan(folder, result, recipe.retain_fraction, pool_features.ids, names)
-    return result
+            write_plan(folder, plans[0].plan, recipe.retain_fraction, pool_features.ids, names)
+    return plans
 
 
 def evaluate_folders(

@@ -11,12 +11,13 @@ from PIL import Image
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
-from rsft.face.adapt import Tuned, plan_faces, total_steps, tune
+from rsft.face.adapt import Tuned, total_steps, tune
 from rsft.face.card import write_card
 from rsft.face.embed import MAX_MOVE, chip_reader, embed, move
 from rsft.face.fit import MODEL_FOLDER, FitResult, save_thumbnails, score
 from rsft.face.model import FaceModel, load_model, tuned
 from rsft.face.orl import orl_faces
+from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
 from rsft.face.results import PRETRAINED, TUNED, UNIFORM, summarise, write_results
 from rsft.face.shift import SHIFTS
@@ -159,7 +160,7 @@ def run_fold(
     """Plan, tune on the accepted and on as many uniform samples, and score both on people of neither."""
     pool = _of(features["pool"], fold.pool)
     people = np.unique([_person(item) for item in pool.ids], return_inverse=True)[1]
-    plan = plan_faces(pool, _of(features["target"], fold.target), people, recipe, seed=seed)
+    plan = plan_faces(pool, _of(features["target"], fold.target), people, **recipe.plan_options(), seed=seed)
     uniform = torch.full_like(plan.acceptance, float(plan.acceptance.mean()))
     tunings = {
         name: tune(model, pool, people, acceptance, plan.likeness, recipe, seed=seed, on_step=on_step)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from rsft.data.features import ACTIVATIONS_FILE, Features
 from rsft.data.images import ImageSet
 from rsft.errors import InputError, NoFaceError, UnreadableImageError
-from rsft.face.align import FaceAligner
+from rsft.face.align import AlignedFace, FaceAligner
+from rsft.face.covariates import covariates
 from rsft.face.model import FaceModel, package_file
 
 BATCH_SIZE = 32
@@ -27,21 +28,26 @@ YUNET_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10
 Progress = Callable[[int], None]  # is told how many more pictures are done
 
 
-def chip_reader(model: FaceModel, *, aligned: bool = False) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from a picture (H, W, 3) to the model's chip (size, size, 3), both uint8 RGB.
+def face_reader(model: FaceModel, *, aligned: bool = False) -> Callable[[np.ndarray], AlignedFace]:
+    """The function from a picture (H, W, 3) uint8 RGB to its face on the model's template.
 
     Args:
         model: whose template and size.
         aligned: the pictures are chips already, and are only scaled.
     """
     if aligned:
-        return lambda image: (
+        return lambda image: AlignedFace(
             image
             if image.shape[:2] == (model.size,) * 2
             else cv2.resize(image, (model.size,) * 2, interpolation=cv2.INTER_AREA)
         )
-    aligner = FaceAligner(np.array(model.template), model.size, package_file(YUNET_PACKAGE, YUNET_FILE, YUNET_SHA256))
-    return lambda image: aligner(image).chip
+    return FaceAligner(np.array(model.template), model.size, package_file(YUNET_PACKAGE, YUNET_FILE, YUNET_SHA256))
+
+
+def chip_reader(model: FaceModel, *, aligned: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from a picture (H, W, 3) to the model's chip (size, size, 3), both uint8 RGB; see `face_reader`."""
+    read = face_reader(model, aligned=aligned)
+    return lambda image: read(image).chip
 
 
 def embed(
@@ -78,27 +84,35 @@ def embed(
         shape = (len(images), views, *_activation_shape(prefix, model.size))
         activations = np.empty(shape, np.float16) if folder is None else _mapped(folder / ACTIVATIONS_FILE, shape)
     embeddings, nuisances = [], []
+    told: list[dict[str, float]] = []
     kept: list[str] = []
     quarantined: list[tuple[str, str]] = []
-    chips = _read_chips(images, chip_reader(model, aligned=aligned))
-    while batch := list(itertools.islice(chips, BATCH_SIZE)):
-        good = [(index, chip) for index, chip in batch if isinstance(chip, np.ndarray)]
-        quarantined += [(images.ids[index], chip) for index, chip in batch if isinstance(chip, str)]
+    faces = _read_faces(images, face_reader(model, aligned=aligned), np.array(model.template))
+    while batch := list(itertools.islice(faces, BATCH_SIZE)):
+        good = [(index, *read) for index, read in batch if not isinstance(read, str)]
+        quarantined += [(images.ids[index], read) for index, read in batch if isinstance(read, str)]
         if good:
             rows = slice(len(kept), len(kept) + len(good))
-            hidden = _forward(prefix, [_views(chip, index, max(2, views)) for index, chip in good])
+            hidden = _forward(prefix, [_views(chip, index, max(2, views)) for index, chip, _ in good])
             if activations is not None:
                 activations[rows] = hidden
             embeddings.append(sum_views(suffix, hidden[:, :2]))
             nuisances.append(hidden[:, :2].mean((1, *range(3, hidden.ndim)), dtype=np.float32))
-            kept += [images.ids[index] for index, _ in good]
+            told += [covariates for _, _, covariates in good]
+            kept += [images.ids[index] for index, _, _ in good]
         progress(len(batch))
     if not kept:
         item, reason = quarantined[0]
         raise InputError(f"none of the {len(images)} pictures in '{images.root}' could be used, '{item}': {reason}.")
     activations = None if activations is None else activations[: len(kept)]
     return Features(
-        kept, np.concatenate(embeddings), np.concatenate(nuisances), activations, quarantined, model.fingerprint
+        kept,
+        np.concatenate(embeddings),
+        np.concatenate(nuisances),
+        activations,
+        quarantined,
+        model.fingerprint,
+        {name: np.array([values[name] for values in told]) for name in told[0]},
     )
 
 
@@ -149,16 +163,17 @@ def _activation_shape(prefix: nn.Module, size: int) -> tuple[int, ...]:
         return tuple(prefix(torch.zeros(1, 3, size, size)).shape[1:])
 
 
-def _read_chips(
-    images: ImageSet, to_chip: Callable[[np.ndarray], np.ndarray]
-) -> Iterator[tuple[int, np.ndarray | str]]:
-    """(index, chip) in order, or (index, reason) for a picture that cannot be used; read ahead by threads."""
+def _read_faces(
+    images: ImageSet, to_face: Callable[[np.ndarray], AlignedFace], template: np.ndarray
+) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
+    """(index, (chip, covariates)) in order, or (index, reason) where there is none; read ahead by threads."""
 
-    def read(index: int) -> np.ndarray | str:
+    def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
         try:
-            return to_chip(images.read(index))
+            face = to_face(images.read(index))
         except (UnreadableImageError, NoFaceError) as error:
             return str(error)
+        return face.chip, covariates(face, template)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         pending = {}

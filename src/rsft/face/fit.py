@@ -14,10 +14,11 @@ from torch import nn
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
-from rsft.face.adapt import embed_activations, plan_faces, total_steps, tune
+from rsft.face.adapt import embed_activations, total_steps, tune
 from rsft.face.card import write_card
 from rsft.face.embed import chip_reader, embed
 from rsft.face.model import FaceModel, load_model, tuned
+from rsft.face.planning import plan_faces
 from rsft.face.protocol import Protocol, read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import PRETRAINED, TUNED, summarise, write_results
@@ -136,7 +137,7 @@ def fit(
         names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
         people = np.unique(names, return_inverse=True)[1]
         with stages.stage("plan"):
-            plan = plan_faces(pool_features, target_features, people, recipe, seed=seed)
+            plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
 
         history = History(folder / HISTORY_FILE)
         with stages.stage("tune", total_steps(len(people), recipe)) as advance:

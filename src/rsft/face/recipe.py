@@ -2,12 +2,15 @@
 
 import math
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsft.errors import InputError
+
+PLANNED = ("features", "method", "envelope", "retain_fraction", "accept_by", "floor")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -16,8 +19,12 @@ class Recipe(BaseModel):
     """How the pool is thinned and how the network is tuned.
 
     Attributes:
+        features: what the plan is made on, one of `FEATURES`.
+        method: estimator of the ratio, as in `fit_ratio`.
         envelope: rule of `choose_envelope`.
         retain_fraction: share of the pool in the target.
+        accept_by: "item" or "identity".
+        floor: items that an accepted identity gets at least.
         cut: first stage of the network that is tuned; those before are frozen.
         views: of each picture; itself, its mirror image, and so many more moved by up to `MAX_MOVE` pixels.
         steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
@@ -32,8 +39,12 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    features: str = "activations"
+    method: str = "classifier"
     envelope: str = "quantile=0.97"
     retain_fraction: Fraction = 0.5
+    accept_by: Literal["item", "identity"] = "item"
+    floor: Annotated[int, Field(ge=1)] = 1
     cut: Annotated[int, Field(ge=0)] = 11
     views: Annotated[int, Field(ge=2)] = 4
     steps: Annotated[int | None, Field(gt=0)] = None
@@ -45,6 +56,23 @@ class Recipe(BaseModel):
     shares: tuple[Fraction, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     max_retention_loss: Fraction = 0.01
 
+    def plan_options(self) -> dict[str, Any]:
+        """What `plan_faces` takes of it."""
+        return {name: getattr(self, name) for name in PLANNED}
+
+
+def make_recipe(settings: Mapping[str, Any], source: str = "the settings") -> Recipe:
+    """A recipe of plain values.
+
+    Raises:
+        InputError: a key is unknown or a value out of range; the message says of what `source`.
+    """
+    try:
+        return Recipe(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{source}, recipe.{first['loc'][0]}: {first['msg']}.") from error
+
 
 def read_recipe(path: Path) -> Recipe:
     """Read the `[recipe]` table of a TOML file, such as the `config.toml` of a run.
@@ -53,9 +81,7 @@ def read_recipe(path: Path) -> Recipe:
         InputError: the file is missing or not TOML, a key is unknown or a value out of range.
     """
     try:
-        return Recipe(**tomllib.loads(path.read_text()).get("recipe", {}))
+        settings = tomllib.loads(path.read_text()).get("recipe", {})
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"cannot read '{path}': {error}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"'{path}', recipe.{first['loc'][0]}: {first['msg']}.") from error
+    return make_recipe(settings, f"'{path}'")

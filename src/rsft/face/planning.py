@@ -1,0 +1,76 @@
+"""A plan for faces: on which features, with which covariates told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsft.data.features import Features
+from rsft.errors import InputError
+from rsft.face.covariates import WORDS
+from rsft.plan import Plan, plan
+from rsft.ranking import Ranked, rank_plans
+
+# What a plan can be made on; the first is the default.
+FEATURES = ("activations", "covariates", "embedding")
+
+
+def plan_faces(
+    pool: Features, target: Features, people: np.ndarray, *, features: str = FEATURES[0], **options: Any
+) -> Plan:
+    """Plan on one kind of features.
+
+    "activations" is what the frozen stages see, averaged over the picture: its nuisances more than its identity.
+    "covariates" is light, sharpness, pose and size alone. "embedding" is the identity the network sees: supports barely
+    overlap in it where pool and target are different people.
+
+    Args:
+        pool: embedded by the same model as the target.
+        target: likewise.
+        people: (N,) int identity of each item of the pool.
+        features: one of `FEATURES`.
+        **options: of `rsft.plan`.
+
+    Raises:
+        InputError: pool and target were embedded by different models, or `features` is unknown.
+    """
+    sides = _table(pool, target, features)
+    return plan(
+        *sides,
+        identities=torch.from_numpy(people),
+        covariates=(pool.covariates, target.covariates),
+        words=WORDS,
+        **options,
+    )
+
+
+def rank_face_plans(
+    pool: Features, target: Features, people: np.ndarray, features: Sequence[str] = FEATURES, **options: Any
+) -> list[Ranked]:
+    """A plan with each kind of features, the best first; `options` are those of `rank_plans`."""
+    return rank_plans(
+        {name: _table(pool, target, name) for name in features},
+        identities=torch.from_numpy(people),
+        covariates=(pool.covariates, target.covariates),
+        words=WORDS,
+        **options,
+    )
+
+
+def _table(pool: Features, target: Features, features: str) -> tuple[np.ndarray, np.ndarray]:
+    if pool.fingerprint != target.fingerprint:
+        raise InputError(
+            f"pool and target were embedded by different models ({pool.fingerprint} and {target.fingerprint}): "
+            "embed both with one."
+        )
+    if features not in FEATURES:
+        raise InputError(f"unknown features '{features}': choose from {', '.join(FEATURES)}.")
+    if features == "activations":
+        return pool.nuisances, target.nuisances
+    if features == "embedding":
+        return pool.embeddings, target.embeddings
+    names = [name for name in pool.covariates if name in target.covariates]
+    return np.column_stack([pool.covariates[name] for name in names]), np.column_stack(
+        [target.covariates[name] for name in names]
+    )
