@@ -1,9 +1,11 @@
 """Every outcome on data built to have it."""
 
+import re
+
 import pytest
 import torch
 
-from rsft import plan
+from rsft import plan, rank_plans
 from rsft.verdict import Outcome
 
 
@@ -26,6 +28,78 @@ def test_outcomes(target: torch.Tensor, outcome: Outcome) -> None:
     result = plan(normal(3000, 0.0, 0), target, envelope="max_tv=0.02")
     assert result.verdict.outcome == outcome
     assert result.verdict.reason
+
+
+def test_a_ratio_of_the_wrong_form_is_not_estimable_and_auto_is() -> None:
+    """A narrow target inside the pool: no log-linear ratio has mean 1, and what it accepts does not arrive."""
+    pool, target = normal(6000, 0.0, 0, d=1), normal(1000, 1.0, 1, spread=0.2, d=1)
+    linear = plan(pool, target)
+    assert linear.verdict.outcome == Outcome.NOT_ESTIMABLE
+    assert "mean ratio" in linear.verdict.reason
+    better = plan(pool, target, method="auto")
+    assert better.verdict.outcome == Outcome.WORTH_TRYING
+    assert better.method != "classifier"
+
+
+def test_what_the_pool_lacks_is_named() -> None:
+    target = normal(500, 0.0, 1)
+    target[:200, 1] += 12
+    covariates = ({"yaw": normal(3000, 0.0, 0)[:, 1].numpy()}, {"yaw": target[:, 1].numpy()})
+    result = plan(normal(3000, 0.0, 0), target, covariates=covariates, words={"yaw": ("left", "right")})
+    assert result.verdict.outcome == Outcome.TOO_LITTLE_SUPPORT
+    assert re.search("4[01]% of the target lies where the pool has no items: right", result.verdict.reason)
+
+
+def test_the_accepted_arrive_and_the_pool_had_not() -> None:
+    pool, target = normal(6000, 0.0, 0), normal(800, 1.0, 1)
+    covariates = ({"first": pool[:, 0].numpy()}, {"first": target[:, 0].numpy()})
+    arrival = plan(pool, target, envelope="max_tv=0.01", covariates=covariates, retain_fraction=0.5).arrival
+    assert arrival.before is not None
+    assert arrival.after is not None
+    assert arrival.before.auc.low is not None
+    assert arrival.before.auc.low > 0.7
+    assert arrival.after.auc.low is not None
+    assert arrival.after.auc.high is not None
+    assert arrival.after.auc.low < 0.5 < arrival.after.auc.high
+    (row,) = arrival.covariates
+    assert row.before.value == pytest.approx(1, abs=0.15)
+    assert row.after.low is not None
+    assert row.after.high is not None
+    assert row.after.low < 0 < row.after.high
+
+
+def test_plans_are_ranked_by_what_arrives_in_all_features() -> None:
+    """The first feature tells who it is and differs most; the second is what the deployment changes."""
+    pool, target = normal(4000, 0.0, 0, d=2), normal(700, 3.5, 1, d=2)
+    target[:, 1] += 1.2
+    ranked = rank_plans(
+        {"identity": (pool[:, :1], target[:, :1]), "nuisance": (pool[:, 1:], target[:, 1:])},
+        methods=("classifier", "boosted"),
+        envelope="max_tv=0.05",
+    )
+    assert len(ranked) == 4
+    assert ranked[0].plan.verdict.outcome == Outcome.WORTH_TRYING
+    assert ranked[0].features == "nuisance"
+    assert ranked[0].reason
+    with pytest.raises(ValueError, match="same items"):
+        rank_plans({"a": (pool, target), "b": (pool[:5], target)})
+
+
+def test_identities_have_a_floor_or_come_whole() -> None:
+    identities = torch.arange(900) // 3
+    pool, target = normal(900, 0.0, 0), normal(300, 1.0, 1)
+    floored = plan(pool, target, identities=identities, floor=2)
+    rows = floored.accepted()
+    counts = identities[rows].bincount()
+    assert set(counts[counts > 0].tolist()) <= {2, 3}
+    assert floored.diagnostics["expected_accepted"] == pytest.approx(float(floored.inclusion().sum()))
+    assert bool((floored.inclusion() >= floored.acceptance).all())
+    whole = plan(pool, target, identities=identities, accept_by="identity")
+    assert set(identities[whole.accepted()].bincount().tolist()) <= {0, 3}
+    kept = [len(identities[whole.sampler(seed=seed).accepted()].unique()) for seed in range(300)]
+    mean, error = torch.tensor(kept).double().mean(), torch.tensor(kept).double().std() / 300**0.5
+    assert abs(whole.diagnostics["identities_accepted"] - mean) < 5 * error
+    assert 0 < whole.diagnostics["identity_tv"] < 1
 
 
 def test_retaining_all_of_the_pool_accepts_all_of_it() -> None:

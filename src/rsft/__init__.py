@@ -1,7 +1,7 @@
 """rsft: rejection sampling fine-tuning for PyTorch, face recognition first."""
 
 from rsft.acceptance import acceptance_probability
-from rsft.draw import draw
+from rsft.drawing import draw
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.online import OnlineRejection
 from rsft.plan import Plan, plan

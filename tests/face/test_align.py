@@ -29,6 +29,8 @@ def test_points_follow_the_face() -> None:
         face = align(photograph)
         large = np.asarray(Image.fromarray(photograph).resize((184, 224), Image.Resampling.BICUBIC))
         moved = align(np.pad(large, ((60, 20), (30, 90), (0, 0)), mode="edge"))
+        assert face.points is not None
+        assert moved.points is not None
         eyes = np.linalg.norm(face.points[0] - face.points[1])
         assert np.abs(moved.points - (2 * face.points + [30, 60])).max() < 2 * eyes / 5
         warped = face.points @ similarity_transform(face.points, align.template)[:, :2].T

@@ -1,14 +1,10 @@
 """log target - log proposal, one file an estimator."""
 
-import math
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from rsft.ratio.boosted import fit_boosted_ratio
 from rsft.ratio.classifier import fit_classifier_ratio, fit_kernel_ratio, fit_quadratic_ratio
-from rsft.ratio.crossfit import CrossFittedRatio
+from rsft.ratio.crossfit import CrossFittedRatio, as_good
 from rsft.ratio.leastsquares import fit_least_squares_ratio
 from rsft.ratio.rows import Table, both_sides
 
@@ -68,13 +64,8 @@ def _best_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
     fits = {name: METHODS[name](pool, target, **contest) for name in names}
     losses = {name: fit.held_out_loss for name, fit in fits.items()}
     best = min(losses.values(), key=lambda loss: float(loss.mean()))
-    method = next(name for name in names if _as_good(losses[name], best))
+    method = next(name for name in names if as_good(losses[name], best))
     largest = max(len(side) for side in sides)
     whole = fits[method] if largest <= contest["max_items"] else METHODS[method](pool, target, **options)
     whole.diagnostics |= {f"cross_entropy_{name}": float(loss.mean()) for name, loss in losses.items()}
     return whole
-
-
-def _as_good(loss: Tensor, best: Tensor) -> bool:
-    worse = (loss - best).numpy()
-    return bool(worse.mean() <= np.std(worse) / math.sqrt(len(worse)))

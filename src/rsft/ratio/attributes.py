@@ -3,12 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Mapping[Hashable, float]) -> Tensor:
+def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Mapping[Any, float]) -> Tensor:
     """Log target share - log pool share of every item's attribute value.
 
     Args:
@@ -48,7 +49,7 @@ def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Map
 
 def raked_ratio(
     pool_attributes: Mapping[str, Sequence[Hashable] | Tensor],
-    target_shares: Mapping[str, Mapping[Hashable, float]],
+    target_shares: Mapping[str, Mapping[Any, float]],
     *,
     tolerance: float = 1e-9,
     most: int = 10_000,

@@ -1,4 +1,4 @@
-"""From scores to log odds: a line, or a line that may bend where few items lie."""
+"""From scores to log odds: a line, or a line that may bend and ends flat where few items lie."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from rsft.ratio.logistic import fit_logistic
 
 Calibration = Callable[[Tensor], Tensor]  # (n,) scores -> (n,) log odds
 
-# Quantiles of the scores at which the slope may change.
+# Quantiles of the scores at which the slope may change; above the last it is 0.
 STRAIGHT: tuple[float, ...] = ()
-BENT = (0.5, 0.9, 0.98)
-SLOPE_PENALTY, BEND_PENALTY = 1.0, 10.0
+BENT = (0.5, 0.8, 0.95)
+SLOPE_PENALTY, BEND_PENALTY = 1.0, 3.0
 
 
 def fit_calibrations(scores: Tensor, y: Tensor, weight: Tensor, knots: Sequence[float]) -> list[Calibration]:
@@ -34,7 +34,9 @@ def fit_calibrations(scores: Tensor, y: Tensor, weight: Tensor, knots: Sequence[
 
     def basis(scores: Tensor) -> Tensor:
         z = ((scores - mean) / spread)[:, None]
-        return torch.cat([z, (z - at).clamp(min=0)], 1)
+        if len(at):
+            z = z.clamp(max=at[-1])
+        return torch.cat([z, (z - at[:-1]).clamp(min=0)], 1)
 
     columns = basis(scores)
     scale = columns.std(0).clamp(min=1e-6)

@@ -46,7 +46,7 @@ def fit_quadratic_ratio(pool: Table, target: Table, **options: Any) -> CrossFitt
     Exact for two normal populations, whatever their covariances; so for a target that is narrower than the pool.
     Arguments as `fit_classifier_ratio`.
     """
-    return _fit("quadratic", pool, target, lambda sample: iter([({}, _squares)]), **options)
+    return _fit("quadratic", pool, target, lambda sample: iter([({}, _squares)]), bend=True, **options)
 
 
 def fit_kernel_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:

@@ -166,16 +166,17 @@ def cross_fitted(
         target: all of it.
         sample: what the models were trained on.
         alternatives: at least one.
-        bend: whether the calibration may bend, if that has the least cross-entropy too: for models that can overfit in
-            the tails, whose largest ratios would otherwise be too large.
+        bend: whether the calibration may bend and end flat, unless a line does better by more than a standard error:
+            for models that overfit in the tails, whose largest ratios would otherwise be too large.
     """
     held_out = [_held_out(alternative.scores, sample) for alternative in alternatives]
     losses = [float(_calibrate(scores, sample, STRAIGHT)[1].mean()) for scores in held_out]
     best = losses.index(min(losses))
-    shapes = (STRAIGHT, BENT) if bend else (STRAIGHT,)
-    calibrations, loss, odds = min(
-        (_calibrate(held_out[best], sample, shape) for shape in shapes), key=lambda c: float(c[1].mean())
-    )
+    calibrations, loss, odds = _calibrate(held_out[best], sample, STRAIGHT)
+    if bend:
+        bent = _calibrate(held_out[best], sample, BENT)
+        if as_good(bent[1], loss):
+            calibrations, loss, odds = bent
     prior = float(torch.logit(sample.y.mean(dtype=torch.float64)))
     scores = [
         _calibrated(sample, score, calibration, prior)
@@ -202,6 +203,12 @@ def cross_fitted(
         method,
         diagnostics,
     )
+
+
+def as_good(loss: Tensor, other: Tensor) -> bool:
+    """Whether the mean of paired losses is at most a standard error above the others' (L. Breiman et al., 1984)."""
+    worse = loss - other
+    return bool(worse.mean() <= worse.std() / math.sqrt(len(worse)))
 
 
 def _calibrate(scores: Tensor, sample: Sample, knots: Sequence[float]) -> tuple[list[Calibration], Tensor, Tensor]:

@@ -31,9 +31,7 @@ def density_ratio(x: Tensor, target: HasLogProb, proposal: HasLogProb) -> Tensor
     >>> density_ratio(torch.tensor([0.0, 1.0]), Normal(1.0, 1.0), Normal(0.0, 1.0))
     tensor([-0.5000,  0.5000])
     """
-    log_target, log_proposal = (
-        d.log_prob(x).flatten(1).sum(1) if x.ndim > 1 else d.log_prob(x) for d in (target, proposal)
-    )
+    log_target, log_proposal = (_per_item(d.log_prob(x)) for d in (target, proposal))
     impossible = log_proposal.isneginf()
     if impossible.any():
         raise ValueError(
@@ -41,3 +39,7 @@ def density_ratio(x: Tensor, target: HasLogProb, proposal: HasLogProb) -> Tensor
             f"{int(impossible.nonzero()[0])}: a proposal must cover every item of the pool."
         )
     return log_target - log_proposal
+
+
+def _per_item(log_prob: Tensor) -> Tensor:
+    return log_prob.flatten(1).sum(1) if log_prob.ndim > 1 else log_prob

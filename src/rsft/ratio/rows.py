@@ -89,6 +89,6 @@ def both_sides(pool: Table, target: Table) -> tuple[Rows, Rows]:
 def _on_cpu(shard: Tensor | np.ndarray) -> Tensor:
     """As float32, or float64 where it is that."""
     if isinstance(shard, np.ndarray):
-        shard = torch.from_numpy(np.ascontiguousarray(shard))
+        shard = torch.from_numpy(np.array(shard))  # a copy: memory maps are often read-only, which torch warns of
     shard = shard.detach().cpu()
     return shard if shard.dtype == torch.float64 else shard.float()

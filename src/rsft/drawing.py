@@ -1,5 +1,6 @@
 """Rejection sampling by the book: samples of a target density from a proposal that can be sampled."""
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -116,24 +117,23 @@ def _largest(target: HasLogProb, proposal: Proposal) -> float:
     """The largest log ratio, climbed to from the best of a pilot."""
     pilot = proposal.sample(torch.Size([PILOT]))
     log_ratio = density_ratio(pilot, target, proposal).double()
-    best, top = float(log_ratio.max()), log_ratio.topk(STARTS).indices
+    limit = float(log_ratio.max()) + MAX_CLIMB
+    seen = [float(log_ratio.max())]
 
     def descend(flat: np.ndarray) -> tuple[float, np.ndarray]:
         x = torch.from_numpy(flat).to(pilot.dtype).reshape(1, *pilot.shape[1:]).requires_grad_()
         value = density_ratio(x, target, proposal).sum()
         (gradient,) = torch.autograd.grad(-value, x)
-        return -float(value.detach()), gradient.flatten().double().numpy()
+        seen.append(float(value.detach()))
+        return -seen[-1], gradient.flatten().double().numpy()
 
-    for start in pilot[top]:
-        try:
-            found = minimize(descend, start.flatten().double().numpy(), jac=True, method="L-BFGS-B")
-        except (RuntimeError, ValueError):  # no gradient, or outside the support: the pilot's largest must do
-            continue
-        if math.isfinite(found.fun):
-            best = max(best, -float(found.fun))
-    if best > float(log_ratio.max()) + MAX_CLIMB or not math.isfinite(best):
-        raise ValueError(
-            "`draw` finds no bound of target / proposal: the ratio grows without end. Take a proposal with heavier "
-            "tails than the target, or give `log_m`."
-        )
-    return best
+    for start in pilot[log_ratio.topk(STARTS).indices]:
+        # no gradient, or outside the support: what was seen on the way must do
+        with contextlib.suppress(RuntimeError, ValueError):
+            minimize(descend, start.flatten().double().numpy(), jac=True, method="L-BFGS-B")
+        if max(seen) > limit:
+            raise ValueError(
+                "`draw` finds no bound of target / proposal: the ratio grows without end. Take a proposal with heavier "
+                "tails than the target, or give `log_m`."
+            )
+    return max(value for value in seen if not math.isnan(value))

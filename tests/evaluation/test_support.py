@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from rsft.evaluation.support import USUAL, name_outside, support
+
+
+def normals(n: int, mean: float, seed: int, d: int = 8) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(n, d))
+    x[:, 0] += mean
+    return x
+
+
+def test_a_supported_target_is_about_as_far_as_usual() -> None:
+    found = support(normals(4000, 0, 0), normals(1000, 0, 1))
+    assert found.unsupported_fraction.low is not None
+    assert found.unsupported_fraction.low < 1 - USUAL
+
+
+def test_the_share_outside_is_found_and_named() -> None:
+    """28 % of the target is where the pool has nothing."""
+    target = normals(1000, 0, 1)
+    target[:280, 1] += 12
+    found = support(normals(4000, 0, 0), target)
+    assert found.unsupported_fraction.value == pytest.approx(0.28, abs=0.01)
+    assert found.outside[:280].all()
+    pool = {"yaw": normals(4000, 0, 0)[:, 1], "light": normals(4000, 0, 0)[:, 2]}
+    names = name_outside(pool, {"yaw": target[:, 1], "light": target[:, 2]}, found.outside, {"yaw": ("left", "right")})
+    assert names == ["right"]
+
+
+def test_a_sparse_part_of_the_pool_is_support() -> None:
+    """2 % of the pool, far from the rest, is where all of the target is."""
+    pool = normals(4000, 0, 0)
+    pool[:80, 0] += 20
+    found = support(pool, normals(500, 20, 1))
+    assert found.unsupported_fraction.value is not None
+    assert found.unsupported_fraction.value < 0.1
+
+
+def test_items_of_one_identity_are_no_neighbours() -> None:
+    """Each identity is a tight cluster: new people are as far from the pool as its people from each other."""
+    generator = np.random.default_rng(0)
+    people = np.repeat(np.arange(300), 5)
+    pool = normals(300, 0, 0)[people] + 0.01 * generator.normal(size=(1500, 8))
+    target = normals(300, 0, 1)
+    plain, minded = support(pool, target), support(pool, target, identities=people)
+    assert plain.outside.mean() > 0.5
+    assert minded.outside.mean() < 0.05

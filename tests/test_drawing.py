@@ -1,0 +1,61 @@
+"""Rejection sampling by the book, held to the law."""
+
+import math
+
+import pytest
+import torch
+from law import FALSE_ALARM, KS_BOUND, LOG_M, PROPOSAL, SIGMAS, TARGET
+from scipy import stats
+from torch.distributions import Independent, Normal, Uniform
+
+from rsft import draw
+from rsft.errors import LowAcceptanceError
+
+N = 50_000
+
+
+def test_draws_follow_the_target_and_m_is_found() -> None:
+    draws = draw(N, TARGET, PROPOSAL, safety=0.0)
+    assert draws.log_m == pytest.approx(LOG_M, abs=1e-4)
+    assert stats.kstest(draws.samples.numpy(), stats.norm(0.5, 0.8).cdf).statistic < KS_BOUND / math.sqrt(N)
+    rate = math.exp(-LOG_M)
+    assert abs(draws.acceptance_rate - rate) < SIGMAS * math.sqrt(rate * (1 - rate) / draws.proposed)
+    assert FALSE_ALARM > 0
+    assert draws.violations == 0
+
+
+def test_too_small_an_envelope_is_counted_and_raises_if_strict() -> None:
+    draws = draw(N, TARGET, PROPOSAL, log_m=LOG_M - 0.3)
+    assert draws.violations > 0
+    # what is clipped shows: the same check fails
+    assert stats.kstest(draws.samples.numpy(), stats.norm(0.5, 0.8).cdf).statistic > KS_BOUND / math.sqrt(N)
+    with pytest.raises(ValueError, match="no envelope"):
+        draw(N, TARGET, PROPOSAL, log_m=LOG_M - 0.3, strict=True)
+
+
+def test_several_dimensions_and_unnormalised_targets() -> None:
+    class Bump:
+        def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+            return -2 * (value - 0.3).square().sum(-1) + 5.0  # N(0.3, 1/4 I), times a constant
+
+    draws = draw(20_000, Bump(), Independent(Normal(torch.zeros(2), torch.ones(2)), 1))
+    error = 0.5 / math.sqrt(20_000)
+    assert (draws.samples.mean(0) - 0.3).abs().max() < SIGMAS * error
+
+
+def test_seeds_and_the_global_state() -> None:
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    one, again, other = (draw(100, TARGET, PROPOSAL, seed=seed).samples for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_no_envelope_low_acceptance_and_bad_numbers() -> None:
+    with pytest.raises(ValueError, match="grows without end"):
+        draw(10, Normal(0.0, 2.0), Normal(0.0, 1.0))
+    with pytest.raises(LowAcceptanceError, match=r"accepted 0 of \d+ proposed"):
+        draw(10, Normal(0.0, 1.0), Uniform(-5.0, 5.0), log_m=40.0, max_seconds=0.5)
+    with pytest.raises(ValueError, match="at least 1"):
+        draw(0, TARGET, PROPOSAL)
