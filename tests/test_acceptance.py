@@ -50,16 +50,17 @@ def test_a_uniform_is_16_bits_of_one_part_over_37_of_the_other() -> None:
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(0, 10**12))
 def test_the_fast_decision_is_the_comparison_with_the_uniform(seed: int, epoch: int, start: int) -> None:
     u = uniforms(seed, epoch, start, start + 300)
-    for p, expected in ((u, False), (np.nextafter(u, 1), True), (np.nextafter(u, 0), False)):
-        assert (accept(p, seed=seed, epoch=epoch, start=start) == expected).all()
+    assert not accept(u, seed=seed, epoch=epoch, start=start).any()
+    assert accept(np.nextafter(u, 1), seed=seed, epoch=epoch, start=start).all()
+    assert not accept(np.nextafter(u, 0), seed=seed, epoch=epoch, start=start).any()
     top = np.floor(u * 2**16) / 2**16  # decided by the top bits alone, or by one more
-    for p in (top, top + 2.0**-17, top + 2.0**-16):
-        assert (accept(p, seed=seed, epoch=epoch, start=start) == (u < p)).all()
+    for more in (0, 2.0**-17, 2.0**-16):
+        assert (accept(top + more, seed=seed, epoch=epoch, start=start) == (u < top + more)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_short_floats_are_compared_exactly(dtype: type) -> None:
-    p = np.linspace(0, 1, 5001).astype(dtype)
+    p: np.ndarray = np.linspace(0, 1, 5001).astype(dtype)
     for epoch in range(20):
         assert (accept(p, seed=0, epoch=epoch) == (uniforms(0, epoch, 0, 5001) < p.astype(np.float64))).all()
 

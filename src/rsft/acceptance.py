@@ -25,6 +25,7 @@ class Stream(IntEnum):
     ACCEPT = 0
     SHUFFLE = 1
     ONLINE = 2
+    ROUND = 3
 
 
 def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
