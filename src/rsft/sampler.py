@@ -87,7 +87,10 @@ class RejectionSampler(Sampler[int]):
             raise ValueError(f"`RejectionSampler(rank=...)` needs a rank in [0, {self.world_size}), got {self.rank}.")
         self._pending = np.empty(0, np.int64), np.empty(0, np.float64)
         self._fingerprint: int | None = None
-        self._start = self.epoch = 0
+        self._begun: bool  # whether the pass has
+        self._later: int | None  # an epoch to come after it
+        self._start: int  # position where it begins
+        self.epoch = 0
         self._begin(position=0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -96,6 +99,7 @@ class RejectionSampler(Sampler[int]):
         Raises:
             ValueError: the epoch lies before one that was just resumed, whose place would be lost.
         """
+        self._later = None
         if epoch == self.epoch:
             return
         if epoch < self.epoch and self._start:
@@ -155,6 +159,9 @@ class RejectionSampler(Sampler[int]):
                 f"{_group()[0]} of {_group()[1]}: make it after `init_process_group`, or pass rank=0, world_size=1 if "
                 "the loader is divided among the ranks by others."
             )
+        if self._later is not None and self._begun:
+            self.set_epoch(self._later)
+        self._begun = True
         position = self._position = self._passed = self._start
         self._start = 0
         for steps in self._steps(position):
@@ -198,7 +205,8 @@ class RejectionSampler(Sampler[int]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()`, also with another number of ranks.
 
-        The state of an epoch that was finished does not undo the choice of a later one by `set_epoch`.
+        A later epoch that `set_epoch` chose before, as happens where a loader loads its state only when it is iterated,
+        comes after the rest of this one; at once if nothing is left of it.
 
         Raises:
             ValueError: the state is of a pool of another size, of other probabilities or of another order.
@@ -223,8 +231,11 @@ class RejectionSampler(Sampler[int]):
         if chosen > self.epoch and self._count() - self._start < (1 if self.pad else state["world_size"]):
             self._start = 0
             self.set_epoch(chosen)
+        elif chosen > self.epoch:
+            self._later = chosen
 
     def _begin(self, position: int) -> None:
+        self._begun, self._later = False, None
         self._start = self._position = self._passed = position
         self._windows: list[np.ndarray] | None = None
         self._last: tuple[int, np.ndarray] | None = None
