@@ -24,13 +24,45 @@ def philox4x64(counter: list[int], key: list[int]) -> list[int]:
     return [a, b, c, d]
 
 
+@pytest.mark.parametrize("part", [0, 1])
 @pytest.mark.parametrize("stream", Stream)
-def test_words_are_philox_of_seed_epoch_and_index(stream: Stream) -> None:
+def test_words_are_philox_of_seed_epoch_and_index(stream: Stream, part: int) -> None:
     seed, epoch = 2**63 + 11, 5
-    words = random_words(seed, epoch, 0, 10, stream)
+    words = random_words(seed, epoch, 0, 10, stream, part=part)
     # numpy counts up before it draws, so item i is word i % 4 of block i // 4 + 1
-    expected = [philox4x64([i // 4 + 1, 0, 0, stream], [seed, epoch])[i % 4] for i in range(10)]
+    expected = [philox4x64([i // 4 + 1, 0, part, stream], [seed, epoch])[i % 4] for i in range(10)]
     assert words.tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_shorter_words_are_the_parts_of_64_bit_ones_lowest_first(bits: int) -> None:
+    whole = [int(word) for word in random_words(1, 2, 0, 100)]
+    expected = [word >> shift & (2**bits - 1) for word in whole for shift in range(0, 64, bits)]
+    assert random_words(1, 2, 37, 200, bits=bits).tolist() == expected[37:200]
+
+
+def test_a_uniform_is_16_bits_of_one_part_over_37_of_the_other() -> None:
+    top, low = random_words(3, 4, 0, 1000, bits=16), random_words(3, 4, 0, 1000, part=1)
+    expected = [((int(t) << 37) + (int(w) >> 27)) / 2**53 for t, w in zip(top, low, strict=True)]
+    assert uniforms(3, 4, 0, 1000).tolist() == expected
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(0, 10**12))
+def test_the_fast_decision_is_the_comparison_with_the_uniform(seed: int, epoch: int, start: int) -> None:
+    u = uniforms(seed, epoch, start, start + 300)
+    assert not accept(u, seed=seed, epoch=epoch, start=start).any()
+    assert accept(np.nextafter(u, 1), seed=seed, epoch=epoch, start=start).all()
+    assert not accept(np.nextafter(u, 0), seed=seed, epoch=epoch, start=start).any()
+    top = np.floor(u * 2**16) / 2**16  # decided by the top bits alone, or by one more
+    for more in (0, 2.0**-17, 2.0**-16):
+        assert (accept(top + more, seed=seed, epoch=epoch, start=start) == (u < top + more)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_short_floats_are_compared_exactly(dtype: type) -> None:
+    p: np.ndarray = np.linspace(0, 1, 5001).astype(dtype)
+    for epoch in range(20):
+        assert (accept(p, seed=0, epoch=epoch) == (uniforms(0, epoch, 0, 5001) < p.astype(np.float64))).all()
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(0, 1000), st.integers(0, 100))

@@ -1,8 +1,10 @@
 """Acceptance probability and the accept decision, both pure functions.
 
-The decision for an item is `u < P_accept` with `u` a function of (seed, epoch, item index) alone: word `index` of the
-counter-based generator Philox4x64-10 (J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with the
-key (seed, epoch). Nothing is drawn in sequence, so the accepted set is the same for any batch size, number of workers,
+The decision for an item is `u < P_accept` with `u`, a multiple of 2^-53, a function of (seed, epoch, item index) alone.
+It is read from the counter-based generator Philox4x64-10 (J. Salmon et al., "Parallel random numbers: as easy as 1, 2,
+3", 2011) with the key (seed, epoch): its top 16 bits are 16-bit word `index` of the stream, its lower 37 bits come from
+64-bit word `index` of the stream's second part. The top bits decide all but one item in 65,536, so the second part is
+read for those only. Nothing is drawn in sequence: the accepted set is the same for any batch size, number of workers,
 number of ranks or resume point.
 """
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 WORDS_PER_BLOCK = 4
+TOP_BITS, LOW_BITS = 16, 37
 
 
 class Stream(IntEnum):
@@ -22,7 +25,8 @@ class Stream(IntEnum):
     ACCEPT = 0
     SHUFFLE = 1
     ONLINE = 2
-    FLOOR = 3
+    ROUND = 3
+    FLOOR = 4
 
 
 def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
@@ -79,20 +83,50 @@ def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0)
     >>> bool((whole == np.concatenate(parts)).all())
     True
     """
-    return uniforms(seed, epoch, start, start + len(acceptance)) < acceptance
+    scaled = np.multiply(acceptance, 2.0**TOP_BITS, dtype=np.float64)
+    above = scaled - random_words(seed, epoch, start, start + len(acceptance), bits=TOP_BITS)
+    accepted = above > 0
+    # Between 0 and 1 the top bits of u and P_accept are equal. Exact, as a power of two scales and both are below 2^17.
+    for item in np.flatnonzero(accepted & (above < 1)):
+        accepted[item] = _low_bits(seed, epoch, start + int(item), start + int(item) + 1)[0] < above[item]
+    return accepted
 
 
 def uniforms(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
-    """Numbers of items `start` ... `stop - 1`: (stop - start,) float64 in [0, 1), multiples of 2^-53."""
-    return (random_words(seed, epoch, start, stop, stream) >> np.uint64(11)) * 2.0**-53
+    """The `u` of items `start` ... `stop - 1`: (stop - start,) float64 in [0, 1), multiples of 2^-53."""
+    top = random_words(seed, epoch, start, stop, stream, bits=TOP_BITS)
+    return (top + _low_bits(seed, epoch, start, stop, stream)) * 2.0**-TOP_BITS
 
 
-def random_words(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
-    """Words `start` ... `stop - 1` of Philox4x64-10 with key (seed, epoch): (stop - start,) uint64."""
+def _low_bits(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
+    """What is below the top bits, as a fraction of their last place: multiples of 2^-37 in [0, 1)."""
+    return (random_words(seed, epoch, start, stop, stream, part=1) >> np.uint64(64 - LOW_BITS)) * 2.0**-LOW_BITS
+
+
+def random_words(
+    seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT, *, bits: int = 64, part: int = 0
+) -> np.ndarray:
+    """Words `start` ... `stop - 1` of `bits` bits from Philox4x64-10 with key (seed, epoch).
+
+    Args:
+        seed: in [0, 2^64).
+        epoch: in [0, 2^64).
+        start: first word, in [0, 2^64).
+        stop: one after the last.
+        stream: highest word of the counter.
+        bits: 64, 32 or 16; the shorter words are the parts of 64-bit ones, lowest first.
+        part: second highest word of the counter, for more words of the same items.
+
+    Returns:
+        (stop - start,) unsigned integers of that many bits.
+    """
     for name, value in (("seed", seed), ("epoch", epoch), ("start", start)):
         if not 0 <= value < 2**64:
             raise ValueError(f"`{name}` needs an integer in [0, 2^64), got {value}.")
-    block, offset = divmod(start, WORDS_PER_BLOCK)
+    pieces = 64 // bits
+    block, offset = divmod(start, WORDS_PER_BLOCK * pieces)
     key = np.array([seed, epoch], np.uint64)
-    counter = np.array([block, 0, 0, stream], np.uint64)
-    return np.random.Philox(key=key, counter=counter).random_raw(stop - start + offset)[offset:]
+    counter = np.array([block, 0, part, stream], np.uint64)
+    count = offset + stop - start
+    words = np.random.Philox(key=key, counter=counter).random_raw(-(-count // pieces))
+    return words.astype("<u8", copy=False).view(f"<u{bits // 8}")[offset:count]

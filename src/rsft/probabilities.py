@@ -1,0 +1,152 @@
+"""Acceptance probabilities read block by block, whatever holds them; and rules that draw by other means."""
+
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsft.acceptance import accept
+
+BLOCK = 2**17
+PROBES = 64
+QUANTISED = 255
+
+# (start, stop) -> (stop - start,) probabilities of those items
+BlockFunction = Callable[[int, int], np.ndarray]
+
+
+@runtime_checkable
+class AcceptanceRule(Protocol):
+    """Draws the accepted items by itself, for what independent probabilities cannot say."""
+
+    def __len__(self) -> int:
+        """Number of items of the pool."""
+
+    def accepted(self, seed: int, epoch: int) -> np.ndarray:
+        """The accepted items of an epoch, a pure function of its arguments: (n,) int64, ascending."""
+
+
+class Probabilities:
+    """Acceptance probabilities of N items, of which single ones may have been replaced.
+
+    Args:
+        acceptance: (N,) tensor, array or list of probabilities in [0, 1], or a `BlockFunction`. uint8 stands for
+            value / 255, see `quantise`. A `numpy.memmap` and a function are checked as they are read, all else at once.
+        items: N, for a function only.
+
+    Raises:
+        ValueError: a probability is outside [0, 1] or NaN, the shape is not (N,), or `items` is missing or superfluous.
+    """
+
+    def __init__(self, acceptance: Tensor | np.ndarray | BlockFunction | Any, items: int | None = None) -> None:
+        if callable(acceptance) != (items is not None):
+            raise ValueError("`RejectionSampler(items=...)` needs the pool's size for a function, and for it only.")
+        self.indices, self.values = np.empty(0, np.int64), np.empty(0, np.float64)
+        if callable(acceptance):
+            self._block, self._items, self._checked = acceptance, int(items or 0), False
+            return
+        array = acceptance if isinstance(acceptance, np.ndarray) else _to_array(acceptance)
+        if array.ndim != 1:
+            raise ValueError(f"`RejectionSampler(acceptance=...)` needs shape (N,), got {array.shape}.")
+        self._block, self._items, self._checked = lambda start, stop: array[start:stop], len(array), False
+        if not isinstance(array, np.memmap):
+            for start in range(0, len(array), BLOCK):
+                self.read(start, min(start + BLOCK, len(array)))
+            self._checked = True
+
+    def __len__(self) -> int:
+        return self._items
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The probabilities of items `start` ... `stop - 1`: (stop - start,) floating."""
+        block = np.asarray(self._block(start, stop))
+        if block.shape != (stop - start,):
+            raise ValueError(
+                f"`RejectionSampler(acceptance=...)` needs ({stop - start},) probabilities for the block "
+                f"[{start}, {stop}), got {block.shape}."
+            )
+        if block.dtype == np.uint8:
+            block = block / np.float64(QUANTISED)
+        elif not self._checked:
+            check_probabilities(block, "RejectionSampler(acceptance=...)", start)
+        low, high = np.searchsorted(self.indices, (start, stop))
+        if low < high:
+            block = block.astype(np.float64)  # a copy: what was given stays as it is
+            block[self.indices[low:high] - start] = self.values[low:high]
+        return block
+
+    def draw(self, seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
+        """The accepted of items `start` ... `stop - 1`: (n,) int64, ascending."""
+        kept = np.flatnonzero(accept(self.read(start, stop), seed=seed, epoch=epoch, start=start))
+        kept += start
+        return kept
+
+    def replace(self, indices: np.ndarray, values: np.ndarray) -> None:
+        """Give items `indices`, (n,) int64, the probabilities `values` from now on."""
+        self.indices, self.values = merge((indices, values), (self.indices, self.values))
+
+    def fingerprint(self) -> int:
+        """A checksum of up to 64 evenly spaced probabilities as they were given."""
+        rows = np.linspace(0, self._items - 1, min(PROBES, self._items)).astype(np.int64)
+        probed = [np.asarray(self._block(row, row + 1), np.float64) for row in rows.tolist()]
+        return zlib.crc32(np.concatenate([*probed, [self._items]]).tobytes())
+
+
+class RuleDraws:
+    """An `AcceptanceRule` in the place of `Probabilities`; the last epoch drawn is kept."""
+
+    def __init__(self, rule: AcceptanceRule) -> None:
+        self._rule = rule
+        self._drawn: tuple[tuple[int, int], np.ndarray] | None = None
+        self.indices, self.values = np.empty(0, np.int64), np.empty(0, np.float64)
+
+    def __len__(self) -> int:
+        return len(self._rule)
+
+    def draw(self, seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
+        """The accepted of items `start` ... `stop - 1`: (n,) int64, ascending."""
+        if self._drawn is None or self._drawn[0] != (seed, epoch):
+            self._drawn = (seed, epoch), np.asarray(self._rule.accepted(seed, epoch), np.int64)
+        accepted = self._drawn[1]
+        return accepted[slice(*np.searchsorted(accepted, (start, stop)))]
+
+    def replace(self, indices: np.ndarray, values: np.ndarray) -> None:
+        """Refused: a rule has no probability to replace."""
+        if len(indices):
+            raise TypeError(
+                "`update` needs acceptance probabilities, but this sampler draws by a rule: make a new one."
+            )
+
+    def fingerprint(self) -> int:
+        """A checksum of what is accepted with seed 0 in epoch 0."""
+        return zlib.crc32(self._rule.accepted(0, 0).tobytes())
+
+
+def merge(new: tuple[np.ndarray, np.ndarray], old: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(indices, values) of both, ascending; where both name an item, the new value.
+
+    >>> merge((np.array([3, 1]), np.array([0.3, 0.1])), (np.array([1, 2]), np.array([1.0, 2.0])))
+    (array([1, 2, 3]), array([0.1, 2. , 0.3]))
+    """
+    indices, first = np.unique(np.concatenate([new[0], old[0]]), return_index=True)
+    return indices, np.concatenate([new[1], old[1]])[first]
+
+
+def check_probabilities(values: np.ndarray, call: str, start: int = 0) -> None:
+    """Refuse what is not in [0, 1]; `call` names the argument in the message, `start` the row of the first value."""
+    if len(values) == 0 or (values.min() >= 0 and values.max() <= 1):  # NaN fails both
+        return
+    wrong = ~((values >= 0) & (values <= 1))
+    row = int(np.flatnonzero(wrong)[0])
+    raise ValueError(
+        f"`{call}` needs probabilities in [0, 1]; {int(wrong.sum())} are not, the first at row {start + row}: "
+        f"{values[row]}. Take them from `acceptance_probability`."
+    )
+
+
+def _to_array(acceptance: Any) -> np.ndarray:
+    tensor = torch.as_tensor(acceptance).detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -1,0 +1,88 @@
+"""`torchrun` with several processes: what each gets of torch, torchdata, accelerate and Fabric, as exact sequences."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rsft import RejectionSampler
+
+SCRIPT = Path(__file__).parent / "ranks.py"
+ITEMS, BATCH, EPOCHS = 301, 4, 2
+WORLD_SIZES = [2, 4]
+ACCEPTANCE = torch.linspace(0, 1, ITEMS, dtype=torch.float64)
+
+
+@cache
+def run(world_size: int, folder: Path) -> list[dict[str, Any]]:
+    """The results of all ranks."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world_size)]
+    done = subprocess.run(
+        [*launch, str(SCRIPT), str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"{rank}-{world_size}.json").read_text()) for rank in range(world_size)]
+
+
+@pytest.fixture(params=WORLD_SIZES)
+def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return run(request.param, tmp_path_factory.getbasetemp())
+
+
+def sequence(epoch: int) -> list[int]:
+    sampler = RejectionSampler(ACCEPTANCE)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def batched(items: list[int]) -> list[list[int]]:
+    return [items[first : first + BATCH] for first in range(0, len(items), BATCH)]
+
+
+@pytest.mark.parametrize("loader", ["torch", "stateful", "fabric"])
+def test_ranks_take_every_nth_item_of_the_one_sequence(ranks: list[dict[str, Any]], loader: str) -> None:
+    n = len(ranks)
+    for epoch in range(EPOCHS):
+        whole = sequence(epoch)
+        whole = whole[: len(whole) // n * n]
+        for rank, results in enumerate(ranks):
+            assert results[loader][epoch] == batched(whole[rank::n])
+
+
+def test_accelerate_deals_out_the_batches_of_the_one_sequence(ranks: list[dict[str, Any]]) -> None:
+    n = len(ranks)
+    for epoch in range(EPOCHS):
+        full = [batch for batch in batched(sequence(epoch)) if len(batch) == BATCH]
+        full = full[: len(full) // n * n]
+        for rank, results in enumerate(ranks):
+            assert results["accelerate"][epoch] == full[rank::n]
+
+
+def test_all_ranks_end_with_the_same_weights(ranks: list[dict[str, Any]]) -> None:
+    assert all(results["weights"] == ranks[0]["weights"] for results in ranks)
+
+
+def test_gathered_updates_are_exact_and_alike(ranks: list[dict[str, Any]]) -> None:
+    indices, values = [], []
+    for rank in range(len(ranks)):
+        indices += [2**53 + 1 + 2 * rank, *range(rank)]
+        values += [0.1 + rank, *([1 / 3] * rank)]
+    assert all(results["gathered"] == [indices, values] for results in ranks)
+
+
+def test_what_would_divide_wrongly_is_refused_and_names_the_switch(ranks: list[dict[str, Any]]) -> None:
+    for results in ranks:
+        assert "after `init_process_group`" in results["early"]
+        assert "BatchSamplerShard: make the sampler with rank=0, world_size=1" in results["twice"]
+        assert "DistributedSamplerWrapper: pass use_distributed_sampler=False" in results["wrapped"]
+        assert f"all {len(ranks)} ranks get the same items" in results["undivided"]
