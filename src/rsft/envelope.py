@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -77,33 +78,7 @@ def choose_envelope(
     >>> round(math.exp(envelope.log_m), 6), round(envelope.acceptance_rate, 4)
     (4.0, 0.5833)
     """
-    name, value = _one_rule(rule, {"max_tv": max_tv, "rate": rate, "quantile": quantile, "log_m": log_m})
-    check_log_ratio(log_ratio, "choose_envelope(log_ratio=...)")
-    logs = log_ratio.detach().to("cpu", torch.float64).numpy()
-    if not np.isfinite(logs).any():
-        raise ValueError(
-            "`choose_envelope(log_ratio=...)` has no item with a finite log ratio: the pool has no target."
-        )
-    shift = logs.max()
-    ratio = np.sort(np.exp(logs - shift))  # ascending, largest 1
-    if value is None:
-        m = 1.0
-    elif name == "log_m":
-        m = math.exp(_checked("log_m", value, -math.inf, math.inf) - shift)
-    else:
-        m = {"max_tv": _by_max_tv, "rate": _by_rate, "quantile": _by_quantile}[name](ratio, value)
-    if m == 0:
-        raise ValueError(
-            f"`choose_envelope({name}={value})` gives M = 0: most of the pool has no target mass; raise it."
-        )
-    acceptance = np.minimum(1.0, ratio / m)
-    return Envelope(
-        rule=name if value is None else f"{name}={value:g}",
-        log_m=float(shift + math.log(m)),
-        acceptance_rate=float(acceptance.mean()),
-        clipped_mass=_clipped_mass(ratio, np.cumsum(ratio), m),
-        effective_size=float(acceptance.sum() ** 2 / (acceptance**2).sum()),
-    )
+    return _priced(_sorted_ratios(log_ratio), rule, max_tv=max_tv, rate=rate, quantile=quantile, log_m=log_m)
 
 
 def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelope]:
@@ -112,7 +87,51 @@ def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelop
     >>> [envelope.rule for envelope in price_list(torch.tensor([1.0, 2.0, 4.0]).log(), ["max_tv=0.1", "max"])]
     ['max', 'max_tv=0.1']
     """
-    return sorted((choose_envelope(log_ratio, rule) for rule in rules), key=lambda envelope: -envelope.log_m)
+    pool = _sorted_ratios(log_ratio)
+    return sorted((_priced(pool, rule) for rule in rules), key=lambda envelope: -envelope.log_m)
+
+
+class _Sorted(NamedTuple):
+    """Ratios of a pool, ascending, with 1 the largest; their running sums; the log of what they were divided by."""
+
+    ratio: np.ndarray
+    sums: np.ndarray
+    shift: float
+
+
+def _sorted_ratios(log_ratio: Tensor) -> _Sorted:
+    check_log_ratio(log_ratio, "choose_envelope(log_ratio=...)")
+    logs = np.sort(log_ratio.detach().to("cpu", torch.float64).numpy())
+    if not len(logs) or not np.isfinite(logs[-1]):
+        raise ValueError(
+            "`choose_envelope(log_ratio=...)` has no item with a finite log ratio: the pool has no target."
+        )
+    ratio = np.exp(logs - logs[-1])
+    return _Sorted(ratio, np.cumsum(ratio), float(logs[-1]))
+
+
+def _priced(pool: _Sorted, rule: str | None, **options: float | None) -> Envelope:
+    name, value = _one_rule(rule, options)
+    if value is None:
+        m = 1.0
+    elif name == "log_m":
+        m = math.exp(_checked("log_m", value, -math.inf, math.inf) - pool.shift)
+    elif name == "quantile":
+        m = _by_quantile(pool.ratio, value)
+    else:
+        m = {"max_tv": _by_max_tv, "rate": _by_rate}[name](pool, value)
+    if m == 0:
+        raise ValueError(
+            f"`choose_envelope({name}={value})` gives M = 0: most of the pool has no target mass; raise it."
+        )
+    acceptance = np.minimum(1.0, pool.ratio / m)
+    return Envelope(
+        rule=name if value is None else f"{name}={value:g}",
+        log_m=pool.shift + math.log(m),
+        acceptance_rate=float(acceptance.mean()),
+        clipped_mass=_clipped_mass(pool, m),
+        effective_size=float(acceptance.sum() ** 2 / (acceptance**2).sum()),
+    )
 
 
 def _one_rule(rule: str | None, options: dict[str, float | None]) -> tuple[str, float | None]:
@@ -143,8 +162,9 @@ def _by_quantile(ratio: np.ndarray, q: float) -> float:
     return float(np.quantile(ratio, _checked("quantile", q, 0, 1 + 1e-12)))
 
 
-def _by_rate(ratio: np.ndarray, rate: float) -> float:
+def _by_rate(pool: _Sorted, rate: float) -> float:
     """With the k largest clipped, k + sum(rest) / M = rate * N; the right k is the one that clips what exceeds M."""
+    ratio, sums, _ = pool
     supported = float((ratio > 0).mean())
     if not 0 < rate <= supported:
         raise ValueError(
@@ -154,34 +174,33 @@ def _by_rate(ratio: np.ndarray, rate: float) -> float:
     n = len(ratio)
     if rate == supported:
         return float(ratio[ratio > 0].min())
-    sums = np.cumsum(ratio)
     clipped = np.arange(n)[np.arange(n) < rate * n]
     m = sums[n - 1 - clipped] / (rate * n - clipped)
     return float(m[np.argmax(ratio[n - 1 - clipped] <= m * (1 + 1e-12))])
 
 
-def _by_max_tv(ratio: np.ndarray, max_tv: float) -> float:
+def _by_max_tv(pool: _Sorted, max_tv: float) -> float:
     """The clipped mass falls as M grows, so the smallest M is found by bisection; the upper end keeps the bound."""
     if not 0 <= max_tv < 1:
         raise ValueError(f"`choose_envelope(max_tv=...)` needs a value in [0, 1), got {max_tv}.")
-    sums = np.cumsum(ratio)
-    low, high = math.log(ratio[ratio > 0].min()), 0.0
-    if _clipped_mass(ratio, sums, math.exp(low)) <= max_tv:
+    low, high = math.log(pool.ratio[pool.ratio > 0].min()), 0.0
+    if _clipped_mass(pool, math.exp(low)) <= max_tv:
         return math.exp(low)
     while high - low > 1e-12:
         middle = (low + high) / 2
-        if _clipped_mass(ratio, sums, math.exp(middle)) <= max_tv:
+        if _clipped_mass(pool, math.exp(middle)) <= max_tv:
             high = middle
         else:
             low = middle
     return math.exp(high)
 
 
-def _clipped_mass(ratio: np.ndarray, sums: np.ndarray, m: float) -> float:
-    """TV between r / sum r and min(r, M) / sum min(r, M), for ascending `ratio` with its running `sums`.
+def _clipped_mass(pool: _Sorted, m: float) -> float:
+    """TV between r / sum r and min(r, M) / sum min(r, M).
 
     Only clipped items can lose mass, and of them those with r / sum r > M / sum min(r, M).
     """
+    ratio, sums, _ = pool
     n = len(ratio)
     first = int(np.searchsorted(ratio, m, side="right"))
     total = sums[-1]

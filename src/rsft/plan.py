@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from rsft.ratio.crossfit import CrossFittedRatio
 from rsft.ratio.rows import Table, both_sides
 from rsft.sampler import RejectionSampler
 from rsft.tail import pareto_k
-from rsft.verdict import Verdict, judge_plan
+from rsft.types import CONFIDENCE, Interval
+from rsft.verdict import DIFFERENCE_ERRORS, Verdict, judge_plan
 
-LOOKED_AT, MIN_LOOKED_AT = 20_000, 30
+LOOKED_AT, MIN_LOOKED_AT = 10_000, 30
 
 
 class AcceptBy(StrEnum):
@@ -254,11 +256,21 @@ def _look(
         else None
         for side, rows in ((everything, pool_rows), (kept, accepted_rows))
     )
+    if before is not None:
+        diagnostics |= {"mmd_low": _lower(before.mmd)}
+    if after is not None:
+        diagnostics |= {"arrival_auc": after.auc.value or 0.5, "arrival_auc_low": after.auc.low or 0.5}
     of_pool, of_target = covariates
     aimed = {name: values[target_rows] for name, values in of_target.items()}
     table = covariate_shift(of_pool, of_target, accepted) if len(accepted) else []
     more_than_usual = (fraction.low or 0.0) > 1 - USUAL
     return Arrival(before, after, table), name_outside(of_pool, aimed, found.outside, words) if more_than_usual else []
+
+
+def _lower(interval: Interval) -> float:
+    """As far below the estimate as makes a false alarm rare, the same number of standard errors as for the AUC."""
+    value, low = interval.value or 0.0, interval.low or 0.0
+    return value - (value - low) / NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * DIFFERENCE_ERRORS
 
 
 def _identities_kept(acceptance: Tensor, identities: Tensor, *, whole: bool) -> dict[str, float]:

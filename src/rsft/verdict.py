@@ -9,10 +9,12 @@ from rsft.envelope import Envelope
 MIN_TARGET = 50
 MIN_EFFECTIVE_SIZE = 30
 MAX_UNSUPPORTED_FRACTION = 0.25
-# Three standard errors of the area under the ROC curve above one half: the pool differs from the target.
+# So many standard errors of the area under the ROC curve above one half: the pool differs from the target.
 DIFFERENCE_ERRORS = 3.0
 # The mean ratio may be off 1 by so many standard errors, and by so much in any case.
 MEAN_RATIO_ERRORS, MEAN_RATIO_TOLERANCE = 4.0, 0.1
+# What is accepted may still be told from the target by this AUC, where no more than that much of it is clipped.
+MAX_ARRIVAL_AUC, MAX_CLIPPED = 0.6, 0.1
 
 
 class Outcome(StrEnum):
@@ -44,6 +46,12 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
             Outcome.TARGET_TOO_SMALL, f"{figures['target_items']:.0f} target items; take at least {MIN_TARGET}"
         )
     if auc < 0.5 + DIFFERENCE_ERRORS * error:
+        if figures.get("mmd_low", 0.0) > 0:
+            return Verdict(
+                Outcome.NOT_ESTIMABLE,
+                f"target and pool differ (MMD^2 at least {figures['mmd_low']:.4f}), but not in a way that this estimator "
+                f"sees (AUC {auc:.3f}): take method 'auto'",
+            )
         return Verdict(
             Outcome.POOL_MATCHES,
             f"a classifier tells target from pool with an AUC of {auc:.3f} +- {error:.3f}; 0.5 is chance",
@@ -68,6 +76,12 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
             Outcome.NOT_ESTIMABLE,
             f"the mean ratio over the pool is {figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f} and "
             "should be 1; take method 'auto', or fewer features",
+        )
+    if envelope.clipped_mass <= MAX_CLIPPED and figures.get("arrival_auc_low", 0.5) > MAX_ARRIVAL_AUC:
+        return Verdict(
+            Outcome.NOT_ESTIMABLE,
+            f"what is accepted is still told from the target with an AUC of {figures['arrival_auc']:.3f}; take method "
+            "'auto' or other features, and accept by item",
         )
     return Verdict(
         Outcome.WORTH_TRYING,

@@ -140,17 +140,16 @@ def _mmd(a: np.ndarray, b: np.ndarray, generator: np.random.Generator) -> Interv
     np.fill_diagonal(kernel, 0)
     n = len(a)
 
-    def estimate(u: np.ndarray, v: np.ndarray) -> float:
+    def estimate(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """For (R, n) and (R, k) counts of how often each item stands in a resample: (R,)."""
         within = [
-            w @ block @ w / (w.sum() ** 2 - (w**2).sum()) for w, block in ((u, kernel[:n, :n]), (v, kernel[n:, n:]))
+            ((w @ block) * w).sum(1) / (w.sum(1) ** 2 - (w**2).sum(1))
+            for w, block in ((u, kernel[:n, :n]), (v, kernel[n:, n:]))
         ]
-        return float(sum(within) - 2 * u @ kernel[:n, n:] @ v / (u.sum() * v.sum()))
+        return within[0] + within[1] - 2 * ((u @ kernel[:n, n:]) * v).sum(1) / (u.sum(1) * v.sum(1))
 
-    value = estimate(np.ones(n), np.ones(len(b)))
-    resampled = [
-        estimate(*(np.bincount(generator.integers(m, size=m), minlength=m).astype(float) for m in (n, len(b))))
-        for _ in range(RESAMPLES)
-    ]
+    value = float(estimate(np.ones((1, n)), np.ones((1, len(b))))[0])
+    resampled = estimate(*(generator.multinomial(m, np.full(m, 1 / m), RESAMPLES).astype(float) for m in (n, len(b))))
     return normal_interval(value, float(np.std(resampled, ddof=1)))
 
 

@@ -12,7 +12,7 @@ from rsft.types import CONFIDENCE, Interval
 # A target item is outside where its nearest pool item is further than is usual in the pool, and than is usual there.
 USUAL = 0.99
 LOCAL_FACTOR = 2.0
-MAX_POOL, MAX_PROBES = 20_000, 2_000
+MAX_POOL, MAX_PROBES = 10_000, 1_000
 MIN_NAMED_DIFFERENCE = 0.8  # standard deviations of the pool; "large" in J. Cohen, 1988
 MAX_NAMED = 3
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Score, cross_fitted, draw_sample
+from rsft.ratio.crossfit import FOLDS_OF_SLOW_MODELS, Alternative, CrossFittedRatio, Score, cross_fitted, draw_sample
 from rsft.ratio.rows import Table, both_sides
 
 MAX_LEAVES = (4, 16)
@@ -20,7 +20,7 @@ def fit_boosted_ratio(pool: Table, target: Table, **options: Any) -> CrossFitted
     `fit_classifier_ratio`, without `penalties`.
     """
     sides = both_sides(pool, target)
-    sample = draw_sample(*sides, **options)
+    sample = draw_sample(*sides, **{"folds": FOLDS_OF_SLOW_MODELS, **options})
     x, y = sample.x.numpy(), sample.y.numpy()
     seed = options.get("seed", 0)
 

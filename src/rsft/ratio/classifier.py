@@ -11,7 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Sample, Score, cross_fitted, draw_sample
+from rsft.ratio.crossfit import (
+    FOLDS_OF_SLOW_MODELS,
+    Alternative,
+    CrossFittedRatio,
+    Sample,
+    Score,
+    cross_fitted,
+    draw_sample,
+)
 from rsft.ratio.logistic import fit_logistic
 from rsft.ratio.rows import Table, both_sides
 
@@ -56,6 +64,7 @@ def fit_kernel_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedR
     distance of two items times one of `BANDWIDTHS`, chosen with the penalty. Arguments as `fit_classifier_ratio`.
     """
     seed = options.get("seed", 0)
+    options = {"folds": FOLDS_OF_SLOW_MODELS, **options}
     return _fit("kernel", pool, target, lambda sample: _fourier_expansions(sample.x, seed), bend=True, **options)
 
 

@@ -1,4 +1,4 @@
-"""What all classifiers have in common: folds, held-out scores, calibration, and the sanity figures of the ratio."""
+"""What all estimators have in common: folds, held-out scores, calibration, and the sanity figures of the ratio."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,9 +15,10 @@ from rsft.ratio.calibration import BENT, STRAIGHT, Calibration, fit_calibrations
 from rsft.ratio.rows import Rows, Table
 
 MAX_ITEMS = 100_000
-FOLDS = 5
+FOLDS = 10
+FOLDS_OF_SLOW_MODELS = 5
 
-Score = Callable[[Tensor], Tensor]  # (n, D) -> (n,) log odds, but for a slope and a shift
+Score = Callable[[Tensor], Tensor]  # (n, D) -> (n,) log odds, as the model has them
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def draw_sample(
     Args:
         pool: N items.
         target: K items.
-        folds: at least 3: two to calibrate on while one is held out.
+        folds: at least 3, for two are calibrated on while one is held out; with more, models are trained on more.
         groups: (N,) integers; items of one group, such as views of one picture or pictures of one person, stay in one
             fold. Each by itself otherwise.
         max_items: largest number of each side.
@@ -166,17 +167,18 @@ def cross_fitted(
         target: all of it.
         sample: what the models were trained on.
         alternatives: at least one.
-        bend: whether the calibration may bend and end flat, unless a line does better by more than a standard error:
-            for models that overfit in the tails, whose largest ratios would otherwise be too large.
+        bend: whether the calibration bends and ends flat unless a line does better by more than a standard error: for
+            models that overfit in the tails, whose largest ratios would otherwise be too large. If not, there is none
+            unless a line, or else bending, does better by as much: where the ratio levels off and the model cannot.
     """
     held_out = [_held_out(alternative.scores, sample) for alternative in alternatives]
     losses = [float(_calibrate(scores, sample, STRAIGHT)[1].mean()) for scores in held_out]
     best = losses.index(min(losses))
-    calibrations, loss, odds = _calibrate(held_out[best], sample, STRAIGHT)
-    if bend:
-        bent = _calibrate(held_out[best], sample, BENT)
-        if as_good(bent[1], loss):
-            calibrations, loss, odds = bent
+    # In the order of preference: the first that is as good as the best.
+    shapes = (BENT, STRAIGHT) if bend else (None, STRAIGHT, BENT)
+    calibrated = [_calibrate(held_out[best], sample, shape) for shape in shapes]
+    least = min((loss for _, loss, _ in calibrated), key=lambda loss: float(loss.mean()))
+    calibrations, loss, odds = next(one for one in calibrated if as_good(one[1], least))
     prior = float(torch.logit(sample.y.mean(dtype=torch.float64)))
     scores = [
         _calibrated(sample, score, calibration, prior)
@@ -211,11 +213,16 @@ def as_good(loss: Tensor, other: Tensor) -> bool:
     return bool(worse.mean() <= worse.std() / math.sqrt(len(worse)))
 
 
-def _calibrate(scores: Tensor, sample: Sample, knots: Sequence[float]) -> tuple[list[Calibration], Tensor, Tensor]:
-    """A calibration per fold, learnt on the other folds; cross-entropy and log odds of all held-out items."""
+def _calibrate(
+    scores: Tensor, sample: Sample, knots: Sequence[float] | None
+) -> tuple[list[Calibration], Tensor, Tensor]:
+    """A calibration per fold, learnt on the other folds, or none; cross-entropy and log odds of all held-out items."""
     folds = int(sample.fold.max()) + 1
-    others = torch.stack([sample.others(fold) for fold in range(folds)]).float()
-    calibrations = fit_calibrations(scores, sample.y, others, knots)
+    if knots is None:
+        calibrations: list[Calibration] = [lambda scores: scores] * folds
+    else:
+        others = torch.stack([sample.others(fold) for fold in range(folds)]).float()
+        calibrations = fit_calibrations(scores, sample.y, others, knots)
     odds = torch.empty(len(sample.y))
     for fold, calibration in enumerate(calibrations):
         odds[sample.fold == fold] = calibration(scores[sample.fold == fold])

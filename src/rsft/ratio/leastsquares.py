@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Sample, Score, cross_fitted, draw_sample
+from rsft.ratio.crossfit import (
+    FOLDS_OF_SLOW_MODELS,
+    Alternative,
+    CrossFittedRatio,
+    Sample,
+    Score,
+    cross_fitted,
+    draw_sample,
+)
 from rsft.ratio.rows import Table, both_sides
 
 KERNELS = 200
@@ -34,7 +42,7 @@ def fit_least_squares_ratio(pool: Table, target: Table, *, alpha: float = 0.0, *
     if not 0 <= alpha < 1:
         raise ValueError(f"`fit_ratio(alpha=...)` needs a value in [0, 1), got {alpha}.")
     sides = both_sides(pool, target)
-    sample = draw_sample(*sides, **options)
+    sample = draw_sample(*sides, **{"folds": FOLDS_OF_SLOW_MODELS, **options})
     generator = torch.Generator().manual_seed(options.get("seed", 0))
     first, second = (torch.randint(len(sample.x), (PAIRS_FOR_MEDIAN,), generator=generator) for _ in range(2))
     median = float((sample.x[first] - sample.x[second]).norm(dim=1).median())
