@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from rsft import plan, rank_plans
-from rsft.verdict import Outcome
+from rsft import choose_envelope, plan, rank_plans
+from rsft.verdict import Outcome, judge_plan
 
 
 def normal(n: int, mean: float, seed: int, spread: float = 1.0, d: int = 4) -> torch.Tensor:
@@ -30,16 +30,45 @@ def test_outcomes(target: torch.Tensor, outcome: Outcome) -> None:
     assert result.verdict.reason
 
 
-def test_what_the_estimator_does_not_see_is_not_estimable_and_auto_sees_it() -> None:
-    """A target of two modes, left and right of the pool's middle: to a log-linear ratio it is the pool."""
-    pool, target = normal(6000, 0.0, 0, d=2), normal(1000, 0.0, 1, d=2)
-    target[:, 0] = 0.5 * target[:, 0] + 1.2 * torch.sign(normal(1000, 0.0, 2)[:, 0])
-    linear = plan(pool, target)
-    assert linear.verdict.outcome == Outcome.NOT_ESTIMABLE
-    assert "take method 'auto'" in linear.verdict.reason
-    better = plan(pool, target, method="auto")
-    assert better.verdict.outcome == Outcome.WORTH_TRYING
-    assert better.method != "classifier"
+def test_what_is_accepted_and_does_not_arrive_is_said() -> None:
+    """Each person has one target-like picture among ten: accepted whole, nine in ten are still like the pool."""
+    pool, target = normal(5000, 0.0, 0), normal(1000, 4.0, 1)
+    pool[::10, 0] += 4.0
+    whole = plan(pool, target, identities=torch.arange(5000) // 10, accept_by="identity")
+    assert whole.verdict.outcome == Outcome.NOT_ESTIMABLE
+    assert "still told from the target" in whole.verdict.reason
+    assert plan(pool, target, envelope="max_tv=0.02").verdict.outcome == Outcome.WORTH_TRYING
+
+
+GOOD = {
+    "auc": 0.8,
+    "auc_error": 0.01,
+    "target_items": 500.0,
+    "pool_items": 1000.0,
+    "unsupported_fraction": 0.0,
+    "unsupported_low": 0.0,
+    "mean_ratio": 1.0,
+    "mean_ratio_error": 0.02,
+    "expected_accepted": 200.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("figures", "outcome", "words"),
+    [
+        ({}, Outcome.WORTH_TRYING, "200 of 1000"),
+        ({"mean_ratio": 1.5}, Outcome.NOT_ESTIMABLE, "mean ratio over the pool is 1.500"),
+        ({"mean_ratio": 1.5, "mean_ratio_error": 0.2}, Outcome.WORTH_TRYING, "differ"),
+        ({"auc": 0.51, "mmd_low": 0.01}, Outcome.NOT_ESTIMABLE, "not in a way this estimator sees"),
+        ({"auc": 0.51, "mmd_low": -0.01}, Outcome.POOL_MATCHES, "0.5 is chance"),
+        ({"arrival_auc": 0.7, "arrival_auc_low": 0.65}, Outcome.NOT_ESTIMABLE, "still told"),
+    ],
+)
+def test_the_figures_decide(figures: dict[str, float], outcome: Outcome, words: str) -> None:
+    envelope = choose_envelope(torch.arange(1.0, 200.0).log())
+    verdict = judge_plan(GOOD | figures, envelope, [])
+    assert verdict.outcome == outcome
+    assert words in verdict.reason
 
 
 def test_what_the_pool_lacks_is_named() -> None:

@@ -49,7 +49,7 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
         if figures.get("mmd_low", 0.0) > 0:
             return Verdict(
                 Outcome.NOT_ESTIMABLE,
-                f"target and pool differ (MMD^2 at least {figures['mmd_low']:.4f}), but not in a way that this estimator "
+                f"target and pool differ (MMD^2 at least {figures['mmd_low']:.4f}), but not in a way this estimator "
                 f"sees (AUC {auc:.3f}): take method 'auto'",
             )
         return Verdict(
