@@ -2,10 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
-from rsft import choose_envelope, plan, rank_plans
+from rsft import attribute_ratio, choose_envelope, exponential_tilt, plan, plan_from_ratio, rank_plans
 from rsft.verdict import Outcome, judge_plan
 
 
@@ -84,6 +85,7 @@ def test_the_accepted_arrive_and_the_pool_had_not() -> None:
     pool, target = normal(6000, 0.0, 0), normal(800, 1.0, 1)
     covariates = ({"first": pool[:, 0].numpy()}, {"first": target[:, 0].numpy()})
     arrival = plan(pool, target, envelope="max_tv=0.01", covariates=covariates, retain_fraction=0.5).arrival
+    assert arrival is not None
     assert arrival.before is not None
     assert arrival.after is not None
     assert arrival.before.auc.low is not None
@@ -162,3 +164,18 @@ def test_a_plan_samples_what_it_says_and_is_plain_json() -> None:
     assert result.sampler().seed == 7
     assert float(result.acceptance.mean()) == pytest.approx(0.2)
     assert json.loads(json.dumps(result.to_dict()))["envelope"]["rule"] == "rate=0.2"
+
+
+def test_a_given_ratio_is_planned_as_one_that_was_estimated() -> None:
+    """Half of the target is night, a tenth of the pool is: what is accepted has the target's shares."""
+    light = ["day"] * 900 + ["night"] * 100
+    result = plan_from_ratio(attribute_ratio(light, {"day": 0.5, "night": 0.5}))
+    rows = np.concatenate([result.sampler(seed=seed).accepted().numpy() for seed in range(50)])
+    share = (rows >= 900).mean()
+    assert abs(share - 0.5) < 5 * np.sqrt(0.25 / len(rows))
+    assert result.verdict.outcome == Outcome.WORTH_TRYING
+    assert result.arrival is None
+    assert plan_from_ratio(torch.zeros(100)).verdict.outcome == Outcome.POOL_MATCHES
+    assert plan_from_ratio(exponential_tilt(torch.arange(100.0), 3.0)).verdict.outcome == Outcome.TOO_LITTLE_SUPPORT
+    with pytest.raises(ValueError, match="NaN"):
+        plan_from_ratio(torch.tensor([0.0, float("nan")]))

@@ -4,7 +4,7 @@ from rsft.acceptance import acceptance_probability
 from rsft.drawing import draw
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.online import OnlineRejection
-from rsft.plan import Plan, plan
+from rsft.plan import Plan, plan, plan_from_ratio
 from rsft.ranking import rank_plans
 from rsft.ratio import fit_ratio
 from rsft.ratio.attributes import attribute_ratio, raked_ratio
@@ -44,6 +44,7 @@ __all__ = [
     "pareto_k",
     "percentile_tilt",
     "plan",
+    "plan_from_ratio",
     "price_list",
     "product_ratio",
     "raked_ratio",

@@ -4,28 +4,25 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rsft.acceptance import accept, acceptance_probability
+from rsft.acceptance import acceptance_probability, check_log_ratio
+from rsft.arrival import Arrival, Covariates, look
 from rsft.envelope import Envelope, choose_envelope, price_list
-from rsft.evaluation.shift import CovariateShift, TwoSample, auc_error, covariate_shift, two_sample
-from rsft.evaluation.support import USUAL, name_outside, support
+from rsft.evaluation.shift import auc_error
 from rsft.identities import FloorAcceptance, IdentityAcceptance, identity_log_ratio
 from rsft.ratio import fit_ratio
 from rsft.ratio.combine import retain_pool
-from rsft.ratio.crossfit import CrossFittedRatio
-from rsft.ratio.rows import Table, both_sides
+from rsft.ratio.rows import Table
 from rsft.sampler import RejectionSampler
 from rsft.tail import pareto_k
-from rsft.types import CONFIDENCE, Interval
-from rsft.verdict import DIFFERENCE_ERRORS, Verdict, judge_plan
+from rsft.verdict import Verdict, judge_given, judge_plan
 
-LOOKED_AT, MIN_LOOKED_AT = 10_000, 30
+GIVEN = "given"
 
 
 class AcceptBy(StrEnum):
@@ -33,30 +30,6 @@ class AcceptBy(StrEnum):
 
     ITEM = "item"
     IDENTITY = "identity"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """Whether the accepted are like the target.
-
-    Attributes:
-        before: pool against target; None where either is too small.
-        after: what epoch 0 accepts for the target itself, without the retained share, against the target; each item is
-            tested in the fold in which the ratio had not seen it. None where too few were accepted.
-        covariates: each in pool, in what is accepted for the target itself, and in the target.
-    """
-
-    before: TwoSample | None
-    after: TwoSample | None
-    covariates: Sequence[CovariateShift]
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "before": self.before.to_dict() if self.before else None,
-            "after": self.after.to_dict() if self.after else None,
-            "covariates": [row.to_dict() for row in self.covariates],
-        }
 
 
 @dataclass(frozen=True)
@@ -70,12 +43,11 @@ class Plan:
         envelope: the chosen M and its price.
         prices: what other rules would cost.
         diagnostics: figures of the ratio and of what will be accepted.
-        unsupported: where the target lies outside the pool, named by covariates if there are any.
-        arrival: whether the accepted are like the target.
+        arrival: whether the accepted are like the target; None where the target is not known by a sample.
         verdict: the advice.
         seed: of the accept decisions.
-        method: the estimator of the ratio.
-        folds: (N,) and (K,) uint8, the part of the ratio's cross-fitting each item was held out in.
+        method: the estimator of the ratio, or "given".
+        folds: (N,) and (K,) uint8, the part of the ratio's cross-fitting each item was held out in; or None.
         rule: how identities are minded; None where each item is accepted by itself.
     """
 
@@ -85,12 +57,11 @@ class Plan:
     envelope: Envelope
     prices: Sequence[Envelope]
     diagnostics: dict[str, float]
-    unsupported: Sequence[str]
-    arrival: Arrival
+    arrival: Arrival | None
     verdict: Verdict
     seed: int
     method: str
-    folds: tuple[np.ndarray, np.ndarray]
+    folds: tuple[np.ndarray, np.ndarray] | None
     rule: FloorAcceptance | IdentityAcceptance | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,8 +73,7 @@ class Plan:
             "prices": [vars(envelope) for envelope in self.prices],
             "method": self.method,
             "diagnostics": self.diagnostics,
-            "unsupported": list(self.unsupported),
-            "arrival": self.arrival.to_dict(),
+            "arrival": self.arrival.to_dict() if self.arrival else None,
             "seed": self.seed,
         }
 
@@ -132,7 +102,7 @@ def plan(
     identities: Tensor | None = None,
     accept_by: str = "item",
     floor: int = 1,
-    covariates: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] = ({}, {}),
+    covariates: Covariates = ({}, {}),
     words: Mapping[str, tuple[str, str]] | None = None,
     method: str = "classifier",
     seed: int = 0,
@@ -163,114 +133,135 @@ def plan(
     >>> plan(pool, target, envelope="max_tv=0.02").verdict.outcome
     <Outcome.WORTH_TRYING: 'worth trying'>
     """
-    by = AcceptBy(accept_by) if accept_by in list(AcceptBy) else None
-    if by is None or floor < 1 or (by is AcceptBy.IDENTITY and floor > 1):
+    _check_rule(accept_by, floor, identities)
+    ratio = fit_ratio(pool, target, method, seed=seed, **{"groups": identities, **ratio_options})
+    thinned = _thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
+    arrival = look(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
+    targets = len(ratio.target_log_ratio)
+    figures = {
+        **ratio.diagnostics,
+        "auc_error": auc_error(ratio.diagnostics["auc"], targets, len(ratio.pool_log_ratio)),
+        "target_items": float(targets),
+        **thinned.figures,
+        **arrival.figures,
+    }
+    return thinned.to_plan(
+        figures,
+        arrival,
+        judge_plan(figures, thinned.envelope, arrival.unsupported),
+        seed,
+        ratio.method,
+        (ratio.pool_fold, ratio.target_fold),
+    )
+
+
+def plan_from_ratio(
+    log_ratio: Tensor,
+    *,
+    envelope: str = "max",
+    retain_fraction: float = 0.0,
+    identities: Tensor | None = None,
+    accept_by: str = "item",
+    floor: int = 1,
+    seed: int = 0,
+) -> Plan:
+    """A plan for a ratio that is known: by attributes, by densities, a tilt, or made of others.
+
+    Args:
+        log_ratio: (N,) log target - log pool of the pool's items, up to a constant.
+        envelope: as in `plan`, like the others.
+        retain_fraction: see there.
+        identities: see there.
+        accept_by: see there.
+        floor: see there.
+        seed: of the accept decisions.
+
+    Raises:
+        ValueError: see `choose_envelope`; or identities are needed and not given.
+
+    >>> from rsft.ratio.attributes import attribute_ratio
+    >>> log_ratio = attribute_ratio(["day"] * 90 + ["night"] * 10, {"day": 0.5, "night": 0.5})
+    >>> round(plan_from_ratio(log_ratio).envelope.acceptance_rate, 3)
+    0.2
+    """
+    _check_rule(accept_by, floor, identities)
+    thinned = _thin(log_ratio.detach().cpu().double(), envelope, retain_fraction, identities, accept_by, floor)
+    verdict = judge_given(thinned.figures, thinned.envelope)
+    return thinned.to_plan(thinned.figures, None, verdict, seed, GIVEN, None)
+
+
+class _Thinned(NamedTuple):
+    """What follows from a log ratio alone; the fields are those of `Plan`."""
+
+    acceptance: Tensor
+    log_ratio: Tensor
+    likeness: Tensor
+    envelope: Envelope
+    rule: FloorAcceptance | IdentityAcceptance | None
+    figures: dict[str, float]
+
+    def to_plan(
+        self,
+        figures: dict[str, float],
+        arrival: Arrival | None,
+        verdict: Verdict,
+        seed: int,
+        method: str,
+        folds: tuple[np.ndarray, np.ndarray] | None,
+    ) -> Plan:
+        return Plan(
+            self.acceptance,
+            self.log_ratio,
+            self.likeness,
+            self.envelope,
+            price_list(self.log_ratio),
+            figures,
+            arrival,
+            verdict,
+            seed,
+            method,
+            folds,
+            self.rule,
+        )
+
+
+def _check_rule(accept_by: str, floor: int, identities: Tensor | None) -> None:
+    whole = accept_by == AcceptBy.IDENTITY
+    if accept_by not in list(AcceptBy) or floor < 1 or (whole and floor > 1):
         raise ValueError(
             "`plan(accept_by=..., floor=...)` needs 'item' with a floor of 1 or more, or 'identity' without one; got "
             f"{accept_by!r}, {floor}."
         )
-    if identities is None and (by is AcceptBy.IDENTITY or floor > 1):
+    if identities is None and (whole or floor > 1):
         raise ValueError("`plan(identities=...)` is needed to accept by identity or with a floor.")
-    ratio = fit_ratio(pool, target, method, seed=seed, **{"groups": identities, **ratio_options})
+
+
+def _thin(
+    log_ratio: Tensor, envelope: str, retain_fraction: float, identities: Tensor | None, accept_by: str, floor: int
+) -> _Thinned:
+    check_log_ratio(log_ratio, "plan(log_ratio=...)")
     # Scaled to mean 1 over the pool, so that the retained share is the stated one on this very pool.
-    items = len(ratio.pool_log_ratio)
-    alone = ratio.pool_log_ratio - (torch.logsumexp(ratio.pool_log_ratio, 0) - math.log(items))
-    diagnostics = {
-        **ratio.diagnostics,
-        "auc_error": auc_error(ratio.diagnostics["auc"], len(ratio.target_log_ratio), items),
-        "pareto_k": pareto_k(alone),
-        "pool_items": float(items),
-        "target_items": float(len(ratio.target_log_ratio)),
-    }
-    if by is AcceptBy.IDENTITY:
+    alone = log_ratio - (torch.logsumexp(log_ratio, 0) - math.log(len(log_ratio)))
+    figures = {"pareto_k": pareto_k(alone), "pool_items": float(len(alone))}
+    whole = accept_by == AcceptBy.IDENTITY
+    if whole:
         assert identities is not None
         coarse = identity_log_ratio(alone, identities)
-        diagnostics["identity_tv"] = float((alone.softmax(0) - coarse.softmax(0)).abs().sum() / 2)
+        figures["identity_tv"] = float((alone.softmax(0) - coarse.softmax(0)).abs().sum() / 2)
         alone = coarse
-    log_ratio = retain_pool(alone, retain_fraction)
-    chosen = choose_envelope(log_ratio, envelope)
-    acceptance = acceptance_probability(log_ratio, chosen.log_m)
+    mixed = retain_pool(alone, retain_fraction)
+    chosen = choose_envelope(mixed, envelope)
+    acceptance = acceptance_probability(mixed, chosen.log_m)
     rule: FloorAcceptance | IdentityAcceptance | None = None
     if identities is not None:
-        if by is AcceptBy.IDENTITY:
+        if whole:
             rule = IdentityAcceptance(acceptance, identities)
         elif floor > 1:
             rule = FloorAcceptance(acceptance, identities, floor=floor)
-        diagnostics |= _identities_kept(acceptance, identities, whole=by is AcceptBy.IDENTITY)
+        figures |= _identities_kept(acceptance, identities, whole=whole)
+    figures["expected_accepted"] = float((acceptance if rule is None else rule.inclusion()).sum())
     likeness = acceptance_probability(alone, choose_envelope(alone, envelope).log_m)
-    diagnostics["expected_accepted"] = float((acceptance if rule is None else rule.inclusion()).sum())
-    arrival, unsupported = _look(ratio, pool, target, identities, covariates, words or {}, likeness, diagnostics, seed)
-    return Plan(
-        acceptance,
-        log_ratio,
-        likeness,
-        chosen,
-        price_list(log_ratio),
-        diagnostics,
-        unsupported,
-        arrival,
-        judge_plan(diagnostics, chosen, unsupported),
-        seed,
-        ratio.method,
-        (ratio.pool_fold, ratio.target_fold),
-        rule,
-    )
-
-
-def _look(
-    ratio: CrossFittedRatio,
-    pool: Table,
-    target: Table,
-    identities: Tensor | None,
-    covariates: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
-    words: Mapping[str, tuple[str, str]],
-    likeness: Tensor,
-    diagnostics: dict[str, float],
-    seed: int,
-) -> tuple[Arrival, list[str]]:
-    """What the accepted are like, and what of the target the pool lacks; at most `LOOKED_AT` rows of each are seen."""
-    accepted = np.flatnonzero(accept(likeness.numpy(), seed=seed))
-    generator = np.random.default_rng(seed)
-    pool_rows, target_rows, accepted_rows = (
-        np.sort(generator.permutation(rows)[:LOOKED_AT])
-        for rows in (np.arange(len(ratio.pool_fold)), np.arange(len(ratio.target_fold)), accepted)
-    )
-    whole, aims = both_sides(pool, target)
-    everything, wanted, kept = whole.take(pool_rows), aims.take(target_rows), whole.take(accepted_rows)
-    found = support(
-        everything.numpy(),
-        wanted.numpy(),
-        identities=None if identities is None else np.asarray(identities)[pool_rows],
-        seed=seed,
-    )
-    fraction = found.unsupported_fraction
-    diagnostics |= {
-        "unsupported_fraction": fraction.value or 0.0,
-        "unsupported_low": fraction.low or 0.0,
-        "unsupported_high": fraction.high or 0.0,
-    }
-    target_fold = ratio.target_fold[target_rows]
-    before, after = (
-        two_sample(side.numpy(), wanted.numpy(), folds=(ratio.pool_fold[rows], target_fold), seed=seed)
-        if len(rows) >= MIN_LOOKED_AT
-        else None
-        for side, rows in ((everything, pool_rows), (kept, accepted_rows))
-    )
-    if before is not None:
-        diagnostics |= {"mmd_low": _lower(before.mmd)}
-    if after is not None:
-        diagnostics |= {"arrival_auc": after.auc.value or 0.5, "arrival_auc_low": after.auc.low or 0.5}
-    of_pool, of_target = covariates
-    aimed = {name: values[target_rows] for name, values in of_target.items()}
-    table = covariate_shift(of_pool, of_target, accepted) if len(accepted) else []
-    more_than_usual = (fraction.low or 0.0) > 1 - USUAL
-    return Arrival(before, after, table), name_outside(of_pool, aimed, found.outside, words) if more_than_usual else []
-
-
-def _lower(interval: Interval) -> float:
-    """As far below the estimate as makes a false alarm rare, the same number of standard errors as for the AUC."""
-    value, low = interval.value or 0.0, interval.low or 0.0
-    return value - (value - low) / NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * DIFFERENCE_ERRORS
+    return _Thinned(acceptance, mixed, likeness, chosen, rule, figures)
 
 
 def _identities_kept(acceptance: Tensor, identities: Tensor, *, whole: bool) -> dict[str, float]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from rsft.acceptance import accept
+from rsft.arrival import MIN_LOOKED_AT
 from rsft.evaluation.shift import two_sample
-from rsft.plan import MIN_LOOKED_AT, Plan, plan
+from rsft.plan import Plan, plan
 from rsft.ratio.rows import Table, both_sides
 from rsft.verdict import Outcome
 
@@ -110,6 +111,7 @@ def _auc(made: Plan, pool: Any, target: Any, rows: np.ndarray, seed: int) -> flo
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(rows)[:MAX_ROWS])
     aims = np.sort(generator.permutation(len(target))[:MAX_ROWS])
+    assert made.folds is not None
     folds = (made.folds[0][rows], made.folds[1][aims])
     auc = two_sample(pool.take(rows).numpy(), target.take(aims).numpy(), folds=folds, seed=seed).auc.value
     assert auc is not None

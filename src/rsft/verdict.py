@@ -65,11 +65,7 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
             "items like these, or take other features",
         )
     if envelope.effective_size < MIN_EFFECTIVE_SIZE:
-        return Verdict(
-            Outcome.TOO_LITTLE_SUPPORT,
-            f"the accepted are worth {envelope.effective_size:.0f} items; add pool items like the target, clip more of "
-            "it, or retain more of the pool",
-        )
+        return _too_small(envelope)
     off = abs(figures["mean_ratio"] - 1)
     if off > MEAN_RATIO_TOLERANCE and off > MEAN_RATIO_ERRORS * figures["mean_ratio_error"]:
         return Verdict(
@@ -88,4 +84,25 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
         f"target and pool differ (AUC {auc:.3f}); {figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} "
         f"items are accepted an epoch, worth {envelope.effective_size:.0f} items; "
         f"{envelope.clipped_mass:.1%} of the target is clipped",
+    )
+
+
+def judge_given(figures: Mapping[str, float], envelope: Envelope) -> Verdict:
+    """The outcome where the ratio was given, and no target sample is at hand to compare with."""
+    if envelope.effective_size < MIN_EFFECTIVE_SIZE:
+        return _too_small(envelope)
+    if envelope.acceptance_rate == 1 and envelope.clipped_mass == 0:
+        return Verdict(Outcome.POOL_MATCHES, "the ratio is the same for all items, so all are accepted")
+    return Verdict(
+        Outcome.WORTH_TRYING,
+        f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items are accepted an epoch, worth "
+        f"{envelope.effective_size:.0f} items; {envelope.clipped_mass:.1%} of the target is clipped",
+    )
+
+
+def _too_small(envelope: Envelope) -> Verdict:
+    return Verdict(
+        Outcome.TOO_LITTLE_SUPPORT,
+        f"the accepted are worth {envelope.effective_size:.0f} items; add pool items like the target, clip more of it, "
+        "or retain more of the pool",
     )

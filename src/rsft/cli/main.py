@@ -61,7 +61,9 @@ def demo(
 @app.command()
 def plan(
     pool: Annotated[Path, typer.Option(help=POOL_HELP + " Or an output of `rsft embed`.")],
-    target: Annotated[Path, typer.Option(help=TARGET_HELP + " Or an output of `rsft embed`.")],
+    target: Annotated[Path | None, typer.Option(help=TARGET_HELP + " Or an output of `rsft embed`.")] = None,
+    attributes: Annotated[Path | None, typer.Option(help="Without --target: a CSV, path,<attributes...>.")] = None,
+    shares: Annotated[Path | None, typer.Option(help="With it: a TOML table of target shares an attribute.")] = None,
     model: Model = "dlib",
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and accepted.parquet.")] = None,
     config: Config = None,
@@ -78,7 +80,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """Say before any training what would be accepted, what it costs, and whether to try."""
-    from rsft.face.commands import plan_folders
+    from rsft.face.commands import plan_attributes, plan_folders
 
     given = {
         "features": features,
@@ -88,6 +90,21 @@ def plan(
         "accept_by": accept_by,
         "floor": floor,
     }
+    if (target is None) != (attributes is not None and shares is not None):
+        raise InputError("the target is stated by --target, or by --attributes and --shares together.")
+    if attributes is not None and shares is not None:
+        known = plan_attributes(
+            pool=pool,
+            attributes=attributes,
+            shares=shares,
+            out=out,
+            recipe=_recipe(config, given),
+            seed=seed,
+            overwrite=overwrite,
+        )
+        show.print_json(known.to_dict()) if json else show.print_plan(known.to_dict())
+        return
+    assert target is not None
     with show.progress(quiet=json) as listener:
         plans = plan_folders(
             pool=pool,

@@ -81,7 +81,6 @@ def print_plan(plan: dict[str, Any]) -> None:
     console = Console(highlight=False)
     envelope, figures, arrival = plan["envelope"], plan["diagnostics"], plan["arrival"]
     console.print(f"[bold]{plan['verdict']['outcome'].capitalize()}[/bold]: {plan['verdict']['reason']}.")
-    table = Table(show_header=False)
     rows = {
         "envelope": f"{envelope['rule']}: M = {plan['m']:.2f}",
         "acceptance rate": f"{envelope['acceptance_rate']:.1%}",
@@ -90,17 +89,20 @@ def print_plan(plan: dict[str, Any]) -> None:
         "effective size": f"{envelope['effective_size']:.0f} items",
         "identities accepted": f"{figures['identities_accepted']:.0f} of {figures['identities']:.0f} "
         f"(uniform subset: {figures['identities_uniform']:.0f})",
-        "target outside the pool": f"{figures['unsupported_fraction']:.1%} (1 % is usual)"
-        + (f": {', '.join(plan['unsupported'])}" if plan["unsupported"] else ""),
-        "mean ratio over the pool": f"{figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f}",
     }
-    for name, key in (("pool told from target (AUC)", "before"), ("accepted told from target", "after")):
-        if arrival[key]:
-            rows[name] = str(Interval(**arrival[key]["auc"]))
+    if arrival:
+        rows["target outside the pool"] = f"{figures['unsupported_fraction']:.1%} (1 % is usual)" + (
+            f": {', '.join(arrival['unsupported'])}" if arrival["unsupported"] else ""
+        )
+        rows["mean ratio over the pool"] = f"{figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f}"
+        for name, key in (("pool told from target (AUC)", "before"), ("accepted told from target", "after")):
+            if arrival[key]:
+                rows[name] = str(Interval(**arrival[key]["auc"]))
+    table = Table(show_header=False)
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
-    if arrival["covariates"]:
+    if arrival and arrival["covariates"]:
         console.print(_covariate_table(arrival["covariates"]))
     console.print(_price_table(plan["prices"]))
 

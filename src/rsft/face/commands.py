@@ -1,13 +1,18 @@
 """`rsft plan`, `rsft evaluate` and `rsft embed` on folders of pictures."""
 
+import csv
 import os
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
+from rsft.errors import InputError
 from rsft.face.embed import embed
 from rsft.face.fit import usable
 from rsft.face.model import FaceModel, load_model
@@ -17,7 +22,9 @@ from rsft.face.recipe import Recipe
 from rsft.face.results import write_plan
 from rsft.face.stages import Listener, Stages, silent
 from rsft.face.verification import Trial, cosine_scores, verify
+from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
+from rsft.ratio.attributes import raked_ratio
 from rsft.run_folder import writing
 
 PathLike = str | os.PathLike[str]
@@ -93,6 +100,79 @@ def plan_folders(
         with writing(Path(out), overwrite=overwrite) as folder:
             write_plan(folder, plans[0].plan, recipe.retain_fraction, pool_features.ids, names)
     return plans
+
+
+def plan_attributes(
+    *,
+    pool: PathLike,
+    attributes: PathLike,
+    shares: PathLike,
+    out: PathLike | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Plan:
+    """What would be accepted for a target that is known by shares of attributes; nothing is decoded.
+
+    Args:
+        pool: a folder or `.tar` with one folder per identity.
+        attributes: a CSV with a column `path` (as below the pool) and one for each attribute.
+        shares: a TOML file with a table for each attribute: its values and their shares of the target. Several are
+            raked to their margins.
+        out: as in `plan_folders`.
+        recipe: likewise.
+        seed: of the accept decisions.
+        overwrite: replace an existing `out`.
+
+    Raises:
+        InputError: a file is missing, a picture has no row, or the shares cannot be met.
+    """
+    recipe = recipe or Recipe()
+    images = find_images(pool, labelled=True)
+    values, wanted = _read_attributes(attributes, images.ids), _read_shares(shares)
+    missing = [name for name in wanted if name not in values]
+    if missing:
+        raise InputError(f"'{attributes}' has no column '{missing[0]}', which '{shares}' gives shares of.")
+    names = [PurePosixPath(item).parts[0] for item in images.ids]
+    options = recipe.plan_options()
+    result = plan_from_ratio(
+        raked_ratio({name: values[name] for name in wanted}, wanted),
+        identities=torch.from_numpy(np.unique(names, return_inverse=True)[1]),
+        seed=seed,
+        **{name: options[name] for name in ("envelope", "retain_fraction", "accept_by", "floor")},
+    )
+    if out is not None:
+        with writing(Path(out), overwrite=overwrite) as folder:
+            write_plan(folder, result, recipe.retain_fraction, images.ids, names)
+    return result
+
+
+def _read_attributes(path: PathLike, items: Sequence[str]) -> dict[str, list[str]]:
+    """Attribute -> values in the order of the items."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read '{path}': {error}.") from error
+    if not rows or "path" not in rows[0]:
+        raise InputError(f"'{path}' needs a header with a column 'path' and one for each attribute.")
+    by_path = {row["path"]: row for row in rows}
+    lacking = [item for item in items if item not in by_path]
+    if lacking:
+        raise InputError(f"'{path}' has no row for {len(lacking)} pictures of the pool, such as '{lacking[0]}'.")
+    return {name: [by_path[item][name] for item in items] for name in rows[0] if name != "path"}
+
+
+def _read_shares(path: PathLike) -> dict[str, dict[str, float]]:
+    try:
+        shares = tomllib.loads(Path(path).read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"cannot read '{path}': {error}.") from error
+    for name, table in shares.items():
+        numbers = isinstance(table, dict) and all(isinstance(share, int | float) for share in table.values())
+        if not numbers:
+            raise InputError(f"'{path}' needs a table [{name}] of values and their shares, such as night = 0.7.")
+    return shares
 
 
 def evaluate_folders(
