@@ -37,7 +37,7 @@ from rsft import attribute_ratio, fit_ratio
 
 RESULTS = Path(__file__).parent / "results" / "ratio_accuracy.json"
 CACHE = Path("runs/ratio_accuracy")
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 40
 LFW_PICTURES = 2500
 
 
@@ -115,12 +115,16 @@ def rare_part(n: int, d: int, seed: int) -> Pair:
     return _pair(f"rare part, n={n}, d={d}", pool, target, np.logaddexp(np.log(0.9) + away, np.log(0.1)), bounded=True)
 
 
+# Kernel density estimates and KLIEP at more than this many rows times columns take hours, or do not answer to a signal.
+MAX_SLOW_CELLS = 1_000_000
+SLOW = {"skada KDE", "densratio KLIEP", "skada KLIEP"}
+
 # Each with how many seeds; the large ones take minutes.
 SYNTHETIC: list[tuple[Callable[[int], Pair], int]] = [
     (lambda seed: shifted(1000, 1000, 2, seed), 5),
-    (lambda seed: shifted(5000, 5000, 128, seed), 2),
-    (lambda seed: shifted(20_000, 500, 64, seed), 2),
-    (lambda seed: shifted(20_000, 20_000, 512, seed), 1),
+    (lambda seed: shifted(5000, 5000, 128, seed), 1),
+    (lambda seed: shifted(20_000, 500, 64, seed), 1),
+    (lambda seed: shifted(5000, 5000, 512, seed), 1),
     (lambda seed: correlated(5000, 32, seed), 3),
     (lambda seed: narrowed(5000, 2, seed), 3),
     (lambda seed: narrowed(5000, 16, seed), 3),
@@ -269,7 +273,10 @@ def compare(make: Callable[[int], Pair], seeds: int) -> dict[str, Any]:
         pair = make(seed)
         exact = np.exp(pair.exact_fresh.astype(np.float64))
         for name, estimate in (OURS | PEERS).items():
-            cells.setdefault(name, []).append(measure(estimate, pair, pair.exact_fresh))
+            if name in SLOW and pair.pool.size > MAX_SLOW_CELLS:
+                cells.setdefault(name, []).append({"failed": "not run: too large for it"})
+            else:
+                cells.setdefault(name, []).append(measure(estimate, pair, pair.exact_fresh))
         for name, method in (("rsft, own items", "classifier"), ("rsft auto, own items", "auto")):
             cells.setdefault(name, []).append(measure(ours(method, own=True), pair, pair.exact_pool))
     means = {

@@ -161,3 +161,56 @@ def test_the_quick_demo_ends_in_a_table_and_a_report(tmp_path: Path) -> None:
     assert metrics["images_trained"] == 2 * 2 * 3 * 20 * 32
     assert metrics["verdict"]["outcome"] in {"better", "none", "worse", "kept"}
     assert (out / "report.html").stat().st_size > 100_000
+
+
+def test_plan_compares_features_and_takes_its_settings_from_the_line(faces: Path, tmp_path: Path) -> None:
+    for name in ("pool", "target"):
+        rsft("embed", "--pool", faces / name, "--aligned", "--out", tmp_path / name)
+    inputs: list[str | Path] = ["--pool", tmp_path / "pool", "--target", tmp_path / "target"]
+    plans = json.loads(rsft("plan", *inputs, "--compare", "--envelope", "max_tv=0.05", "--json").stdout)
+    assert {ranked["features"] for ranked in plans["ranking"]} == {"activations", "covariates", "embedding"}
+    assert plans["envelope"]["rule"] == "max_tv=0.05"
+    assert plans["arrival"]["covariates"][0]["name"] in {"brightness", "noise", "contrast", "sharpness"}
+    text = rsft("plan", *inputs, "--floor", "2", "--out", tmp_path / "plan").stdout
+    assert "What shifts" in text
+    assert "Other envelopes" in text
+    rows = pyarrow.parquet.read_table(tmp_path / "plan" / "accepted.parquet").to_pydict()
+    accepted = [person for person, kept in zip(rows["identity"], rows["accepted"], strict=True) if kept]
+    assert all(accepted.count(person) >= 2 for person in set(accepted))
+    assert "accept_by" in refused("plan", *inputs, "--accept-by", "person")
+    assert "unknown features 'magic'" in refused("plan", *inputs, "--features", "magic")
+    assert "knows" in refused("plan", *inputs, "--method", "magic")
+
+
+def test_plan_from_shares_of_attributes(faces: Path, tmp_path: Path) -> None:
+    items = sorted(path.relative_to(faces / "pool") for path in (faces / "pool").rglob("*.*"))
+    table = tmp_path / "attributes.csv"
+    table.write_text("path,half\n" + "".join(f"{item.as_posix()},{number % 2}\n" for number, item in enumerate(items)))
+    shares = tmp_path / "shares.toml"
+    shares.write_text("[half]\n0 = 0.8\n1 = 0.2\n")
+    arguments: list[str | Path] = [
+        "plan",
+        "--pool",
+        faces / "pool",
+        "--attributes",
+        table,
+        "--retain-fraction",
+        "0",
+        "--envelope",
+        "max",
+    ]
+    result = json.loads(rsft(*arguments, "--shares", shares, "--out", tmp_path / "plan", "--json").stdout)
+    assert result["m"] == pytest.approx(1.6, rel=0.02)
+    rows = pyarrow.parquet.read_table(tmp_path / "plan" / "accepted.parquet").to_pydict()
+    by_path = dict(zip(rows["path"], rows["acceptance"], strict=True))
+    assert by_path[items[0].as_posix()] == pytest.approx(1)
+    assert by_path[items[1].as_posix()] == pytest.approx(0.25)
+    assert "--attributes and --shares together" in refused(*arguments)
+    shares.write_text("[colour]\nred = 1.0\n")
+    assert "has no column 'colour'" in refused(*arguments, "--shares", shares)
+    shares.write_text("[half]\n0 = 0.8\n2 = 0.2\n")
+    assert "no pool item has" in refused(*arguments, "--shares", shares)
+    shares.write_text("half = 3\n")
+    assert "needs a table [half]" in refused(*arguments, "--shares", shares)
+    table.write_text("path,half\n")
+    assert "needs a header" in refused(*arguments, "--shares", shares)

@@ -1,0 +1,54 @@
+"""Plans on real faces: what shifts is named, what is accepted carries the shift."""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+
+from rsft.data.features import Features, load_features
+from rsft.data.images import find_images
+from rsft.errors import InputError
+from rsft.face.embed import embed
+from rsft.face.model import load_model
+from rsft.face.planning import FEATURES, plan_faces, rank_face_plans
+from rsft.verdict import Outcome
+
+
+@pytest.fixture(scope="module")
+def sides(faces: Path) -> tuple[Features, Features, np.ndarray]:
+    pool, target = (
+        embed(load_model("dlib"), find_images(faces / name), cut=11, aligned=True) for name in ("pool", "target")
+    )
+    people = np.unique([PurePosixPath(item).parts[0] for item in pool.ids], return_inverse=True)[1]
+    return pool, target, people
+
+
+def test_covariates_are_kept_with_the_features(sides: tuple[Features, Features, np.ndarray], tmp_path: Path) -> None:
+    pool, _, _ = sides
+    pool.save(tmp_path)
+    loaded = load_features(tmp_path)
+    assert set(loaded.covariates) == {"brightness", "contrast", "sharpness", "noise", "mouth_detail"}
+    assert np.array_equal(loaded.covariates["noise"], pool.covariates["noise"])
+    assert len(pool.subset(np.array([3, 1])).covariates["noise"]) == 2
+
+
+def test_plans_on_each_kind_of_features(sides: tuple[Features, Features, np.ndarray]) -> None:
+    pool, target, people = sides
+    ranked = rank_face_plans(pool, target, people, envelope="max_tv=0.1", retain_fraction=0.5)
+    assert {plan.features for plan in ranked} == set(FEATURES)
+    arrival = ranked[0].plan.arrival
+    assert arrival is not None
+    darkest = {row.name: row.before.value for row in arrival.covariates}
+    assert darkest["brightness"] is not None
+    assert darkest["brightness"] < -1
+    # items drawn at night are the ones that are like the target
+    likeness = plan_faces(pool, target, people, envelope="max_tv=0.1").likeness.numpy()
+    dark = pool.covariates["brightness"] < np.median(target.covariates["brightness"]) * 1.3
+    assert likeness[dark].mean() > 5 * likeness[~dark].mean()
+    assert all(plan.plan.verdict.outcome in set(Outcome) for plan in ranked)
+
+
+def test_unknown_features_are_refused(sides: tuple[Features, Features, np.ndarray]) -> None:
+    pool, target, people = sides
+    with pytest.raises(InputError, match="unknown features 'colour': choose from activations"):
+        plan_faces(pool, target, people, features="colour")
