@@ -26,6 +26,7 @@ class Stream(IntEnum):
     SHUFFLE = 1
     ONLINE = 2
     ROUND = 3
+    ITEM = 4
 
 
 def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:

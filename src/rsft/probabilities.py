@@ -114,11 +114,7 @@ class RuleDraws:
         return accepted[slice(*np.searchsorted(accepted, (start, stop)))]
 
     def replace(self, indices: np.ndarray, values: np.ndarray) -> None:
-        """Refused: a rule has no probability to replace."""
-        if len(indices):
-            raise TypeError(
-                "`update` needs acceptance probabilities, but this sampler draws by a rule: make a new one."
-            )
+        """Nothing to replace: `RejectionSampler.update` refuses a rule."""
 
     def fingerprint(self) -> int:
         """A checksum of what is accepted with seed 0 in epoch 0."""
