@@ -118,7 +118,7 @@ class RuleDraws:
 
     def fingerprint(self) -> int:
         """A checksum of what is accepted with seed 0 in epoch 0."""
-        return zlib.crc32(self._rule.accepted(0, 0).tobytes())
+        return zlib.crc32(np.asarray(self._rule.accepted(0, 0), np.int64).tobytes())
 
 
 def merge(new: tuple[np.ndarray, np.ndarray], old: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """One process: plain and stateful loaders and the Hugging Face Trainer, as exact sequences."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from rsft import RejectionSampler
+from rsft import IdentityBatches, RejectionSampler
 
 ITEMS = 97
 ACCEPTANCE = torch.linspace(0.2, 1, ITEMS, dtype=torch.float64)
@@ -73,6 +73,28 @@ def test_a_stateful_loader_resumes_at_any_batch_of_any_epoch(workers: int, every
             assert seen + rest == sequence(epoch)
         again.set_epoch(epoch + 3)
         assert read(resumed) == sequence(epoch + 3)
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital'")
+@pytest.mark.parametrize("stop", [0, 2, None])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stateful_loader_resumes_batches_of_identities(workers: int, stop: int | None) -> None:
+    def batches() -> IdentityBatches:
+        return IdentityBatches(sampler(), torch.arange(ITEMS) // 6, identities=3, images=2)
+
+    ours = batches()
+    loader = StatefulDataLoader(DATASET, batch_sampler=ours, num_workers=workers)
+    ours.set_epoch(1)
+    seen = read(islice(loader, stop))
+    again = batches()
+    resumed = StatefulDataLoader(DATASET, batch_sampler=again, num_workers=workers)
+    resumed.load_state_dict(loader.state_dict())
+    alone = batches()
+    alone.set_epoch(1 if stop is not None else 2)
+    if stop is None:  # the end of the epoch was seen
+        again.set_epoch(2)
+        seen = []
+    assert seen + read(resumed) == [index for batch in alone for index in batch]
 
 
 def stopped(epoch: int, batches: int) -> tuple[list[int], dict[str, Any]]:
