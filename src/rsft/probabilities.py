@@ -44,8 +44,8 @@ class Probabilities:
     def __init__(self, acceptance: Tensor | np.ndarray | BlockFunction | Any, items: int | None = None) -> None:
         if callable(acceptance) != (items is not None):
             raise ValueError(
-                "`RejectionSampler(items=...)` needs the pool's size where acceptance is a function, and only there: got "
-                f"items={items} with a {type(acceptance).__name__}."
+                "`RejectionSampler(items=...)` needs the pool's size where acceptance is a function, and only "
+                f"there: got items={items} with a {type(acceptance).__name__}."
             )
         self.indices, self.values = np.empty(0, np.int64), np.empty(0, np.float64)
         if callable(acceptance):
