@@ -2,7 +2,8 @@
 
     python benchmarks/sampler.py
 
-One run on one thread; every figure is the median of some repetitions taken in turns, so that all see the same machine.
+One run on one thread. Figures are CPU time of this process, which others on the machine disturb less than the clock on
+the wall; each is the median of some repetitions taken in turns.
 Writes `benchmarks/results/sampler.json`. Sizes beyond what a peer can do are tried, and its failure is recorded.
 """
 
@@ -92,22 +93,22 @@ def measure(items: int) -> dict[str, Any]:
         for name, task in todo.items():
             if name in failures:
                 continue
-            started = time.perf_counter()
+            started = time.process_time()
             try:
                 count = task(epoch)
             except (RuntimeError, ValueError, MemoryError) as error:
                 failures[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
                 continue
-            found.setdefault(name, []).append((time.perf_counter() - started, count))
+            found.setdefault(name, []).append((time.process_time() - started, count))
     report: dict[str, Any] = {}
     for name, runs in found.items():
         seconds = statistics.median(run[0] for run in runs)
         indices = runs[-1][1]
-        report[name] = {"seconds": seconds, "indices": indices, "per_second": indices / seconds}
-    bare = report["bare generator, float32"]["seconds"]
-    report["rsft accepted"]["decisions_per_second"] = items / report["rsft accepted"]["seconds"]
+        report[name] = {"cpu_seconds": seconds, "indices": indices, "per_second": indices / seconds}
+    bare = report["bare generator, float32"]["cpu_seconds"]
+    report["rsft accepted"]["decisions_per_second"] = items / report["rsft accepted"]["cpu_seconds"]
     for figures in report.values():
-        figures["speed_over_bare_generator"] = bare / figures["seconds"]
+        figures["speed_over_bare_generator"] = bare / figures["cpu_seconds"]
         if "WeightedRandomSampler iterated" in report:
             peer = report["WeightedRandomSampler iterated"]["per_second"]
             figures["per_second_over_WeightedRandomSampler"] = figures["per_second"] / peer
@@ -137,10 +138,7 @@ class Faces(Dataset[torch.Tensor]):
 
 
 def measure_loop() -> dict[str, Any]:
-    """CPU time of a loop over a DataLoader, all accepted, against RandomSampler; and what is decoded of a third.
-
-    CPU time of this process, which does all the work: less disturbed by other processes than the clock on the wall.
-    """
+    """A loop over a DataLoader, all accepted, against RandomSampler; and what is decoded where a third is accepted."""
     faces = Faces(copies=10)
     everything = RejectionSampler(torch.ones(len(faces)))
     samplers: dict[str, Any] = {"RandomSampler": RandomSampler(faces), "RejectionSampler": everything}
@@ -259,7 +257,7 @@ def main() -> None:
         print(f"\n{int(items):,} items, acceptance 1/3")
         for name, figure in size["figures"].items():
             ratio = figure.get("per_second_over_WeightedRandomSampler", float("nan"))
-            print(f"  {name:32} {figure['seconds'] * 1e3:9.1f} ms {figure['per_second'] / 1e6:7.1f} M/s "
+            print(f"  {name:32} {figure['cpu_seconds'] * 1e3:9.1f} ms {figure['per_second'] / 1e6:7.1f} M/s "
                   f"{figure['speed_over_bare_generator']:6.2f} x bare {ratio:7.1f} x WRS")  # fmt: skip
         for name, message in size["failures"].items():
             print(f"  {name:32} {message}")
