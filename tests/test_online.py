@@ -1,4 +1,6 @@
+import itertools
 import math
+import time
 
 import pytest
 import torch
@@ -68,3 +70,58 @@ def test_too_little_acceptance_ends_with_a_clear_error() -> None:
 def test_what_is_no_probability_is_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
         next(OnlineRejection(wrong, batch_size=4)(stream(10, 10), nn.Identity()))  # type: ignore[arg-type]
+
+
+def with_ids(n: int, size: int) -> list[tuple[Tensor, ...]]:
+    return [(*batch, batch[1] * 10) for batch in stream(n, size)]
+
+
+@pytest.mark.parametrize("reuse", [1, 3])
+def test_a_probability_serves_for_so_many_epochs_and_no_more(reuse: int) -> None:
+    computed: list[int] = []
+
+    def compute(inputs: Tensor, model: nn.Module) -> Tensor:
+        computed.append(len(inputs))
+        return inputs[:, 0]
+
+    online = OnlineRejection(compute, batch_size=10, seed=3, reuse_epochs=reuse)
+    fresh = OnlineRejection(by_first, batch_size=10, seed=3)
+    for epoch in range(2 * reuse + 3):
+        online.set_epoch(epoch)
+        fresh.set_epoch(epoch)
+        computed.clear()
+        # half of the pool comes in each epoch, the other half only in the first and the last
+        everything = epoch in (0, 2 * reuse + 2)
+        batches = with_ids(200, 50)[: None if everything else 2]
+        accepted = [labels.tolist() for _, labels in online(batches, nn.Identity())]
+        assert accepted == [labels.tolist() for _, labels in fresh([b[:2] for b in batches], nn.Identity())]
+        assert sum(computed) == (200 if everything else 100) * (epoch % (reuse + 1) == 0)
+
+
+def test_a_stale_probability_is_that_of_the_earlier_model() -> None:
+    model = nn.Linear(2, 1).double()
+    online = OnlineRejection(lambda x, m: m(x)[:, 0].clamp(0, 1), batch_size=1000, reuse_epochs=1)
+    nn.init.constant_(model.weight, 0)
+    nn.init.constant_(model.bias, 1)
+    assert len(next(online(with_ids(100, 50), model))[1]) == 100
+    nn.init.constant_(model.bias, 0)
+    online.set_epoch(1)
+    assert len(next(online(with_ids(100, 50), model))[1]) == 100
+    online.set_epoch(2)
+    assert list(online(with_ids(100, 50), model)) == []
+
+
+def test_reuse_needs_ids() -> None:
+    with pytest.raises(ValueError, match="ids"):
+        next(OnlineRejection(by_first, batch_size=4, reuse_epochs=1)(stream(10, 10), nn.Identity()))
+    with pytest.raises(ValueError, match="at least 0"):
+        OnlineRejection(by_first, batch_size=4, reuse_epochs=-1)
+
+
+def test_an_endless_stream_of_rejected_samples_ends_within_the_time() -> None:
+    online = OnlineRejection(lambda x, m: torch.zeros(len(x)), batch_size=4, max_seconds=0.3)
+    endless = (batch for _ in itertools.count() for batch in stream(10, 10))
+    started = time.monotonic()
+    with pytest.raises(LowAcceptanceError, match=r"no full batch of 4 in 0\.3 s"):
+        list(online(endless, nn.Identity()))
+    assert 0.3 <= time.monotonic() - started < 5

@@ -325,6 +325,34 @@ def test_the_state_counts_what_was_taken_not_what_was_prefetched() -> None:
     assert seen + list(resumed) == list(RejectionSampler(ACCEPTANCE, rank=0, world_size=2))
 
 
+@pytest.mark.parametrize("batches", [0, 1, 6, -1])  # before the stop; -1: all
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("world_size", "later"), [(1, 1), (1, 3), (2, 2), (3, 2), (4, 8), (8, 4)])
+def test_loaders_of_any_ranks_and_workers_resume_at_any_batch(
+    world_size: int, later: int, workers: int, batches: int
+) -> None:
+    dataset, batch_size, epoch = TensorDataset(torch.arange(len(ACCEPTANCE))), 4, 3
+    sampler = RejectionSampler(ACCEPTANCE)
+    sampler.set_epoch(epoch)
+    whole = list(sampler)
+
+    def by_rank(samplers: list[RejectionSampler], limit: int | None) -> list[list[int]]:
+        loaders = (DataLoader(dataset, batch_size, sampler=each, num_workers=workers) for each in samplers)
+        return [[i for (batch,) in islice(loader, limit) for i in batch.tolist()] for loader in loaders]
+
+    first, second = at(world_size), at(later)
+    for each in first:
+        each.set_epoch(epoch)
+    seen = by_rank(first, None if batches < 0 else batches)
+    for each in second:
+        each.load_state_dict(first[-1].state_dict(taken=len(seen[-1])))
+        each.set_epoch(epoch)
+    rest = by_rank(second, None)
+    found = [index for part in (seen, rest) for step in zip(*part, strict=True) for index in step]
+    assert found == whole[: len(found)]
+    assert len(whole) - len(found) < later
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_the_state_of_a_finished_epoch_does_not_undo_the_choice_of_the_next(world_size: int) -> None:
     """A loader that loads its state only when it is iterated does so after `set_epoch`."""

@@ -1,10 +1,13 @@
 """rsft: rejection sampling fine-tuning for PyTorch, face recognition first."""
 
 from rsft.acceptance import acceptance_probability
+from rsft.batches import IdentityBatches
 from rsft.drawing import draw
 from rsft.envelope import Envelope, choose_envelope, price_list
+from rsft.minimum import MinimumPerIdentity
 from rsft.online import OnlineRejection
 from rsft.plan import Plan, plan, plan_from_ratio
+from rsft.quantise import quantise
 from rsft.ranking import rank_plans
 from rsft.ratio import fit_ratio
 from rsft.ratio.attributes import attribute_ratio, raked_ratio
@@ -13,6 +16,8 @@ from rsft.ratio.combine import mixture_ratio, product_ratio, retain_pool
 from rsft.ratio.density import density_ratio
 from rsft.ratio.tilt import band_tilt, exponential_tilt, percentile_tilt
 from rsft.sampler import RejectionSampler
+from rsft.sharding import check_sharding, gather_updates
+from rsft.stream import RejectionStream
 from rsft.tail import largest_ratio, pareto_k
 from rsft.tuning.loop import TuningResult, fine_tune
 from rsft.tuning.stopping import Stopping
@@ -23,22 +28,27 @@ __version__ = "0.1.0"
 __all__ = [
     "DensityRatio",
     "Envelope",
+    "IdentityBatches",
+    "MinimumPerIdentity",
     "OnlineRejection",
     "Outcome",
     "Plan",
     "RejectionSampler",
+    "RejectionStream",
     "Stopping",
     "TuningResult",
     "Verdict",
     "acceptance_probability",
     "attribute_ratio",
     "band_tilt",
+    "check_sharding",
     "choose_envelope",
     "density_ratio",
     "draw",
     "exponential_tilt",
     "fine_tune",
     "fit_ratio",
+    "gather_updates",
     "largest_ratio",
     "mixture_ratio",
     "pareto_k",
@@ -47,6 +57,7 @@ __all__ = [
     "plan_from_ratio",
     "price_list",
     "product_ratio",
+    "quantise",
     "raked_ratio",
     "rank_plans",
     "retain_pool",

@@ -26,7 +26,8 @@ class Stream(IntEnum):
     SHUFFLE = 1
     ONLINE = 2
     ROUND = 3
-    FLOOR = 4
+    ITEM = 4
+    FLOOR = 5
 
 
 def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:

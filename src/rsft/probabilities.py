@@ -43,7 +43,10 @@ class Probabilities:
 
     def __init__(self, acceptance: Tensor | np.ndarray | BlockFunction | Any, items: int | None = None) -> None:
         if callable(acceptance) != (items is not None):
-            raise ValueError("`RejectionSampler(items=...)` needs the pool's size for a function, and for it only.")
+            raise ValueError(
+                "`RejectionSampler(items=...)` needs the pool's size where acceptance is a function, and only "
+                f"there: got items={items} with a {type(acceptance).__name__}."
+            )
         self.indices, self.values = np.empty(0, np.int64), np.empty(0, np.float64)
         if callable(acceptance):
             self._block, self._items, self._checked = acceptance, int(items or 0), False
@@ -114,15 +117,11 @@ class RuleDraws:
         return accepted[slice(*np.searchsorted(accepted, (start, stop)))]
 
     def replace(self, indices: np.ndarray, values: np.ndarray) -> None:
-        """Refused: a rule has no probability to replace."""
-        if len(indices):
-            raise TypeError(
-                "`update` needs acceptance probabilities, but this sampler draws by a rule: make a new one."
-            )
+        """Nothing to replace: `RejectionSampler.update` refuses a rule."""
 
     def fingerprint(self) -> int:
         """A checksum of what is accepted with seed 0 in epoch 0."""
-        return zlib.crc32(self._rule.accepted(0, 0).tobytes())
+        return zlib.crc32(np.asarray(self._rule.accepted(0, 0), np.int64).tobytes())
 
 
 def merge(new: tuple[np.ndarray, np.ndarray], old: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

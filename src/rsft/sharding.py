@@ -7,6 +7,7 @@ import torch.distributed
 from torch import Tensor
 
 from rsft.sampler import RejectionSampler
+from rsft.sequence import group
 
 INSIDE = ("batch_sampler", "sampler", "_sampler", "base_dataloader", "dataset")
 SWITCHES = {
@@ -33,8 +34,7 @@ def check_sharding(loader: Any) -> None:
             f"`check_sharding` found no RejectionSampler in the {type(loader).__name__}: it was replaced or not given."
         )
     sampler, wrappers = found
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    ranks = torch.distributed.get_world_size() if distributed else 1
+    _, ranks = group()
     if sampler.world_size > 1 and wrappers:
         advice = SWITCHES.get(wrappers[0], "make the sampler with rank=0, world_size=1")
         raise ValueError(

@@ -13,6 +13,7 @@ import torch.distributed
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from lightning_fabric import Fabric
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -48,6 +49,50 @@ def by_torch() -> list[list[list[int]]]:
         sampler.set_epoch(epoch)
         epochs.append(read(batches))
     return epochs
+
+
+def by_updates() -> list[list[list[int]]]:
+    """An epoch; what was seen, on whatever rank, is less likely from then on; and the next epoch."""
+    sampler = RejectionSampler(ACCEPTANCE)
+    batches = loader(sampler)
+    epochs = [read(batches)]
+    seen = torch.tensor([index for batch in epochs[0] for index in batch])
+    sampler.update(*gather_updates(seen, ACCEPTANCE[seen] / 4))
+    sampler.set_epoch(1)
+    return [*epochs, read(batches)]
+
+
+def by_trainer(folder: str) -> list[int]:
+    """What the Trainer of transformers gives this rank's model in two epochs."""
+    from transformers import Trainer, TrainingArguments
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.seen: list[int] = []
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            self.seen += x.flatten().long().tolist()
+            return {"loss": (self.weight * x / ITEMS - 1).square().mean()}
+
+    class RejectionTrainer(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> RejectionSampler:
+            return RejectionSampler(ACCEPTANCE, rank=0, world_size=1)
+
+    arguments = TrainingArguments(
+        folder,
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=BATCH,
+        dataloader_drop_last=True,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+    )
+    model = Model()
+    RejectionTrainer(model, arguments, train_dataset=[{"x": torch.tensor([float(i)])} for i in range(ITEMS)]).train()
+    return model.seen
 
 
 def by_stateful_loader() -> list[list[list[int]]]:
@@ -113,6 +158,7 @@ def main() -> None:
         "stateful": by_stateful_loader(),
         "accelerate": by_accelerate(accelerator),
         "fabric": by_fabric(fabric),
+        "updates": by_updates(),
         "weights": trained(rank),
         "gathered": [indices.tolist(), values.tolist()],
         "early": refused_iteration(early),
@@ -120,6 +166,8 @@ def main() -> None:
         "wrapped": refused(lambda: fabric.setup_dataloaders(loader(RejectionSampler(ACCEPTANCE)))),
         "undivided": refused(lambda: loader(RejectionSampler(ACCEPTANCE, rank=0, world_size=1))),
     }
+    if ranks == 2:  # the library takes seconds to import
+        results["trainer"] = by_trainer(sys.argv[1])
     (Path(sys.argv[1]) / f"{rank}-{ranks}.json").write_text(json.dumps(results))
     torch.distributed.destroy_process_group()
 

@@ -1,16 +1,18 @@
 """One process: plain and stateful loaders and the Hugging Face Trainer, as exact sequences."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from rsft import RejectionSampler
+from rsft import IdentityBatches, RejectionSampler
 
 ITEMS = 97
 ACCEPTANCE = torch.linspace(0.2, 1, ITEMS, dtype=torch.float64)
@@ -31,10 +33,12 @@ def read(batches: Any) -> list[int]:
     return [index for (batch,) in batches for index in batch.tolist()]
 
 
+@pytest.mark.filterwarnings("ignore:'pin_memory'")  # it has no effect without a GPU
+@pytest.mark.parametrize("pin", [False, True])
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_workers_that_persist_see_every_epoch(workers: int) -> None:
+def test_workers_that_persist_see_every_epoch(workers: int, pin: bool) -> None:
     ours = sampler()
-    batches = DataLoader(DATASET, 8, sampler=ours, num_workers=workers, persistent_workers=workers > 0)
+    batches = DataLoader(DATASET, 8, sampler=ours, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin)
     for epoch in (0, 1, 5):
         ours.set_epoch(epoch)
         assert read(batches) == sequence(epoch)
@@ -69,6 +73,57 @@ def test_a_stateful_loader_resumes_at_any_batch_of_any_epoch(workers: int, every
             assert seen + rest == sequence(epoch)
         again.set_epoch(epoch + 3)
         assert read(resumed) == sequence(epoch + 3)
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital'")
+@pytest.mark.parametrize("stop", [0, 2, None])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stateful_loader_resumes_batches_of_identities(workers: int, stop: int | None) -> None:
+    def batches() -> IdentityBatches:
+        return IdentityBatches(sampler(), torch.arange(ITEMS) // 6, identities=3, images=2)
+
+    ours = batches()
+    loader = StatefulDataLoader(DATASET, batch_sampler=ours, num_workers=workers)
+    ours.set_epoch(1)
+    seen = read(islice(loader, stop))
+    again = batches()
+    resumed = StatefulDataLoader(DATASET, batch_sampler=again, num_workers=workers)
+    resumed.load_state_dict(loader.state_dict())
+    alone = batches()
+    alone.set_epoch(1 if stop is not None else 2)
+    if stop is None:  # the end of the epoch was seen
+        again.set_epoch(2)
+        seen = []
+    assert seen + read(resumed) == [index for batch in alone for index in batch]
+
+
+def stopped(epoch: int, batches: int) -> tuple[list[int], dict[str, Any]]:
+    """What was seen of an epoch, and the state that continues it."""
+    ours = sampler()
+    ours.set_epoch(epoch)
+    iterator = iter(DataLoader(DATASET, 8, sampler=ours, num_workers=2))
+    seen = read(next(iterator) for _ in range(batches))
+    return seen, ours.state_dict(taken=len(seen))
+
+
+@pytest.mark.parametrize("framework", ["accelerate", "fabric"])
+def test_a_loader_that_counts_epochs_itself_must_be_told_of_a_resume(framework: str) -> None:
+    seen, state = stopped(epoch=2, batches=3)
+    ours = sampler()
+    ours.load_state_dict(state)
+    plain = DataLoader(DATASET, 8, sampler=ours)
+    if framework == "accelerate":
+        batches = Accelerator(cpu=True).prepare(plain)
+    else:
+        batches = Fabric(accelerator="cpu", devices=1).setup_dataloaders(plain, use_distributed_sampler=False)
+    with pytest.raises(ValueError, match=r"docs/sampler\.md"):
+        next(iter(batches))
+    if framework == "accelerate":
+        batches.set_epoch(2)
+        assert seen + read(batches) == sequence(2)
+        assert read(batches) == sequence(3)
+    else:
+        assert seen + read(plain) == sequence(2)  # Fabric has no such call: iterate the loader it was given
 
 
 class Counting(torch.utils.data.Dataset[dict[str, Tensor]]):

@@ -68,6 +68,31 @@ def test_accelerate_deals_out_the_batches_of_the_one_sequence(ranks: list[dict[s
             assert results["accelerate"][epoch] == full[rank::n]
 
 
+def test_the_trainer_deals_out_the_batches_of_the_one_sequence(tmp_path_factory: pytest.TempPathFactory) -> None:
+    results = run(2, tmp_path_factory.getbasetemp())
+    expected: list[list[int]] = [[], []]
+    steps = 0
+    for epoch in range(EPOCHS):
+        full = [batch for batch in batched(sequence(epoch)) if len(batch) == BATCH]
+        full = full[: len(full) // 2 * 2]
+        steps = steps or len(full) // 2  # the first epoch's number of steps is planned for every epoch
+        for rank in range(2):
+            expected[rank] += [index for batch in full[rank::2][:steps] for index in batch]
+    assert [rank["trainer"] for rank in results] == expected
+
+
+def test_updates_are_those_of_all_ranks(ranks: list[dict[str, Any]]) -> None:
+    n = len(ranks)
+    sampler = RejectionSampler(ACCEPTANCE)
+    seen = torch.tensor(sequence(0))
+    seen = seen[: len(seen) // n * n]
+    sampler.update(seen, ACCEPTANCE[seen] / 4)
+    sampler.set_epoch(1)
+    whole = list(sampler)
+    for rank, results in enumerate(ranks):
+        assert results["updates"][1] == batched(whole[: len(whole) // n * n][rank::n])
+
+
 def test_all_ranks_end_with_the_same_weights(ranks: list[dict[str, Any]]) -> None:
     assert all(results["weights"] == ranks[0]["weights"] for results in ranks)
 

@@ -16,12 +16,17 @@ def ours(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
     return accept(acceptance_probability(log_r, log_m).numpy(), seed=seed)
 
 
-def ours_by_sampler(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
-    """Drawn by two ranks; what does not divide by two is at most one item."""
-    kept = np.zeros(len(log_r), bool)
-    for rank in range(2):
-        kept[list(RejectionSampler(acceptance_probability(log_r, log_m), seed=seed, rank=rank, world_size=2))] = True
-    return kept
+def ours_by_sampler(world_size: int, window: int | None = None) -> Rule:
+    """Drawn by several ranks; what does not divide by their number is at most 7 of some 85,000 items."""
+
+    def rule(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
+        kept = np.zeros(len(log_r), bool)
+        for rank in range(world_size):
+            acceptance = acceptance_probability(log_r, log_m)
+            kept[list(RejectionSampler(acceptance, seed=seed, rank=rank, world_size=world_size, window=window))] = True
+        return kept
+
+    return rule
 
 
 def u(log_r: Tensor, seed: int) -> np.ndarray:
@@ -51,8 +56,15 @@ def _top_k(r: np.ndarray, k: int) -> np.ndarray:
     return kept
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("window", [None, 2**14])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 8])
+def test_what_the_ranks_get_is_a_draw_from_the_target(world_size: int, window: int | None, seed: int) -> None:
+    assert_draws_the_target(ours_by_sampler(world_size, window), seed)
+
+
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("rule", [ours, ours_by_sampler])
+@pytest.mark.parametrize("rule", [ours])
 def test_accepted_items_are_a_draw_from_the_target(rule: Rule, seed: int) -> None:
     assert_draws_the_target(rule, seed)
 
