@@ -12,8 +12,9 @@ from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
-from rsft.face.adapt import AcceptedViews, PathPoint, choose_share, embed_activations, mean_point, plan_faces, tune
+from rsft.face.adapt import AcceptedViews, embed_activations, plan_faces, tune
 from rsft.face.embed import embed
+from rsft.face.gate import PathPoint, choose_share, mean_point
 from rsft.face.model import load_model
 from rsft.face.recipe import Recipe
 
@@ -68,7 +69,7 @@ def test_tuning_changes_only_the_last_stages_and_leaves_the_model_alone(pool: Fe
     assert model.fingerprint == fingerprint
     before, after = model.network.state_dict(), run.network.state_dict()
     moved = {int(name.split(".")[0]) for name in after if not torch.equal(before[name], after[name])}
-    assert moved == (set() if run.share == 0 else set(range(RECIPE.cut, 16)))
+    assert moved == (set() if run.gate.share == 0 else set(range(RECIPE.cut, 16)))
     assert run.times_trained.sum() == 6 * 16
     assert run.samples == 3 * 6 * 16
 
@@ -86,10 +87,13 @@ def test_the_night_part_of_the_pool_is_found(pool: Features, faces: Path) -> Non
 def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
     sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
     activations = np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1)
-    views = AcceptedViews(activations, np.arange(10), torch.arange(10), sampler, batch_size=8)
+    views = AcceptedViews(
+        activations, np.arange(10), torch.arange(10), [f"item {row}" for row in range(10)], sampler, batch_size=8
+    )
     seen: list[float] = []
     for _ in range(5):
-        for inputs, classes in views:
+        for inputs, classes, ids in views:
+            assert ids == [f"item {row}" for row in classes.tolist()]
             assert len(inputs) == 8
             assert classes.tolist() == (inputs.flatten() // 2).long().tolist()
             seen += inputs.flatten().tolist()
@@ -103,7 +107,9 @@ def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
 
 def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
     sampler = RejectionSampler(torch.zeros(4))
-    views = AcceptedViews(np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), sampler, 2)
+    views = AcceptedViews(
+        np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), ["a", "b", "c", "d"], sampler, 2
+    )
     with pytest.raises(LowAcceptanceError, match="retain_fraction"):
         next(iter(views))
 

@@ -123,7 +123,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], name: str) ->
 
 
 def _without_tensors(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
-    """The tree as JSON holds it: tensors go to `tensors`, under their path; tuples and keys that are no text are marked."""
+    """The tree as JSON holds it: tensors go to `tensors`, under their path; tuples and keys not of text are marked."""
     if isinstance(value, Tensor):
         # cloned: safetensors refuses tensors that share memory; it keeps no memory format
         tensors[path] = value.detach().cpu().contiguous().clone()

@@ -25,6 +25,7 @@ class Objective(nn.Module):
     def __init__(self, model: nn.Module, loss: Loss, penalties: Sequence[Penalty] = ()) -> None:
         super().__init__()
         self.model, self.loss, self._penalties = model, loss, penalties
+        self._moving_along = nn.ModuleList(penalty for penalty in penalties if isinstance(penalty, nn.Module))
 
     def forward(self, inputs: Any, targets: Any) -> Tensor:
         outputs = self.model(inputs)

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -411,7 +411,7 @@ class _Best:
         self.score, self.stale = state["score"], state["stale"]
 
 
-def _grouped(passes: Iterable[tuple[int, Any]], size: int) -> Iterable[list[tuple[int, Any]]]:
+def _grouped(passes: Iterable[tuple[int, Any]], size: int) -> Iterator[list[tuple[int, Any]]]:
     """So many consecutive batches at a time; a rest is left out."""
     batches = iter(passes)
     while len(group := list(itertools.islice(batches, size))) == size:

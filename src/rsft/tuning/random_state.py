@@ -12,7 +12,7 @@ def random_state() -> dict[str, Any]:
     name, keys, *rest = np.random.get_state()  # noqa: NPY002  the global one may be in use by the data
     state = {
         "python": random.getstate(),
-        "numpy": (name, keys.tolist(), *rest),  # type: ignore[union-attr]
+        "numpy": (name, np.asarray(keys).tolist(), *rest),
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
