@@ -128,7 +128,7 @@ def fine_tune(
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if optimizer is None:
         groups = parameter_groups(objective.trained(), learning_rate)
-        optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay)
+        optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
     run = _Run(
         objective,
         optimizer,
