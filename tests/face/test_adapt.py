@@ -15,6 +15,7 @@ from rsft.errors import InputError, LowAcceptanceError
 from rsft.face.adapt import AcceptedViews, embed_activations, plan_faces, tune
 from rsft.face.embed import embed
 from rsft.face.gate import PathPoint, choose_share, mean_point
+from rsft.face.labels import label_margin
 from rsft.face.model import load_model
 from rsft.face.recipe import Recipe
 
@@ -133,3 +134,20 @@ def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:
     with pytest.raises(InputError, match="different models"):
         plan_faces(pool, other, people_of(pool), RECIPE, seed=0)
     assert isinstance(model.network, nn.Sequential)
+
+
+def test_items_with_doubtful_labels_are_left_out(pool: Features) -> None:
+    people = people_of(pool)
+    people[[3, 40]] = people[[40, 3]]
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    doubtful = np.flatnonzero(label_margin(pool.embeddings, people) < 0)
+    assert {3, 40} <= set(doubtful)
+    recipe = RECIPE.model_copy(update={"min_label_margin": 0.0, "steps": 30})
+    run = tune(load_model("dlib"), pool, people, everything, everything, recipe, seed=0)
+    assert run.doubtful == len(doubtful)
+    assert set(np.flatnonzero(run.times_trained == 0)) >= {3, 40}
+    trusting = tune(
+        load_model("dlib"), pool, people, everything, everything, RECIPE.model_copy(update={"steps": 30}), seed=0
+    )
+    assert trusting.doubtful == 0
+    assert min(trusting.times_trained[[3, 40]]) > 0

@@ -19,6 +19,7 @@ from rsft.face.backbones.dlib import Affine
 from rsft.face.embed import as_input, sum_views
 from rsft.face.gate import Gate, HeldOut, decide, hold_out
 from rsft.face.heads import PrototypeLoss, class_means
+from rsft.face.labels import label_margin
 from rsft.face.model import FaceModel
 from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, cosine_scores
@@ -48,6 +49,7 @@ class Tuned:
         result: of the last training, on all identities.
         times_trained: (N,) int, how often a view of each item was trained on in it.
         samples: trained on in all, the cross-validation included.
+        doubtful: how many items were left out for their labels.
     """
 
     at: Callable[[float], nn.Sequential]
@@ -55,6 +57,7 @@ class Tuned:
     result: TuningResult
     times_trained: np.ndarray
     samples: int
+    doubtful: int
 
     @property
     def network(self) -> nn.Sequential:
@@ -179,19 +182,22 @@ def tune(
         InputError: the pool has no activations, or fewer than two identities to train on.
         InterruptedTrainingError: a signal ended a training, and what was done is saved.
     """
+    trusted = np.ones(len(people), bool)
+    if recipe.min_label_margin is not None:
+        trusted = label_margin(pool.embeddings, people) >= recipe.min_label_margin
     names = np.unique(people)
     fold_of = dict(zip(np.random.default_rng(seed).permutation(names), itertools.cycle(range(recipe.folds))))
     fold = np.array([fold_of[person] for person in people])
     folds, samples = [], 0
     train = partial(_train, model, pool, people=people, acceptance=acceptance, recipe=recipe, seed=seed)
     for number in range(recipe.folds):
-        rows, others = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        rows, others = np.flatnonzero(trusted & (fold != number)), np.flatnonzero(trusted & (fold == number))
         line = train(rows, checkpoints=_below(checkpoints, f"fold-{number}"), on_step=_tagged(on_step, number))
         samples += line.result.accepted
         others = _some(others, MAX_VALIDATION_ITEMS, seed)
         folds.append(_validate(line, pool.subset(others), people[others], likeness[others].numpy(), recipe, seed))
     gate = decide(folds, recipe.max_retention_loss, seed=seed)
-    line = train(np.arange(len(people)), checkpoints=_below(checkpoints, "everyone"), on_step=_tagged(on_step, -1))
+    line = train(np.flatnonzero(trusted), checkpoints=_below(checkpoints, "everyone"), on_step=_tagged(on_step, -1))
     prefix, _ = model.split(recipe.cut)
     return Tuned(
         lambda share: nn.Sequential(*prefix, *line.at(share)),
@@ -199,6 +205,7 @@ def tune(
         line.result,
         line.times_trained,
         samples + line.result.accepted,
+        int((~trusted).sum()),
     )
 
 

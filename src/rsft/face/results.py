@@ -64,6 +64,7 @@ def summarise(
             if other != TUNED
         },
         "validation": _validation(runs),
+        "doubtful_labels": sum(run.doubtful for run in runs),
         "acceptance_rate": float(np.mean([plan.envelope.acceptance_rate for plan in plans])),
         "images_decoded": images_decoded,
         "images_trained": images_trained,
@@ -109,6 +110,8 @@ def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
         f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen by cross-validation over the "
         "pool's identities"
     )
+    doubtful = sum(run.doubtful for run in runs)
+    left_out = f" {doubtful} items with doubtful labels were left out." if doubtful else ""
     if len(runs) > 1:
         text += f" (mean over {len(runs)} folds of people)."
     else:
@@ -122,7 +125,7 @@ def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
         "share": share,
         "path": [vars(mean_point(fold)) for fold in points],
         "gates": [run.gate.to_dict() for run in runs],
-        "text": text,
+        "text": text + left_out,
     }
 
 
