@@ -1,5 +1,8 @@
 """Exceptions of rsft's own. Bad values raise `ValueError`, wrong kinds `TypeError`."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class RsftError(Exception):
     """Base of all; its message is one line that says what to do."""
@@ -22,4 +25,16 @@ class LowAcceptanceError(RsftError):
 
 
 class DivergedError(RsftError):
-    """The loss was not a number, several steps in a row."""
+    """The loss was not a number, several steps in a row.
+
+    Attributes:
+        items: of the batches of these steps, where the batches carry them.
+    """
+
+    def __init__(self, message: str, items: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.items = list(items)
+
+
+class InterruptedTrainingError(RsftError):
+    """Training was told to stop before its end, and can be resumed."""

@@ -12,8 +12,10 @@ from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
-from rsft.face.adapt import AcceptedViews, PathPoint, choose_share, embed_activations, mean_point, tune
+from rsft.face.adapt import AcceptedViews, embed_activations, tune
 from rsft.face.embed import embed
+from rsft.face.gate import PathPoint, choose_share, mean_point
+from rsft.face.labels import label_margin
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
@@ -69,7 +71,7 @@ def test_tuning_changes_only_the_last_stages_and_leaves_the_model_alone(pool: Fe
     assert model.fingerprint == fingerprint
     before, after = model.network.state_dict(), run.network.state_dict()
     moved = {int(name.split(".")[0]) for name in after if not torch.equal(before[name], after[name])}
-    assert moved == (set() if run.share == 0 else set(range(RECIPE.cut, 16)))
+    assert moved == (set() if run.gate.share == 0 else set(range(RECIPE.cut, 16)))
     assert run.times_trained.sum() == 6 * 16
     assert run.samples == 3 * 6 * 16
 
@@ -87,10 +89,13 @@ def test_the_night_part_of_the_pool_is_found(pool: Features, faces: Path) -> Non
 def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
     sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
     activations = np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1)
-    views = AcceptedViews(activations, np.arange(10), torch.arange(10), sampler, batch_size=8)
+    views = AcceptedViews(
+        activations, np.arange(10), torch.arange(10), [f"item {row}" for row in range(10)], sampler, batch_size=8
+    )
     seen: list[float] = []
     for _ in range(5):
-        for inputs, classes in views:
+        for inputs, classes, ids in views:
+            assert ids == [f"item {row}" for row in classes.tolist()]
             assert len(inputs) == 8
             assert classes.tolist() == (inputs.flatten() // 2).long().tolist()
             seen += inputs.flatten().tolist()
@@ -104,7 +109,9 @@ def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
 
 def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
     sampler = RejectionSampler(torch.zeros(4))
-    views = AcceptedViews(np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), sampler, 2)
+    views = AcceptedViews(
+        np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), ["a", "b", "c", "d"], sampler, 2
+    )
     with pytest.raises(LowAcceptanceError, match="retain_fraction"):
         next(iter(views))
 
@@ -128,3 +135,20 @@ def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:
     with pytest.raises(InputError, match="different models"):
         plan_faces(pool, other, people_of(pool), **RECIPE.plan_options(), seed=0)
     assert isinstance(model.network, nn.Sequential)
+
+
+def test_items_with_doubtful_labels_are_left_out(pool: Features) -> None:
+    people = people_of(pool)
+    people[[3, 40]] = people[[40, 3]]
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    doubtful = np.flatnonzero(label_margin(pool.embeddings, people) < 0)
+    assert {3, 40} <= set(doubtful)
+    recipe = RECIPE.model_copy(update={"min_label_margin": 0.0, "steps": 30})
+    run = tune(load_model("dlib"), pool, people, everything, everything, recipe, seed=0)
+    assert run.doubtful == len(doubtful)
+    assert set(np.flatnonzero(run.times_trained == 0)) >= {3, 40}
+    trusting = tune(
+        load_model("dlib"), pool, people, everything, everything, RECIPE.model_copy(update={"steps": 30}), seed=0
+    )
+    assert trusting.doubtful == 0
+    assert min(trusting.times_trained[[3, 40]]) > 0

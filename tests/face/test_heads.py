@@ -2,8 +2,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from rsft.face.heads import PrototypeLoss, class_means
@@ -36,17 +34,40 @@ def test_the_own_logit_always_falls_as_the_angle_grows() -> None:
     assert bool((logits.diff() <= 1e-4).all())
 
 
-@given(st.integers(0, 1000), st.sampled_from([torch.float32, torch.bfloat16]))
-def test_no_gradient_is_lost_where_an_embedding_is_its_prototype(seed: int, dtype: torch.dtype) -> None:
-    embeddings = torch.randn(6, 16, generator=torch.Generator().manual_seed(seed)).to(dtype).requires_grad_()
-    classes = torch.arange(6)
-    loss = PrototypeLoss(class_means(embeddings.detach().float(), classes), scale=64.0, margin_rad=0.5)(
-        embeddings, classes
-    )
-    loss.backward()
-    assert embeddings.grad is not None
-    assert bool(loss.isfinite())
-    assert bool(embeddings.grad.isfinite().all())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("learnt", [False, True])
+def test_no_gradient_is_lost_where_an_embedding_is_its_prototype(dtype: torch.dtype, learnt: bool) -> None:
+    """A cosine is 1, or in rounding a little more, exactly where training starts."""
+    above = 0
+    for seed in range(1000):
+        embeddings = torch.randn(6, 16, generator=torch.Generator().manual_seed(seed)).to(dtype).requires_grad_()
+        classes = torch.arange(6)
+        prototypes = class_means(embeddings.detach().float(), classes)
+        loss = PrototypeLoss(prototypes, scale=64.0, margin_rad=0.5, learnt=learnt)
+        unit = nn.functional.normalize(embeddings.detach().float())
+        above += int(((unit * nn.functional.normalize(prototypes)).sum(1) >= 1).sum())
+        value = loss(embeddings, classes)
+        value.backward()
+        gradients = [embeddings.grad] + ([loss.prototypes.grad] if learnt else [])
+        assert bool(value.isfinite())
+        assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients), seed
+    assert above > 1000  # the clamp is needed
+
+
+def test_the_margin_grows_with_the_batches_that_train() -> None:
+    embedding = torch.tensor([[math.cos(1.0), math.sin(1.0)]])
+    loss = PrototypeLoss(torch.tensor([[1.0, 0.0]]), scale=1.0, margin_rad=0.4, ramp_batches=4)
+    angles = []
+    for _ in range(6):
+        with torch.no_grad():
+            loss(embedding, torch.tensor([0]))
+        angles.append(math.acos(loss.logits(embedding, torch.tensor([0])).item()))
+        loss(embedding, torch.tensor([0]))
+    assert angles == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4, 1.4], abs=1e-4)
+
+
+def test_only_learnt_prototypes_train() -> None:
+    assert [PrototypeLoss(torch.eye(2), learnt=learnt).prototypes.requires_grad for learnt in (False, True)] == [0, 1]
 
 
 def test_a_margin_out_of_range_is_refused() -> None:

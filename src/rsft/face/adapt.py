@@ -2,49 +2,40 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rsft.data.features import Features
-from rsft.errors import InputError, LowAcceptanceError
+from rsft.errors import InputError, InterruptedTrainingError, LowAcceptanceError
+from rsft.face.backbones.dlib import Affine
 from rsft.face.embed import as_input, sum_views
+from rsft.face.gate import Gate, HeldOut, decide, hold_out
 from rsft.face.heads import PrototypeLoss, class_means
+from rsft.face.labels import label_margin
 from rsft.face.model import FaceModel
 from rsft.face.recipe import Recipe
-from rsft.face.verification import all_comparisons, cosine_scores, weighted_tar
+from rsft.face.verification import all_comparisons, cosine_scores
 from rsft.sampler import RejectionSampler
-from rsft.tuning.freezing import interpolate
-from rsft.tuning.loop import TuningResult, fine_tune
+from rsft.tuning.checkpoint import Checkpoints
+from rsft.tuning.freezing import AFFINE, interpolate
+from rsft.tuning.loop import TuningResult
+from rsft.tuning.recipe import tune_by
 from rsft.tuning.stopping import Stopping
 
 TRAINED_FRACTION = 1.2
 MIN_STEPS, MAX_STEPS = 60, 500
 MAX_EMPTY_EPOCHS = 1000
-VALIDATION_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
+CHECKPOINT_STEPS = 50
 MAX_VALIDATION_ITEMS = 3000
-MIN_GENUINE = 10.0
 EMBEDDING_BATCH = 128
-
-
-@dataclass(frozen=True)
-class PathPoint:
-    """Validation scores at one point of the line from the pretrained to the tuned weights, in [0, 1].
-
-    Attributes:
-        share: of the tuned weights.
-        target: over pairs weighted by how much like the target both pictures are.
-        pool: over all pairs.
-        genuine: how many equally weighted genuine pairs the first is worth, (sum w)^2 / sum w^2.
-    """
-
-    share: float
-    target: float
-    pool: float
-    genuine: float
 
 
 @dataclass(frozen=True)
@@ -52,20 +43,25 @@ class Tuned:
     """A tuned network.
 
     Attributes:
-        network: all stages, with the weights that are kept.
-        share: of the tuned weights in them; 0 where the pretrained are kept.
-        path: what the choice was made from.
+        at: the network, all stages, at a share of the tuned weights; each call changes the one before.
+        gate: how far it went from the pretrained weights, and why.
         result: of the last training, on all identities.
         times_trained: (N,) int, how often a view of each item was trained on in it.
         samples: trained on in all, the cross-validation included.
+        doubtful: how many items were left out for their labels.
     """
 
-    network: nn.Sequential
-    share: float
-    path: Sequence[PathPoint]
+    at: Callable[[float], nn.Sequential]
+    gate: Gate
     result: TuningResult
     times_trained: np.ndarray
     samples: int
+    doubtful: int
+
+    @property
+    def network(self) -> nn.Sequential:
+        """With the weights that are kept."""
+        return self.at(self.gate.share)
 
 
 class AcceptedViews:
@@ -75,45 +71,61 @@ class AcceptedViews:
         activations: (N, V, ...) float16.
         rows: (n,) the items to train on.
         classes: (n,) int64.
+        ids: (N,) of the items.
         sampler: over their n * V views; view v of item `rows[i]` is i * V + v.
         batch_size: of every batch.
     """
 
     def __init__(
-        self, activations: np.ndarray, rows: np.ndarray, classes: Tensor, sampler: RejectionSampler, batch_size: int
+        self,
+        activations: np.ndarray,
+        rows: np.ndarray,
+        classes: Tensor,
+        ids: Sequence[str],
+        sampler: RejectionSampler,
+        batch_size: int,
     ) -> None:
-        self._activations, self._rows, self._classes = activations, rows, classes
+        self._activations, self._rows, self._classes, self._ids = activations, rows, classes, ids
         self._sampler, self._batch_size = sampler, batch_size
         self._epoch = 0
-        self._waiting: list[int] = []
+        self._waiting: deque[int] = deque()
         self.times_given = np.zeros(len(activations), int)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of the next epoch, or of as many as fill at least one.
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
+        """Yield the batches that are left of the last epoch, or those of the next, or of as many as fill one.
 
         Raises:
             LowAcceptanceError: a thousand epochs do not fill a batch.
         """
         for _ in range(MAX_EMPTY_EPOCHS):
+            if len(self._waiting) >= self._batch_size:
+                break
             self._sampler.set_epoch(self._epoch)
             self._epoch += 1
             self._waiting += self._sampler
-            full = len(self._waiting) // self._batch_size * self._batch_size
-            accepted, self._waiting = self._waiting[:full], self._waiting[full:]
-            for start in range(0, full, self._batch_size):
-                yield self._batch(np.array(accepted[start : start + self._batch_size]))
-            if full:
-                return
-        raise LowAcceptanceError(
-            f"{MAX_EMPTY_EPOCHS} epochs accept fewer than one batch of {self._batch_size}: the pool holds almost "
-            "nothing like the target; raise `retain_fraction` or lower the envelope."
-        )
+        else:
+            raise LowAcceptanceError(
+                f"{MAX_EMPTY_EPOCHS} epochs accept fewer than one batch of {self._batch_size}: the pool holds almost "
+                "nothing like the target; raise `retain_fraction` or lower the envelope."
+            )
+        while len(self._waiting) >= self._batch_size:
+            yield self._batch(np.array([self._waiting.popleft() for _ in range(self._batch_size)]))
 
-    def _batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
+        """What is still to be given, and what was."""
+        return {"epoch": self._epoch, "waiting": list(self._waiting), "times_given": self.times_given.tolist()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self._epoch, self._waiting = state["epoch"], deque(state["waiting"])
+        self.times_given = np.array(state["times_given"])
+
+    def _batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor, list[str]]:
         item, view = np.divmod(indices, self._activations.shape[1])
         row = self._rows[item]
         np.add.at(self.times_given, row, 1)
-        return as_input(torch.from_numpy(self._activations[row, view])), self._classes[item]
+        inputs = as_input(torch.from_numpy(self._activations[row, view]))
+        return inputs, self._classes[item], [self._ids[index] for index in row]
 
 
 def tune(
@@ -125,6 +137,7 @@ def tune(
     recipe: Recipe,
     *,
     seed: int,
+    checkpoints: Path | None = None,
     on_step: Callable[[dict[str, float]], None] = lambda record: None,
 ) -> Tuned:
     """Tune the stages from `recipe.cut` on, on what is accepted, as far as other identities gain by it.
@@ -140,33 +153,37 @@ def tune(
         likeness: (N,) in [0, 1], how much each item looks like the target; weighs the validation pairs.
         recipe: the settings.
         seed: of the folds, the accept decisions and their order.
+        checkpoints: a folder to save the trainings in, and to continue from.
         on_step: is called with every record of the training history; "fold" is -1 for the last training.
 
     Raises:
         InputError: the pool has no activations, or fewer than two identities to train on.
+        InterruptedTrainingError: a signal ended a training, and what was done is saved.
     """
+    trusted = np.ones(len(people), bool)
+    if recipe.min_label_margin is not None:
+        trusted = label_margin(pool.embeddings, people) >= recipe.min_label_margin
     names = np.unique(people)
     fold_of = dict(zip(np.random.default_rng(seed).permutation(names), itertools.cycle(range(recipe.folds))))
     fold = np.array([fold_of[person] for person in people])
-    paths, samples = [], 0
-    for held_out in range(recipe.folds):
-        rows, others = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
-        line = _train(model, pool, rows, people, acceptance, recipe, seed, _tagged(on_step, held_out))
+    folds, samples = [], 0
+    train = partial(_train, model, pool, people=people, acceptance=acceptance, recipe=recipe, seed=seed)
+    for number in range(recipe.folds):
+        rows, others = np.flatnonzero(trusted & (fold != number)), np.flatnonzero(trusted & (fold == number))
+        line = train(rows, checkpoints=_below(checkpoints, f"fold-{number}"), on_step=_tagged(on_step, number))
         samples += line.result.accepted
         others = _some(others, MAX_VALIDATION_ITEMS, seed)
-        paths.append(_validate(line, pool.subset(others), people[others], likeness[others].numpy(), recipe))
-    path = [mean_point(points) for points in zip(*paths, strict=True)]
-    share = choose_share(path, recipe.max_retention_loss)
-    everyone = np.arange(len(people))
-    line = _train(model, pool, everyone, people, acceptance, recipe, seed, _tagged(on_step, -1))
+        folds.append(_validate(line, pool.subset(others), people[others], likeness[others].numpy(), recipe, seed))
+    gate = decide(folds, recipe.max_retention_loss, seed=seed)
+    line = train(np.flatnonzero(trusted), checkpoints=_below(checkpoints, "everyone"), on_step=_tagged(on_step, -1))
     prefix, _ = model.split(recipe.cut)
     return Tuned(
-        nn.Sequential(*prefix, *line.at(share)),
-        share,
-        path,
+        lambda share: nn.Sequential(*prefix, *line.at(share)),
+        gate,
         line.result,
         line.times_trained,
         samples + line.result.accepted,
+        int((~trusted).sum()),
     )
 
 
@@ -189,10 +206,12 @@ def _train(
     model: FaceModel,
     pool: Features,
     rows: np.ndarray,
+    *,
     people: np.ndarray,
     acceptance: Tensor,
     recipe: Recipe,
     seed: int,
+    checkpoints: Path | None,
     on_step: Callable[[dict[str, float]], None],
 ) -> _Line:
     """Tune on the accepted of some rows of the pool."""
@@ -203,21 +222,41 @@ def _train(
         raise InputError(f"tuning needs at least two identities in every training fold, got {len(names)}.")
     embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # they are sums over two views
     prototypes = class_means(embeddings, torch.from_numpy(classes))
-    loss = PrototypeLoss(prototypes, scale=recipe.scale, margin_rad=recipe.margin_rad)
     views = pool.activations.shape[1]
+    steps = recipe.steps or default_steps(len(rows) * views, recipe.batch_size)
+    loss = PrototypeLoss(
+        prototypes,
+        scale=recipe.scale,
+        margin_rad=recipe.margin_rad,
+        ramp_batches=round(recipe.margin_ramp_fraction * steps),
+        learnt=recipe.learnt_prototypes,
+    )
     sampler = RejectionSampler(acceptance[rows].repeat_interleave(views), seed=seed)
     suffix = copy.deepcopy(model.split(recipe.cut)[1])
     start = copy.deepcopy(suffix.state_dict())
-    batches = AcceptedViews(pool.activations, rows, torch.from_numpy(classes), sampler, recipe.batch_size)
-    result = fine_tune(
+    batches = AcceptedViews(pool.activations, rows, torch.from_numpy(classes), pool.ids, sampler, recipe.batch_size)
+    config = {"recipe": recipe.model_dump(), "seed": seed, "items": len(rows), "model": model.fingerprint}
+    config |= {"accepted in an epoch, on average": float(acceptance[rows].sum())}
+    result = tune_by(
+        recipe,
         suffix,
         batches,
         loss,
-        stop=Stopping(steps=recipe.steps or default_steps(len(rows) * views, recipe.batch_size)),
-        learning_rate=recipe.learning_rate,
+        stop=Stopping(steps=steps),
+        affine=(*AFFINE, Affine),
+        seed=seed,
+        checkpoints=Checkpoints(checkpoints, every=CHECKPOINT_STEPS, config=config) if checkpoints else None,
         on_step=on_step,
     )
+    if result.stopped_by != "steps":
+        raise InterruptedTrainingError(
+            f"{result.stopped_by} came; step {result.steps} is saved. Run again with --resume to continue."
+        )
     return _Line(suffix, start, copy.deepcopy(suffix.state_dict()), result, batches.times_given)
+
+
+def _below(folder: Path | None, name: str) -> Path | None:
+    return folder / name if folder else None
 
 
 def _tagged(on_step: Callable[[dict[str, float]], None], fold: int) -> Callable[[dict[str, float]], None]:
@@ -236,35 +275,14 @@ def default_steps(views: int, batch_size: int) -> int:
     return min(MAX_STEPS, max(MIN_STEPS, round(TRAINED_FRACTION * views / batch_size)))
 
 
-def choose_share(path: Sequence[PathPoint], max_retention_loss: float) -> float:
-    """The share with the best target score among those that lose at most so much over all pairs; 0 if none is better.
-
-    With fewer than `MIN_GENUINE` pairs nothing can be told, and it is 0.
-
-    >>> path = [PathPoint(0.0, 0.5, 0.9, 99.0), PathPoint(0.5, 0.6, 0.895, 99.0), PathPoint(1.0, 0.7, 0.8, 99.0)]
-    >>> choose_share(path, max_retention_loss=0.01)
-    0.5
-    """
-    start = next(point for point in path if point.share == 0)
-    if start.genuine < MIN_GENUINE:
-        return 0.0
-    allowed = [point for point in path if point.pool >= start.pool - max_retention_loss and point.target > start.target]
-    return max(allowed, key=lambda point: point.target, default=start).share
-
-
-def mean_point(points: Sequence[PathPoint]) -> PathPoint:
-    """The mean over the folds that have pairs of both kinds, 0 if none has; and the number of pairs of all folds."""
-    scores = np.ma.masked_invalid([(point.target, point.pool) for point in points]).mean(0)
-    target, pool = np.ma.filled(scores, 0.0).tolist()
-    return PathPoint(points[0].share, target, pool, sum(point.genuine for point in points))
-
-
 def embed_activations(suffix: nn.Module, features: Features) -> np.ndarray:
     """Embeddings (N, D) of cached activations under other weights of the tuned stages."""
     activations = features.activations
     assert activations is not None
     parts = range(0, len(features), EMBEDDING_BATCH)
-    return np.concatenate([sum_views(suffix, activations[start : start + EMBEDDING_BATCH, :2]) for start in parts])
+    # copied: those read back from disk are mapped read-only, which torch does not take
+    batches = (np.array(activations[start : start + EMBEDDING_BATCH, :2]) for start in parts)
+    return np.concatenate([sum_views(suffix, batch) for batch in batches])
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -274,18 +292,11 @@ def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 
 def _validate(
-    line: _Line, held_out: Features, people: np.ndarray, likeness: np.ndarray, recipe: Recipe
-) -> list[PathPoint]:
+    line: _Line, held_out: Features, people: np.ndarray, likeness: np.ndarray, recipe: Recipe, seed: int
+) -> HeldOut:
     comparisons = all_comparisons(people)
-    genuine = comparisons.genuine
-    pair_likeness = likeness[comparisons.a] * likeness[comparisons.b]
-    of_genuine = pair_likeness[genuine]
-    worth = float(of_genuine.sum() ** 2 / max((of_genuine**2).sum(), np.finfo(float).tiny))
-    path = []
-    for share in recipe.shares:
-        scores = cosine_scores(embed_activations(line.at(share), held_out), comparisons)
-        target, pool = (
-            weighted_tar(scores, genuine, weights, VALIDATION_FMRS) for weights in (pair_likeness, np.ones(len(scores)))
-        )
-        path.append(PathPoint(share, target, pool, worth))
-    return path
+
+    def score(share: float) -> np.ndarray:
+        return cosine_scores(embed_activations(line.at(share), held_out), comparisons)
+
+    return hold_out(comparisons, likeness, score, recipe.shares, seed=seed)

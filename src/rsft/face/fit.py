@@ -3,25 +3,27 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import nn
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
-from rsft.face.adapt import embed_activations, total_steps, tune
+from rsft.face.adapt import Tuned, embed_activations, total_steps, tune
 from rsft.face.card import write_card
 from rsft.face.embed import chip_reader, embed
+from rsft.face.gate import within_bound
 from rsft.face.model import FaceModel, load_model, tuned
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import Protocol, read_protocol
 from rsft.face.recipe import Recipe
-from rsft.face.results import PRETRAINED, TUNED, summarise, write_results
+from rsft.face.results import PRETRAINED, TUNED, headline_fmr, summarise, write_results
 from rsft.face.stages import Listener, Stages, silent
 from rsft.face.verification import Comparisons, Trial, cosine_scores, verify
 from rsft.plan import Plan
@@ -31,6 +33,7 @@ from rsft.run_folder import writing
 from rsft.tuning.history import History
 
 CACHE_FOLDER = "cache"
+CHECKPOINTS_FOLDER = "checkpoints"
 MODEL_FOLDER = "model"
 THUMBNAILS = 16
 MIN_KEPT_FRACTION = 0.5
@@ -94,12 +97,13 @@ def fit(
         allow_overlap: evaluate on identities that are also trained on.
         drop_overlap: leave identities that are evaluated out of the pool.
         overwrite: replace an existing `out`.
-        resume: reuse what an interrupted run has embedded.
+        resume: reuse what an interrupted run has embedded, and continue its training.
         show_faces: put some pictures of the pool and the target into the report.
         listener: is told how far each stage is.
 
     Raises:
         InputError: something given cannot be used; the message says what to do.
+        InterruptedTrainingError: SIGINT or SIGTERM ended a training, and what was done is saved for `resume`.
     """
     recipe = recipe or Recipe()
     out = Path(out)
@@ -117,6 +121,8 @@ def fit(
     config = {key: value for key, value in config.items() if value is not None}
     stages = Stages(listener)
     face_model = load_model(model)
+    # as `embed` does; where all is embedded already, it would not, and the last bit depends on the layout
+    face_model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     target_images = find_images(target)
     protocols = {"target": read_protocol(evaluation, evaluation_root)}
     if retain is not None:
@@ -154,9 +160,12 @@ def fit(
                 plan.likeness,
                 recipe,
                 seed=seed,
+                checkpoints=folder / CHECKPOINTS_FOLDER,
                 on_step=on_step,
             )
         with stages.stage("evaluate"):
+            if retain is not None:
+                run = _within_bound(run, face_model, protocols["retain"], evaluated["retain"], recipe)
             networks = {PRETRAINED: face_model.network, TUNED: run.network}
             reports = {
                 key: verify([score(networks, recipe.cut, usable(protocol, evaluated[key]), evaluated[key])], seed=seed)
@@ -193,8 +202,21 @@ def fit(
                     folder, pool_images, pool_features.ids, run.times_trained, plan.acceptance.numpy(), to_chip
                 )
             write_report(folder)
-            shutil.rmtree(folder / CACHE_FOLDER)
+            for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
+                shutil.rmtree(folder / finished)
     return FitResult(metrics["verdict"]["text"], metrics, plan, shipped, out)
+
+
+def _within_bound(run: Tuned, model: FaceModel, protocol: Protocol, features: Features, recipe: Recipe) -> Tuned:
+    """Step back towards the pretrained weights until the retention set loses no more than the recipe allows."""
+    comparisons = usable(protocol, features)
+
+    def loss_at(share: float) -> float | None:
+        networks = {PRETRAINED: model.network, TUNED: run.at(share)}
+        report = verify([score(networks, recipe.cut, comparisons, features)], draws=2)
+        return report.difference(PRETRAINED, TUNED, headline_fmr(report)).value
+
+    return replace(run, gate=within_bound(run.gate, loss_at, recipe.max_retention_loss))
 
 
 def score(networks: Mapping[str, nn.Sequential], cut: int, comparisons: Comparisons, features: Features) -> Trial:

@@ -11,7 +11,7 @@ COSINE_GAP = 1e-6
 
 
 class PrototypeLoss(nn.Module):
-    """Cross-entropy over cosines to one fixed prototype per identity, with an additive angular margin.
+    """Cross-entropy over cosines to one prototype per identity, with an additive angular margin.
 
     logit_k = scale * cos(angle_k + margin_rad if k is the item's class), with the angle between prototype k and the
     embedding (J. Deng et al., "ArcFace", 2019, eq. 3; prototypes after H. Qi et al.,
@@ -19,35 +19,54 @@ class PrototypeLoss(nn.Module):
     continues as a straight line, so it always falls as the angle grows.
 
     Args:
-        prototypes: (C, D), of any norm; they are not trained.
+        prototypes: (C, D), of any norm.
         scale: of the cosines.
         margin_rad: in radians, in [0, pi / 2).
+        ramp_batches: so many batches with gradients in which the margin grows from 0.
+        learnt: whether the prototypes are trained.
     """
 
-    def __init__(self, prototypes: Tensor, *, scale: float = 32.0, margin_rad: float = 0.1) -> None:
+    def __init__(
+        self,
+        prototypes: Tensor,
+        *,
+        scale: float = 32.0,
+        margin_rad: float = 0.1,
+        ramp_batches: int = 0,
+        learnt: bool = False,
+    ) -> None:
         super().__init__()
         if not 0 <= margin_rad < math.pi / 2:
             raise ValueError(f"`PrototypeLoss(margin_rad=...)` needs a value in [0, pi / 2), got {margin_rad}.")
-        self.register_buffer("prototypes", F.normalize(prototypes))
+        self.prototypes = nn.Parameter(F.normalize(prototypes), requires_grad=learnt)
+        self.register_buffer("batches", torch.zeros(()))
         self.scale = scale
         self.margin_rad = margin_rad
+        self._ramp_batches = ramp_batches
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         """Mean loss of (B, D) embeddings of (B,) int64 classes."""
-        return F.cross_entropy(self.logits(embeddings, classes), classes)
+        loss = F.cross_entropy(self.logits(embeddings, classes), classes)
+        if torch.is_grad_enabled():
+            self.get_buffer("batches").add_(1)
+        return loss
 
     def logits(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         """(B, C), with the margin on each item's own class. Computed in float32 also under autocast."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            cosine = F.normalize(embeddings.float()) @ self.get_buffer("prototypes").T
+            prototypes = F.normalize(self.prototypes.float()) if self.prototypes.requires_grad else self.prototypes
+            cosine = F.normalize(embeddings.float()) @ prototypes.T
             if self.margin_rad:
                 own = cosine.gather(1, classes[:, None]).clamp(-1 + COSINE_GAP, 1 - COSINE_GAP)
                 cosine = cosine.scatter(1, classes[:, None], self._with_margin(own))
             return self.scale * cosine
 
     def _with_margin(self, cosine: Tensor) -> Tensor:
-        limit = math.cos(math.pi - self.margin_rad)
-        shifted = torch.cos(torch.acos(cosine) + self.margin_rad)
+        batches = self.get_buffer("batches")
+        grown = batches / self._ramp_batches if self._ramp_batches else torch.ones_like(batches)
+        margin = self.margin_rad * grown.clamp(max=1)
+        limit = torch.cos(math.pi - margin)
+        shifted = torch.cos(torch.acos(cosine) + margin)
         return torch.where(cosine > limit, shifted, cosine - limit - 1)
 
 

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from rsft.errors import InputError
+from rsft.tuning.recipe import Fraction, TuningRecipe
 
 PLANNED = ("features", "method", "envelope", "retain_fraction", "accept_by", "floor")
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
-
-class Recipe(BaseModel):
-    """How the pool is thinned and how the network is tuned.
+class Recipe(TuningRecipe):
+    """How the pool is thinned and how the network is tuned; beside the settings of `TuningRecipe`, for its last stages.
 
     Attributes:
         features: what the plan is made on, one of `FEATURES`.
@@ -29,15 +28,16 @@ class Recipe(BaseModel):
         views: of each picture; itself, its mirror image, and so many more moved by up to `MAX_MOVE` pixels.
         steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
         batch_size: samples in a step.
-        learning_rate: largest, of AdamW.
+        learnt_prototypes: whether the prototypes of identities are trained; they start as class means.
         scale: of the cosines.
         margin_rad: ArcFace margin in radians.
+        margin_ramp_fraction: share of the steps in which the margin grows from 0.
+        min_label_margin: items whose `label_margin` is below are neither trained on nor used by the gate: their labels
+            are doubtful. None trusts all.
         folds: of the pool's identities, for the choice of how far to go towards the tuned weights.
         shares: of the tuned weights to choose from; 0 is the pretrained network.
-        max_retention_loss: how much the validation score over all pairs may fall.
+        max_retention_loss: how much the validation score over all pairs may fall, and the TAR on a retention set.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: str = "activations"
     method: str = "classifier"
@@ -49,12 +49,21 @@ class Recipe(BaseModel):
     views: Annotated[int, Field(ge=2)] = 4
     steps: Annotated[int | None, Field(gt=0)] = None
     batch_size: Annotated[int, Field(gt=1)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
+    learnt_prototypes: bool = False
     scale: Annotated[float, Field(gt=0)] = 32.0
     margin_rad: Annotated[float, Field(ge=0, lt=math.pi / 2)] = 0.1
+    margin_ramp_fraction: Fraction = 0.0
+    min_label_margin: float | None = None
     folds: Annotated[int, Field(ge=2)] = 2
     shares: tuple[Fraction, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     max_retention_loss: Fraction = 0.01
+
+    @field_validator("shares")
+    @classmethod
+    def _has_the_pretrained(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 not in shares:
+            raise ValueError("needs 0, the pretrained weights, among the shares")
+        return shares
 
     def plan_options(self) -> dict[str, Any]:
         """What `plan_faces` takes of it."""

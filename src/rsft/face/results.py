@@ -12,7 +12,8 @@ import pyarrow.parquet
 import tomli_w
 
 from rsft.evaluation.comparison import Difference, in_words, judge
-from rsft.face.adapt import MIN_GENUINE, Tuned, mean_point
+from rsft.face.adapt import Tuned
+from rsft.face.gate import mean_point
 from rsft.face.verification import VerificationReport
 from rsft.plan import Plan
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, METRICS_FILE, PLAN_FILE
@@ -63,6 +64,7 @@ def summarise(
             if other != TUNED
         },
         "validation": _validation(runs),
+        "doubtful_labels": sum(run.doubtful for run in runs),
         "acceptance_rate": float(np.mean([plan.envelope.acceptance_rate for plan in plans])),
         "images_decoded": images_decoded,
         "images_trained": images_trained,
@@ -79,17 +81,8 @@ def headline_fmr(report: VerificationReport) -> float:
 
 def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fmr: float) -> dict[str, str]:
     """{"outcome": "better" | "worse" | "none" | "unknown" | "kept", "text": the same in a sentence or two}."""
-    if all(run.share == 0 for run in runs):
-        text = (
-            "The pretrained weights are kept: on held-out identities of the pool no tuned weights did better on pairs "
-            "that look like the target without losing elsewhere"
-            + (
-                f"; with {runs[0].path[0].genuine:.0f} genuine such pairs nothing can be told. Add pool "
-                "pictures of the same people."
-                if max(run.path[0].genuine for run in runs) < MIN_GENUINE
-                else "."
-            )
-        )
+    if all(run.gate.share == 0 for run in runs):
+        text = f"The pretrained weights are kept: on held-out identities of the pool, {runs[0].gate.reason}."
         return {"outcome": KEPT, "text": text}
     target = reports["target"]
     outcome = judge(target.difference(TUNED, PRETRAINED, fmr))
@@ -111,15 +104,28 @@ def _joined(words: Sequence[str]) -> str:
 
 def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
     """The path averaged over folds of people, and the mean share kept."""
-    points = zip(*(run.path for run in runs), strict=True)
-    share = float(np.mean([run.share for run in runs]))
+    points = zip(*(run.gate.path for run in runs), strict=True)
+    share = float(np.mean([run.gate.share for run in runs]))
+    text = (
+        f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen by cross-validation over the "
+        "pool's identities"
+    )
+    doubtful = sum(run.doubtful for run in runs)
+    left_out = f" {doubtful} items with doubtful labels were left out." if doubtful else ""
+    if len(runs) > 1:
+        text += f" (mean over {len(runs)} folds of people)."
+    else:
+        gate = runs[0].gate
+        text += (
+            f": {gate.reason}. There, at {gate.candidate:.0%} of the way, pairs that look like the target gain "
+            f"{gate.gain.signed()} and all pairs lose {gate.loss.signed()} (validation TAR, mean over FMRs, with 95 % "
+            "intervals from a bootstrap over held-out identities)."
+        )
     return {
         "share": share,
         "path": [vars(mean_point(fold)) for fold in points],
-        "text": (
-            f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen by cross-validation over "
-            "the pool's identities" + (f" (mean over {len(runs)} folds of people)." if len(runs) > 1 else ".")
-        ),
+        "gates": [run.gate.to_dict() for run in runs],
+        "text": text + left_out,
     }
 
 

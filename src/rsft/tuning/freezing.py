@@ -10,6 +10,7 @@ NORMALISATION = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
 )
+AFFINE = (*NORMALISATION, nn.LayerNorm, nn.GroupNorm)
 
 
 def train_from(network: nn.Sequential, stage: int) -> None:
@@ -22,6 +23,31 @@ def train_from(network: nn.Sequential, stage: int) -> None:
     """
     for index, module in enumerate(network):
         module.requires_grad_(index >= stage)
+
+
+def train_only(model: nn.Module, kinds: tuple[type[nn.Module], ...] = AFFINE) -> None:
+    """Let only the parameters of layers of these kinds train, of those that do; the default are normalisation layers.
+
+    Raises:
+        ValueError: the model has no such layer that trains.
+
+    >>> network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    >>> train_only(network)
+    >>> [parameter.requires_grad for parameter in network.parameters()]
+    [False, False, True, True]
+    """
+    kept = {
+        parameter
+        for module in model.modules()
+        if isinstance(module, kinds)
+        for parameter in module.parameters(recurse=False)
+        if parameter.requires_grad
+    }
+    if not kept:
+        names = ", ".join(sorted(kind.__name__.lstrip("_") for kind in kinds))
+        raise ValueError(f"`train_only` found no layer to train of the kinds {names}: choose others, or train all.")
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter in kept)
 
 
 def set_training_mode(model: nn.Module) -> None:

@@ -1,0 +1,196 @@
+"""What crosses the cut, on disk: computed when an item is first trained on, read from then on."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from rsft.errors import RsftError
+from rsft.tuning.freezing import evaluating
+
+SHARD_BYTES = 2**28
+DESCRIPTION_FILE = "store.json"
+FILLED_FILE = "filled.npy"
+
+Batch = tuple[tuple[Tensor, ...], Tensor, list[int]]
+
+
+class CachedActivations(Dataset[Batch]):
+    """A data set of what a frozen prefix gives, each row computed once.
+
+    The rows lie in a folder of their own for each prefix, weights and content, in memory-mapped shards; a later run
+    finds them there. In half precision a value is rounded by at most 2^-11 of itself, or 2^-25 if that is more.
+    One process writes a folder at a time.
+
+    Args:
+        folder: where the stores are.
+        prefix: inputs -> tuple of (B, ...) tensors, such as that of `cut`. It must not change while in use.
+        read: rows -> (B, ...) inputs. With several views of each item, let a row be one view of one item.
+        targets: (N,) of all rows.
+        content: names what the rows are, such as a hash of their files; another content is another store.
+        dtype: on disk, `torch.float16` or `torch.float32`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        prefix: nn.Module,
+        read: Callable[[Sequence[int]], Tensor],
+        targets: Tensor,
+        *,
+        content: str,
+        dtype: torch.dtype = torch.float16,
+    ) -> None:
+        self._prefix, self._read, self._targets = prefix, read, targets
+        self._dtype = np.dtype({torch.float16: "float16", torch.float32: "float32"}[dtype])
+        self.folder = folder / _key(prefix, content, len(targets), self._dtype.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._shapes: list[_Shape] = []
+        self._shards: dict[int, np.ndarray] = {}
+        if (self.folder / FILLED_FILE).exists():
+            self._shapes = [_Shape(**shape) for shape in json.loads((self.folder / DESCRIPTION_FILE).read_text())]
+            self._filled = np.load(self.folder / FILLED_FILE, mmap_mode="r+")
+        self.computed = 0
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, row: int) -> Batch:
+        return self.__getitems__([row])
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """Activations, targets and rows as one batch.
+
+        Raises:
+            RsftError: the disk is full, or an activation is not finite or too large for the precision on disk.
+        """
+        index = np.asarray(rows)
+        missing = index[~self._filled[index]] if self._shapes else index
+        if len(missing):
+            self._compute(np.unique(missing))
+        flat = torch.from_numpy(self._gather(index)).float()
+        widths = [math.prod(shape.sizes) for shape in self._shapes]
+        parts = zip(self._shapes, flat.split(widths, 1), strict=True)
+        return tuple(shape.from_flat(part) for shape, part in parts), self._targets[index], list(rows)
+
+    def loader(
+        self, batch_size: int, sampler: Sampler[int] | None = None, *, drop_last: bool = False
+    ) -> DataLoader[Any]:
+        """Batches of (activations, targets, rows) for `fine_tune` of the suffix."""
+        return DataLoader(self, batch_size, sampler=sampler, drop_last=drop_last, collate_fn=_as_it_is)
+
+    def _compute(self, rows: np.ndarray) -> None:
+        with evaluating(self._prefix):
+            given = self._prefix(self._read(rows.tolist()))
+        if not self._shapes:
+            self._begin(given)
+        flat = torch.cat([shape.to_flat(tensor) for shape, tensor in zip(self._shapes, given, strict=True)], 1)
+        stored = flat.cpu().numpy()
+        with np.errstate(over="ignore"):
+            rounded = stored.astype(self._dtype)
+        wrong = ~np.isfinite(rounded).all(1)
+        if wrong.any():
+            raise RsftError(
+                f"activations of row {rows[wrong][0]} reach {np.abs(stored[wrong]).max():g}, which {self._dtype.name} "
+                "does not hold: pass `dtype=torch.float32`, or look at the item if it is not finite."
+            )
+        for shard, of_shard in self._by_shard(rows):
+            self._shard(shard)[rows[of_shard] % self._rows_per_shard] = rounded[of_shard]
+        self._filled[rows] = True
+        self.computed += len(rows)
+
+    def _begin(self, given: Sequence[Tensor]) -> None:
+        self._shapes = [_Shape.of(tensor) for tensor in given]
+        (self.folder / DESCRIPTION_FILE).write_text(json.dumps([vars(shape) for shape in self._shapes]))
+        self._filled = _mapped(self.folder / FILLED_FILE, (len(self),), np.dtype(bool))
+
+    def _gather(self, rows: np.ndarray) -> np.ndarray:
+        """(B, width) of rows that are filled."""
+        gathered = np.empty((len(rows), self._width), self._dtype)
+        for shard, of_shard in self._by_shard(rows):
+            gathered[of_shard] = self._shard(shard)[rows[of_shard] % self._rows_per_shard]
+        return gathered
+
+    def _by_shard(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        shards = rows // self._rows_per_shard
+        return [(int(shard), np.flatnonzero(shards == shard)) for shard in np.unique(shards)]
+
+    def _shard(self, number: int) -> np.ndarray:
+        if number not in self._shards:
+            path = self.folder / f"shard-{number:05d}.npy"
+            rows = min(self._rows_per_shard, len(self) - number * self._rows_per_shard)
+            self._shards[number] = (
+                np.load(path, mmap_mode="r+") if path.exists() else _mapped(path, (rows, self._width), self._dtype)
+            )
+        return self._shards[number]
+
+    @property
+    def _width(self) -> int:
+        return sum(math.prod(shape.sizes) for shape in self._shapes)
+
+    @property
+    def _rows_per_shard(self) -> int:
+        return max(1, SHARD_BYTES // (self._width * self._dtype.itemsize))
+
+
+class _Shape:
+    """Of one tensor that crosses the cut, without the batch; its layout is kept."""
+
+    def __init__(self, sizes: Sequence[int], channels_last: bool) -> None:
+        self.sizes, self.channels_last = list(sizes), channels_last
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Shape":
+        last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+        return cls(tensor.shape[1:], last)
+
+    def to_flat(self, tensor: Tensor) -> Tensor:
+        return (tensor.permute(0, 2, 3, 1) if self.channels_last else tensor).flatten(1)
+
+    def from_flat(self, flat: Tensor) -> Tensor:
+        if not self.channels_last:
+            return flat.unflatten(1, self.sizes)
+        channels, rows, columns = self.sizes
+        return flat.unflatten(1, (rows, columns, channels)).permute(0, 3, 1, 2)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _key(prefix: nn.Module, content: str, items: int, dtype: str) -> str:
+    """16 hexadecimal digits of all that decides what is stored."""
+    code = prefix.code if isinstance(prefix, GraphModule) else repr(prefix)
+    digest = hashlib.sha256(json.dumps([code, repr(prefix), content, items, dtype]).encode())
+    for name, tensor in prefix.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """A new array of zeros on disk, with its blocks reserved: a full disk is an error now, no crash while writing."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink()
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RsftError(
+            f"no room for {array.nbytes / 2**20:.0f} MiB of activations in '{path.parent}': make room, choose another "
+            "folder, or cut later, where activations are smaller."
+        ) from error
+    return array

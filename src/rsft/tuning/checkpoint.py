@@ -1,0 +1,193 @@
+"""Checkpoints: the whole state of a training on disk, as tensors and plain numbers, without pickle."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rsft.errors import InputError
+
+VERSION = 1
+TENSORS_FILE = "tensors.safetensors"
+STATE_FILE = "state.json"
+PREFIX = "step-"
+NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often a training is saved.
+
+    A checkpoint is a folder `step-<number>`, made aside and renamed when whole. A training whose folder holds one
+    continues from the newest.
+
+    Attributes:
+        folder: of one training; made when needed.
+        every: steps between checkpoints; one more is saved at the end, and at SIGINT or SIGTERM.
+        keep: how many of the newest stay.
+        config: plain values that must be the same to continue.
+    """
+
+    folder: Path
+    every: int = 100
+    keep: int = 2
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`Checkpoints({name}=...)` needs a value above 0, got {getattr(self, name)}.")
+
+    def save(self, step: int, state: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        """Write the state after `step`, and remove what is older than the newest `keep`."""
+        partial = self.folder / f".{PREFIX}{step:08d}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        tensors: dict[str, Tensor] = {}
+        tree = _without_tensors(state, tensors)
+        safetensors.torch.save_file(tensors, partial / TENSORS_FILE)
+        document = {"version": VERSION, "config": _plain({**config, **self.config}), "state": tree}
+        (partial / STATE_FILE).write_text(json.dumps(document))
+        for path in (*partial.iterdir(), partial):
+            _to_disk(path)
+        final = self.folder / f"{PREFIX}{step:08d}"
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        _to_disk(self.folder)
+        for old in self._whole()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def load(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The newest state, or None where there is none.
+
+        Raises:
+            InputError: it is of another version or configuration, or a file is damaged.
+        """
+        whole = self._whole()
+        if not whole:
+            return None
+        newest = whole[-1]
+        try:
+            document = json.loads((newest / STATE_FILE).read_text())
+            tensors = safetensors.torch.load_file(newest / TENSORS_FILE)
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise InputError(
+                f"the checkpoint '{newest}' cannot be read: {error}. Remove it to use the one before."
+            ) from error
+        if document["version"] != VERSION:
+            raise InputError(
+                f"the checkpoint '{newest}' is of version {document['version']}, this is {VERSION}: start in an "
+                "empty folder."
+            )
+        differences = _differences(document["config"], _plain({**config, **self.config}))
+        if differences:
+            raise InputError(
+                f"the checkpoint '{newest}' is of another configuration: {'; '.join(differences)}. Restore these, or "
+                "start in an empty folder."
+            )
+        state: dict[str, Any] = _with_tensors(document["state"], tensors)
+        return state
+
+    def _whole(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{PREFIX}*"))
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Copy weights into a module.
+
+    Raises:
+        InputError: names or shapes differ; the message shows some.
+    """
+    own = module.state_dict()
+    wrong = {
+        "missing": own.keys() - weights.keys(),
+        "unexpected": weights.keys() - own.keys(),
+        "of another shape": {key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape},
+    }
+    if any(wrong.values()):
+        text = "; ".join(
+            f"{kind}: {', '.join(sorted(names)[:NAMES_SHOWN])}" + (f" and {more} more" if more > 0 else "")
+            for kind, names in wrong.items()
+            if (more := len(names) - NAMES_SHOWN) > -NAMES_SHOWN
+        )
+        raise InputError(f"{name} has the weights of another network: {text}. Build the one they were saved from.")
+    module.load_state_dict(weights)
+
+
+def _without_tensors(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """The tree as JSON holds it: tensors go to `tensors`, under their path; tuples and keys not of text are marked."""
+    if isinstance(value, Tensor):
+        # cloned: safetensors refuses tensors that share memory; it keeps no memory format
+        tensors[path] = value.detach().cpu().contiguous().clone()
+        return {"__tensor__": path}
+    if isinstance(value, Mapping):
+        items = {key: _without_tensors(item, tensors, f"{path}/{key}") for key, item in value.items()}
+        return (
+            items
+            if all(isinstance(key, str) for key in items)
+            else {"__items__": [list(item) for item in items.items()]}
+        )
+    if isinstance(value, tuple | list):
+        parts = [_without_tensors(item, tensors, f"{path}/{index}") for index, item in enumerate(value)]
+        return {"__tuple__": parts} if isinstance(value, tuple) else parts
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"a checkpoint takes tensors and plain values, got {type(value).__name__} at '{path}': leave it out."
+    )
+
+
+def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_with_tensors(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "__tensor__" in value:
+        return tensors[value["__tensor__"]]
+    if "__items__" in value:
+        return {key: _with_tensors(item, tensors) for key, item in value["__items__"]}
+    if "__tuple__" in value:
+        return tuple(_with_tensors(item, tensors) for item in value["__tuple__"])
+    return {key: _with_tensors(item, tensors) for key, item in value.items()}
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as it comes back from JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(config, default=str))
+    return plain
+
+
+def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    names = sorted(saved.keys() | now.keys())
+    return [
+        f"{name} is {saved.get(name)} in it and {now.get(name)} now"
+        for name in names
+        if saved.get(name) != now.get(name)
+    ]
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def restore_strides(optimizer: torch.optim.Optimizer) -> None:
+    """Lay the optimiser's tensors out in memory as their parameters are, as they were before they were saved.
+
+    Sums over elements depend on their order in the last bit.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,67 @@
+"""What a training runs on: the model, its loss and its penalties as one module, on the devices accelerate found."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Loss = Callable[[Any, Any], Tensor]
+Penalty = Callable[[nn.Module, Any, Any], Tensor]
+
+
+class Objective(nn.Module):
+    """(inputs, targets) -> scalar. One module, so that one wrapper gives all of it precision, ranks or compilation.
+
+    Args:
+        model: inputs -> outputs.
+        loss: (outputs, targets) -> scalar; it may be a module with parameters.
+        penalties: (model, inputs, outputs) -> scalar, each added to the loss.
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss, penalties: Sequence[Penalty] = ()) -> None:
+        super().__init__()
+        self.model, self.loss, self._penalties = model, loss, penalties
+        self._moving_along = nn.ModuleList(penalty for penalty in penalties if isinstance(penalty, nn.Module))
+
+    def forward(self, inputs: Any, targets: Any) -> Tensor:
+        outputs = self.model(inputs)
+        value = self.loss(outputs, targets)
+        for penalty in self._penalties:
+            value = value + penalty(self.model, inputs, outputs)
+        return value
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The model, and the loss where it is a module."""
+        return {"model": self.model} | ({"loss": self.loss} if isinstance(self.loss, nn.Module) else {})
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters that require a gradient; those of the loss begin with "loss."."""
+        for part, module in self.parts().items():
+            for name, parameter in module.named_parameters(prefix="loss" if part == "loss" else ""):
+                if parameter.requires_grad:
+                    yield name, parameter
+
+
+def default_accelerator() -> "Accelerator":
+    """CUDA, MPS or CPU, and as many processes as `torchrun` or `accelerate launch` started.
+
+    Frozen statistics do not change, so they are not sent round at every step.
+    """
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
+
+
+def to_device(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
+    """A batch, or a part of it, where the model is; pictures (B, C, H, W) in the layout it wants."""
+    from accelerate.utils import send_to_device
+
+    batch = send_to_device(batch, device)
+    if channels_last and isinstance(batch, Tensor) and batch.ndim == 4:
+        return batch.contiguous(memory_format=torch.channels_last)
+    return batch

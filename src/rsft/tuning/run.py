@@ -1,0 +1,232 @@
+"""A training under way: its steps, its checkpoints, and what ends it."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from rsft.errors import DivergedError
+from rsft.tuning.best import Best
+from rsft.tuning.checkpoint import Checkpoints, load_weights, restore_strides
+from rsft.tuning.engine import Objective, to_device
+from rsft.tuning.freezing import set_training_mode
+from rsft.tuning.passes import Passes
+from rsft.tuning.random_state import random_state
+from rsft.tuning.stopping import Interruption, Stopping
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+MAX_BAD_STEPS = 5
+ITEMS_SHOWN = 10
+TRACKER_PROJECT = "rsft"
+
+
+@dataclass
+class Progress:
+    """How far a training is: all that is counted."""
+
+    step: int = 0
+    accepted: int = 0
+    skipped: int = 0
+    bad_in_a_row: int = 0
+    seconds: float = 0.0
+
+
+class Run:
+    """A training under way."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        accelerator: "Accelerator",
+        passes: Passes,
+        *,
+        stop: Stopping,
+        schedule: torch.optim.lr_scheduler.LambdaLR,
+        clip_norm: float,
+        channels_last: bool,
+        validate: Callable[[nn.Module], float] | None,
+        on_step: Callable[[dict[str, float]], None],
+    ) -> None:
+        self._objective, self._accelerator = objective, accelerator
+        self._wrapped = accelerator.prepare_model(objective)
+        self._optimizer = accelerator.prepare_optimizer(optimizer)
+        self._schedule, self.passes, self._stop = schedule, passes, stop
+        self._clip_norm, self._channels_last, self._on_step = clip_norm, channels_last, on_step
+        trained = [[p for p in part.parameters() if p.requires_grad] for part in objective.parts().values()]
+        self._trained = [group for group in trained if group]
+        self.history: list[dict[str, float]] = []
+        self.progress = Progress()
+        self.best = Best(objective, validate, self._note)
+        self._bad_items: list[Any] = []
+        if accelerator.log_with and not accelerator.trackers:
+            accelerator.init_trackers(TRACKER_PROJECT)
+
+    def train(
+        self,
+        validate_every: int,
+        checkpoints: Checkpoints | None = None,
+        config: Mapping[str, Any] | None = None,
+        interruption: Interruption | None = None,
+    ) -> str:
+        """Steps until something ends it; returns what."""
+        config = config or {}
+        state = checkpoints.load(config) if checkpoints else None
+        if state:
+            self._load(state)
+        else:
+            self.best.look(0)
+        saved = self.progress.step if state else -1
+        set_training_mode(self._objective.model)
+        started, before = time.monotonic(), self.progress.seconds
+        stopped_by, interrupted = self._reached() if state else None, None
+        steps = _grouped(self.passes, self._accelerator.gradient_accumulation_steps)
+        while stopped_by is None:
+            batches = next(steps, None)
+            if batches is None:
+                stopped_by = "epochs"
+                break
+            interrupted = self._step(batches, before + time.monotonic() - started, interruption)
+            step = self.progress.step
+            if step % validate_every == 0:
+                self.best.look(step)
+            stopped_by = interrupted or self._reached()
+            if checkpoints and step % checkpoints.every == 0:
+                self._save(checkpoints, config)
+                saved = step
+        if not interrupted:
+            self.best.look(self.progress.step)
+        if checkpoints and saved != self.progress.step:
+            self._save(checkpoints, config)
+        return stopped_by
+
+    def _step(
+        self, batches: Sequence[tuple[int, Sequence[Any]]], seconds: float, interruption: Interruption | None
+    ) -> str | None:
+        """One optimiser step on one or several batches; returns the signal that came meanwhile."""
+        self._optimizer.zero_grad(set_to_none=True)
+        value, samples = torch.zeros((), device=self._accelerator.device), 0
+        for number, (_, batch) in enumerate(batches, 1):
+            last = number == len(batches)
+            inputs, targets = to_device(batch[:2], self._accelerator.device, channels_last=False)
+            if self._channels_last:
+                inputs = to_device(inputs, self._accelerator.device, channels_last=True)
+            with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
+                part = self._wrapped(inputs, targets)
+                self._accelerator.backward(part)
+            value, samples = value + part.detach() / len(batches), samples + _batch_size(inputs)
+        self._accelerator.unscale_gradients(self._optimizer)
+        norms = [nn.utils.clip_grad_norm_(group, self._clip_norm) for group in self._trained]
+        signals = float(interruption is not None and interruption.name is not None)
+        value, samples, signals, seconds = self._over_processes(value, samples, signals, seconds)
+        progress = self.progress
+        progress.step, progress.accepted, progress.seconds = progress.step + 1, progress.accepted + samples, seconds
+        if torch.stack([value, *norms]).isfinite().all():
+            progress.bad_in_a_row, self._bad_items = 0, []
+        else:
+            self._optimizer.zero_grad(set_to_none=True)  # the step below then changes nothing
+            self._count_bad(batches)
+        self._optimizer.step()
+        rate = float(self._schedule.get_last_lr()[0])
+        self._note(step=progress.step, epoch=batches[-1][0], loss=value.item(), learning_rate=rate)
+        self._schedule.step()
+        if not signals:
+            return None
+        return interruption.name if interruption is not None and interruption.name else "signal elsewhere"
+
+    def _over_processes(
+        self, value: Tensor, samples: int, signals: float, seconds: float
+    ) -> tuple[Tensor, int, float, float]:
+        """The mean loss, the sum of samples, and what all processes decide by alike; in one exchange."""
+        processes = self._accelerator.num_processes
+        if processes == 1:
+            return value, samples, signals, seconds
+        own = torch.tensor([samples, signals, seconds], dtype=value.dtype, device=value.device)
+        total = self._accelerator.reduce(torch.cat([value[None], own]), "sum")
+        return total[0] / processes, round(total[1].item()), total[2].item(), total[3].item() / processes
+
+    def _count_bad(self, batches: Sequence[tuple[int, Sequence[Any]]]) -> None:
+        progress = self.progress
+        progress.bad_in_a_row, progress.skipped = progress.bad_in_a_row + 1, progress.skipped + 1
+        self._bad_items += itertools.chain.from_iterable(batch[2] for _, batch in batches if len(batch) > 2)
+        if progress.bad_in_a_row == MAX_BAD_STEPS:
+            shown = ", ".join(str(item) for item in self._bad_items[:ITEMS_SHOWN])
+            raise DivergedError(
+                f"the loss was not finite in {MAX_BAD_STEPS} steps in a row, the last one step {progress.step}: lower "
+                f"the learning rate (now {self._schedule.get_last_lr()[0]:g}) or look at the data of these batches"
+                + (f": {shown}{', ...' if len(self._bad_items) > ITEMS_SHOWN else ''}." if shown else "."),
+                self._bad_items,
+            )
+
+    def _reached(self) -> str | None:
+        progress, best = self.progress, self.best
+        return self._stop.reached(
+            steps=progress.step,
+            accepted=progress.accepted,
+            seconds=progress.seconds,
+            stale=best.stale,
+            score=best.score,
+        )
+
+    def _note(self, **record: float) -> None:
+        self.history.append(record)
+        self._on_step(record)
+        if self._accelerator.trackers:
+            figures = {name: value for name, value in record.items() if name != "step"}
+            self._accelerator.log(figures, step=int(record["step"]))
+
+    def _save(self, checkpoints: Checkpoints, config: Mapping[str, Any]) -> None:
+        """Every process gives its random state; the first writes."""
+        from accelerate.utils import gather_object
+
+        random_states = gather_object([random_state()])
+        if self._accelerator.is_main_process:
+            scaler = self._accelerator.scaler
+            state = {
+                "parts": {name: part.state_dict() for name, part in self._objective.parts().items()},
+                "optimizer": self._optimizer.state_dict(),
+                "schedule": self._schedule.state_dict(),
+                "scaler": scaler.state_dict() if scaler else None,
+                "passes": self.passes.state_dict(),
+                "random": random_states,
+                "progress": asdict(self.progress),
+                "best": self.best.state_dict(),
+                "history": self.history,
+            }
+            checkpoints.save(self.progress.step, state, config)
+        self._accelerator.wait_for_everyone()
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        for name, part in self._objective.parts().items():
+            load_weights(part, state["parts"].get(name, {}), f"the checkpoint's {name}")
+        self._optimizer.load_state_dict(state["optimizer"])
+        restore_strides(self._optimizer)
+        self._schedule.load_state_dict(state["schedule"])
+        if self._accelerator.scaler and state["scaler"]:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        rank, random_states = self._accelerator.process_index, state["random"]
+        own = random_states[rank] if rank < len(random_states) else random_state()
+        self.passes.load_state_dict(state["passes"] | {"random": own})
+        self.progress = Progress(**state["progress"])
+        self.best.load_state_dict(state["best"])
+        self.history = list(state["history"])
+        for record in self.history:  # trackers have them already
+            self._on_step(record)
+
+
+def _grouped(passes: Iterable[tuple[int, Any]], size: int) -> Iterator[list[tuple[int, Any]]]:
+    """So many consecutive batches at a time; a rest is left out."""
+    batches = iter(passes)
+    while len(group := list(itertools.islice(batches, size))) == size:
+        yield group
+
+
+def _batch_size(inputs: Any) -> int:
+    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs)))

@@ -1,0 +1,89 @@
+"""The choice of how far to go, and how sure its gain and loss are."""
+
+import numpy as np
+import pytest
+
+from rsft.face.gate import Gate, HeldOut, decide, hold_out, within_bound
+from rsft.face.verification import all_comparisons
+from rsft.types import Interval
+
+SHARES = (0.0, 0.5, 1.0)
+
+
+def held_out(
+    effect: float, elsewhere: float, *, seed: int, people: int = 30, likeness: float = 1.0, spread: float = 0.0
+) -> HeldOut:
+    """Normal scores; the tuned weights add `effect` to genuine pairs like the target, `elsewhere` to the others.
+
+    Half of the pictures are like the target; a person's own effect varies by `spread`.
+    """
+    generator = np.random.default_rng(seed)
+    comparisons = all_comparisons(np.arange(people).repeat(6))
+    like = np.tile(np.arange(6) < 3, people) * likeness
+    genuine = comparisons.genuine
+    alike = like[comparisons.a] * like[comparisons.b] > 0
+    noise = generator.normal(size=len(genuine))
+    personal = spread * generator.normal(size=people)[comparisons.identity[comparisons.a]]
+
+    def score(share: float) -> np.ndarray:
+        return noise + genuine * (2 + share * (np.where(alike, effect, elsewhere) + personal))
+
+    return hold_out(comparisons, like, score, SHARES, seed=seed)
+
+
+def gate(*folds: HeldOut) -> Gate:
+    return decide(folds, 0.01, seed=0)
+
+
+def test_a_clear_gain_is_taken_with_an_interval_above_zero() -> None:
+    result = gate(held_out(1.0, 0.0, seed=0), held_out(1.0, 0.0, seed=1))
+    assert (result.share, result.candidate) == (1.0, 1.0)
+    assert result.gain.low is not None
+    assert result.loss.high is not None
+    assert result.gain.low > 0 > result.loss.high
+    assert result.gain.value == pytest.approx(result.path[2].target - result.path[0].target)
+
+
+def test_a_gain_that_costs_more_than_the_bound_is_not() -> None:
+    result = gate(held_out(1.0, -2.0, seed=0))
+    assert (result.share, result.candidate) == (0.0, 1.0)
+    assert "costs more than 0.01" in result.reason
+    assert result.loss.value is not None
+    assert result.loss.value > 0.01
+
+
+def test_no_gain_and_too_few_pairs_are_told_apart() -> None:
+    assert "no tuned weights did better" in gate(held_out(-1.0, 0.0, seed=0)).reason
+    few = gate(held_out(1.0, 0.0, seed=0, likeness=0.0))
+    assert (few.share, few.gain) == (0.0, Interval(None, None, None, "insufficient data"))
+    assert "nothing can be told" in few.reason
+
+
+def test_the_interval_is_as_wide_as_the_gain_varies_over_identities() -> None:
+    """Each of 40 folds has 20 other people, with effects of their own; normal intervals are 3.92 deviations wide."""
+    gains, widths = [], []
+    for seed in range(40):
+        fold = held_out(0.5, 0.0, seed=seed, people=20, spread=1.0)
+        fold = HeldOut([fold.path[0], fold.path[2]], fold.comparisons, fold.likeness, fold.scores)
+        interval = decide([fold], 1.0, seed=seed).gain
+        assert interval.value is not None
+        assert interval.low is not None
+        assert interval.high is not None
+        gains.append(interval.value)
+        widths.append(interval.high - interval.low)
+    ratio = np.mean(widths) / (3.92 * np.std(gains, ddof=1))
+    # 5 standard errors of a deviation from 40 draws, 1 / sqrt(2 * 39) each
+    assert abs(np.log(ratio)) < 5 / np.sqrt(78)
+
+
+def test_a_retention_set_steps_the_gate_back() -> None:
+    first = gate(held_out(1.0, 0.0, seed=0))
+    losses = {1.0: 0.03, 0.5: 0.008}
+    back = within_bound(first, losses.__getitem__, 0.01)
+    assert (back.share, back.retention) == (0.5, [(1.0, 0.03), (0.5, 0.008)])
+    kept = within_bound(first, lambda share: 0.02, 0.01)
+    assert kept.share == 0.0
+    assert "0.01 on the retention set" in kept.reason
+    assert within_bound(first, lambda share: None, 0.01) is first
+    pretrained = gate(held_out(-1.0, 0.0, seed=0))
+    assert within_bound(pretrained, losses.__getitem__, 0.01) is pretrained

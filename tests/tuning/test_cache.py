@@ -1,0 +1,143 @@
+"""Cached activations: equal to the uncached run, computed once, found again, and never another prefix's."""
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from rsft import RejectionSampler, Stopping, fine_tune
+from rsft.errors import RsftError
+from rsft.tuning import cache
+from rsft.tuning.cache import CachedActivations
+from rsft.tuning.cut import cut
+from rsft.tuning.freezing import train_from
+
+ROWS = 60
+X = torch.randn(ROWS, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(ROWS) % 4
+
+
+def network(*, channels_last: bool = False) -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 6, 3), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(),
+        nn.Linear(150, 4),
+    )  # fmt: skip
+    train_from(model, 3)
+    return model.to(memory_format=torch.channels_last) if channels_last else model  # type: ignore[call-overload]
+
+
+def store(folder: Path, model: nn.Module, dtype: torch.dtype = torch.float16, **options: Any) -> Any:
+    prefix, suffix = cut(model, X[:3])
+    read: list[int] = []
+
+    def inputs(rows: Sequence[int]) -> Tensor:
+        read.extend(rows)
+        return X[list(rows)]
+
+    cached = CachedActivations(folder, prefix, inputs, Y, content=options.pop("content", "x"), dtype=dtype, **options)
+    return cached, suffix, read
+
+
+def sampler() -> RejectionSampler:
+    return RejectionSampler(torch.full((ROWS,), 0.5), seed=1)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2e-3)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_training_on_cached_activations_is_training_on_pictures(
+    dtype: torch.dtype, tolerance: float, channels_last: bool, tmp_path: Path
+) -> None:
+    """To float tolerance in single precision: the same accepted items, order, dropout and weights."""
+    options: dict[str, Any] = {"stop": Stopping(epochs=3), "learning_rate": 0.01, "channels_last": channels_last}
+    plain, model = network(channels_last=channels_last), network(channels_last=channels_last)
+    cached, suffix, _ = store(tmp_path, model, dtype)
+    torch.manual_seed(7)
+    expected = fine_tune(plain, DataLoader(TensorDataset(X, Y), 8, sampler=sampler()), nn.CrossEntropyLoss(), **options)
+    torch.manual_seed(7)
+    found = fine_tune(suffix, cached.loader(8, sampler()), nn.CrossEntropyLoss(), **options)
+    assert found.steps == expected.steps
+    assert found.accepted == expected.accepted
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=tolerance)
+
+
+def test_only_what_is_accepted_is_read_and_each_row_once(tmp_path: Path) -> None:
+    cached, suffix, read = store(tmp_path, network())
+    draws = sampler()
+    fine_tune(suffix, cached.loader(8, draws), nn.CrossEntropyLoss(), stop=Stopping(epochs=4))
+    accepted = {int(row) for epoch in range(4) for row in draws.accepted(epoch)}
+    assert sorted(read) == sorted(accepted)
+    assert cached.computed == len(accepted)
+
+
+def test_rounding_is_within_the_stated_error(tmp_path: Path) -> None:
+    model = network()
+    cached, _, _ = store(tmp_path, model)
+    with torch.no_grad():
+        exact = model.eval()[:3](X)
+    (stored,), targets, rows = cached.__getitems__([5, 3, 5])
+    assert torch.equal(targets, Y[rows])
+    bound = torch.maximum(exact[rows].abs() * 2**-11, torch.tensor(2.0**-25))
+    assert bool(((stored - exact[rows]).abs() <= bound).all())
+    assert not torch.equal(stored, exact[rows])
+
+
+def test_a_later_run_finds_what_was_computed_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "SHARD_BYTES", 7 * 5 * 7 * 7 * 2)
+    first, _, _ = store(tmp_path, network())
+    (before,), _, _ = first.__getitems__(list(range(0, ROWS, 2)))
+    again, _, read = store(tmp_path, network())
+    (after,), _, _ = again.__getitems__(list(range(ROWS)))
+    assert read == list(range(1, ROWS, 2))
+    assert torch.equal(after[::2], before)
+    assert len(list(again.folder.glob("shard-*"))) == 9
+
+
+def test_other_weights_content_or_precision_are_another_store(tmp_path: Path) -> None:
+    first, *_ = store(tmp_path, network())
+    first.__getitems__([0, 1])
+    other = network()
+    with torch.no_grad():
+        other.get_parameter("0.weight")[0, 0, 0, 0] += 1e-6
+    moved = network()
+    moved.get_buffer("1.running_mean").add_(0.1)
+    trained_on = network()
+    with torch.no_grad():
+        trained_on.get_parameter("3.weight").add_(1.0)
+    folders = [
+        store(tmp_path, other)[0].folder,
+        store(tmp_path, moved)[0].folder,
+        store(tmp_path, network(), content="y")[0].folder,
+        store(tmp_path, network(), torch.float32)[0].folder,
+    ]
+    assert len({first.folder, *folders}) == 5
+    assert store(tmp_path, trained_on)[0].folder == first.folder  # what trains does not matter
+
+
+def test_what_half_precision_cannot_hold_is_refused_and_not_kept(tmp_path: Path) -> None:
+    model = network()
+    with torch.no_grad():
+        model.get_parameter("0.weight").mul_(1e6)
+    cached, *_ = store(tmp_path, model)
+    with pytest.raises(RsftError, match=r"row 2 reach .* float16 does not hold: pass `dtype=torch.float32`"):
+        cached.__getitems__([2, 4])
+    assert cached.computed == 0
+    wide, *_ = store(tmp_path, model, torch.float32)
+    assert wide.__getitems__([2, 4])[0][0].max() > 65504
+
+
+def test_a_full_disk_is_one_line_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    cached, *_ = store(tmp_path, network())
+    with pytest.raises(RsftError, match="no room for 0 MiB of activations"):
+        cached.__getitems__([0])
