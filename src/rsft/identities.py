@@ -7,12 +7,20 @@ over the target estimated without bias: weigh an accepted item by its acceptance
 
 import itertools
 import math
+from enum import StrEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rsft.acceptance import Stream, accept, random_words, uniforms
+
+
+class AcceptBy(StrEnum):
+    """What is accepted or rejected as one."""
+
+    ITEM = "item"
+    IDENTITY = "identity"
 
 
 class FloorAcceptance:
@@ -105,6 +113,15 @@ class IdentityAcceptance:
     def inclusion(self) -> Tensor:
         """(N,) float64: the probability of each item in an epoch."""
         return torch.from_numpy(self._acceptance)
+
+
+def mind_identities(
+    acceptance: Tensor, identities: Tensor, accept_by: str, floor: int
+) -> FloorAcceptance | IdentityAcceptance | None:
+    """The rule for "item" with a floor, or for "identity"; None where each item is accepted by itself."""
+    if accept_by == AcceptBy.IDENTITY:
+        return IdentityAcceptance(acceptance, identities)
+    return FloorAcceptance(acceptance, identities, floor=floor) if floor > 1 else None
 
 
 def identity_log_ratio(log_ratio: Tensor, identities: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from rsft.acceptance import acceptance_probability, check_log_ratio
 from rsft.arrival import Arrival, Covariates, look
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.evaluation.shift import auc_error
-from rsft.identities import FloorAcceptance, IdentityAcceptance, identity_log_ratio
+from rsft.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
 from rsft.ratio import fit_ratio
 from rsft.ratio.combine import retain_pool
 from rsft.ratio.rows import Table
@@ -23,13 +22,6 @@ from rsft.tail import pareto_k
 from rsft.verdict import Verdict, judge_given, judge_plan
 
 GIVEN = "given"
-
-
-class AcceptBy(StrEnum):
-    """What is accepted or rejected as one."""
-
-    ITEM = "item"
-    IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
@@ -254,10 +246,7 @@ def _thin(
     acceptance = acceptance_probability(mixed, chosen.log_m)
     rule: FloorAcceptance | IdentityAcceptance | None = None
     if identities is not None:
-        if whole:
-            rule = IdentityAcceptance(acceptance, identities)
-        elif floor > 1:
-            rule = FloorAcceptance(acceptance, identities, floor=floor)
+        rule = mind_identities(acceptance, identities, accept_by, floor)
         figures |= _identities_kept(acceptance, identities, whole=whole)
     figures["expected_accepted"] = float((acceptance if rule is None else rule.inclusion()).sum())
     likeness = acceptance_probability(alone, choose_envelope(alone, envelope).log_m)

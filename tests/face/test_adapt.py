@@ -19,6 +19,7 @@ from rsft.face.labels import label_margin
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
+from rsft.identities import mind_identities
 
 RECIPE = Recipe(steps=6, batch_size=16, views=3, learning_rate=1e-4)
 
@@ -152,3 +153,21 @@ def test_items_with_doubtful_labels_are_left_out(pool: Features) -> None:
     )
     assert trusting.doubtful == 0
     assert min(trusting.times_trained[[3, 40]]) > 0
+
+
+@pytest.mark.parametrize(("accept_by", "floor"), [("identity", 1), ("item", 6)])
+def test_training_minds_identities_as_the_plan_does(pool: Features, accept_by: str, floor: int) -> None:
+    """A short training is on views that the rule accepts in its first epoch, and on no others."""
+    people, steps = people_of(pool), 2
+    acceptance = torch.full((len(pool),), 0.5 if accept_by == "identity" else 0.03, dtype=torch.float64)
+    rule = mind_identities(
+        acceptance.repeat_interleave(3), torch.from_numpy(people).repeat_interleave(3), accept_by, floor
+    )
+    assert rule is not None
+    views = rule.accepted(0, 0)
+    assert len(views) >= RECIPE.batch_size * steps
+    recipe = RECIPE.model_copy(update={"accept_by": accept_by, "floor": floor, "steps": steps})
+    run = tune(load_model("dlib"), pool, people, acceptance, acceptance, recipe, seed=0)
+    most = np.bincount(views // 3, minlength=len(pool))
+    assert (run.times_trained <= most).all()
+    assert (most == 0).any()

@@ -1,6 +1,6 @@
 """Trains on this process's part of every batch, and writes what came out; started by `torchrun`.
 
-torchrun --nproc-per-node 2 ranks.py OUT ACCUMULATED
+torchrun --nproc-per-node 2 tuning_ranks.py OUT ACCUMULATED
 """
 
 import json

@@ -23,6 +23,7 @@ from rsft.face.labels import label_margin
 from rsft.face.model import FaceModel
 from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, cosine_scores
+from rsft.identities import mind_identities
 from rsft.sampler import RejectionSampler
 from rsft.tuning.checkpoint import Checkpoints
 from rsft.tuning.freezing import AFFINE, interpolate
@@ -149,7 +150,8 @@ def tune(
         model: the pretrained network; it is not changed.
         pool: with activations.
         people: (N,) int identity of each item.
-        acceptance: (N,) probability of each item, and of each of its views by itself, in an epoch.
+        acceptance: (N,) probability of each item, and of each of its views by itself, in an epoch; where the recipe
+            says so, of its identity with all its views, or with a floor of views for each accepted identity.
         likeness: (N,) in [0, 1], how much each item looks like the target; weighs the validation pairs.
         recipe: the settings.
         seed: of the folds, the accept decisions and their order.
@@ -231,7 +233,10 @@ def _train(
         ramp_batches=round(recipe.margin_ramp_fraction * steps),
         learnt=recipe.learnt_prototypes,
     )
-    sampler = RejectionSampler(acceptance[rows].repeat_interleave(views), seed=seed)
+    of_views = acceptance[rows].repeat_interleave(views)
+    people_of_views = torch.from_numpy(classes).repeat_interleave(views)
+    rule = mind_identities(of_views, people_of_views, recipe.accept_by, recipe.floor)
+    sampler = RejectionSampler(of_views if rule is None else rule, seed=seed)
     suffix = copy.deepcopy(model.split(recipe.cut)[1])
     start = copy.deepcopy(suffix.state_dict())
     batches = AcceptedViews(pool.activations, rows, torch.from_numpy(classes), pool.ids, sampler, recipe.batch_size)

@@ -23,7 +23,7 @@ class Recipe(TuningRecipe):
         envelope: rule of `choose_envelope`.
         retain_fraction: share of the pool in the target.
         accept_by: "item" or "identity".
-        floor: items that an accepted identity gets at least.
+        floor: items that an accepted identity gets at least; in training, views of them.
         cut: first stage of the network that is tuned; those before are frozen.
         views: of each picture; itself, its mirror image, and so many more moved by up to `MAX_MOVE` pixels.
         steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
