@@ -37,7 +37,7 @@ from rsft import attribute_ratio, fit_ratio
 
 RESULTS = Path(__file__).parent / "results" / "ratio_accuracy.json"
 CACHE = Path("runs/ratio_accuracy")
-LIMIT_SECONDS = 40
+LIMIT_SECONDS = 60
 LFW_PICTURES = 2500
 
 

@@ -1,5 +1,6 @@
 """The page: the dictionary of a run through one template."""
 
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def render(run: dict[str, Any]) -> str:
         "interval": lambda value: str(Interval(**value)),
         "difference": lambda value: Interval(**value).signed(),
         "percent": lambda x: f"{100 * x:.1f} %",
+        "exp": math.exp,
     }
     template = resources.files("rsft.report").joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(

@@ -1,0 +1,27 @@
+import re
+from pathlib import Path
+
+import rsft
+from rsft.envelope import PRICED
+from rsft.ratio import AUTO, METHODS
+from rsft.verdict import Outcome
+
+PAGE = (Path(__file__).parents[1] / "docs" / "plan.md").read_text()
+
+
+def test_the_examples_run_one_after_the_other() -> None:
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    for block in blocks:
+        exec(block, names)
+    assert names["draws"].violations == 0  # type: ignore[attr-defined]
+
+
+def test_the_page_names_every_method_and_every_outcome() -> None:
+    methods, outcomes = (set(re.findall(form, PAGE, re.M)) for form in (r"^\| `([\w-]+)` \|", r"^\| ([a-z ]+) \|"))
+    assert methods == {*METHODS, AUTO}
+    assert {str(outcome) for outcome in Outcome} <= outcomes
+    assert {rule.split("=")[0] for rule in PRICED} <= set(re.findall(r"`(\w+)[=`]", PAGE))
+    options = {"max_items", "log_prob", "log_ratio", "remap_classes", "retain_fraction"}
+    for name in set(re.findall(r"`([a-z]+_[a-z]+)`", PAGE)) - options:
+        assert hasattr(rsft, name), name
