@@ -107,14 +107,14 @@ def plan(
         target: (K, D) features of pictures of the target population, unlabelled.
         envelope: rule of `choose_envelope`, written "max", "max_tv=0.02", "rate=0.1", "quantile=0.97" or "log_m=1.5".
         retain_fraction: share of the pool itself in the target, in [0, 1].
-        identities: (N,) integers, identity or class of each item. Items of one stay in one fold of the ratio.
+        identities: (N,) integers, identity or class of each item.
         accept_by: "item", or "identity": an identity is accepted as a whole, by the mean ratio of its items.
         floor: items that an accepted identity gets at least, where it has so many; with `accept_by="item"`.
         covariates: name -> (N,) of the pool, and name -> (K,) of the target, for the tables of what shifts.
         words: covariate -> what a low and a high value is called, such as ("dark", "bright").
         method: of `fit_ratio`.
         seed: of the folds of the ratio and of the accept decisions.
-        **ratio_options: of the method.
+        **ratio_options: of the method; `groups=identities` where the target shows other people than the pool.
 
     Raises:
         ValueError: see `fit_ratio` and `choose_envelope`; or identities are needed and not given.
@@ -126,7 +126,7 @@ def plan(
     <Outcome.WORTH_TRYING: 'worth trying'>
     """
     _check_rule(accept_by, floor, identities)
-    ratio = fit_ratio(pool, target, method, seed=seed, **{"groups": identities, **ratio_options})
+    ratio = fit_ratio(pool, target, method, seed=seed, **ratio_options)
     thinned = _thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
     arrival = look(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
     targets = len(ratio.target_log_ratio)

@@ -11,6 +11,7 @@ from rsft.errors import InputError
 from rsft.face.covariates import WORDS
 from rsft.plan import Plan, plan
 from rsft.ranking import Ranked, rank_plans
+from rsft.ratio.crossfit import FOLDS
 
 # What a plan can be made on; the first is the default.
 FEATURES = ("activations", "covariates", "embedding")
@@ -28,7 +29,7 @@ def plan_faces(
     Args:
         pool: embedded by the same model as the target.
         target: likewise.
-        people: (N,) int identity of each item of the pool.
+        people: (N,) int identity of each item of the pool; taken for others than those of the target.
         features: one of `FEATURES`.
         **options: of `rsft.plan`.
 
@@ -38,7 +39,7 @@ def plan_faces(
     sides = _table(pool, target, features)
     return plan(
         *sides,
-        identities=torch.from_numpy(people),
+        **_of_people(people),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,
         **options,
@@ -51,11 +52,18 @@ def rank_face_plans(
     """A plan with each kind of features, the best first; `options` are those of `rank_plans`."""
     return rank_plans(
         {name: _table(pool, target, name) for name in features},
-        identities=torch.from_numpy(people),
+        **_of_people(people),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,
         **options,
     )
+
+
+def _of_people(people: np.ndarray) -> dict[str, Any]:
+    """Each person's pictures in one fold of the ratio, if there are as many people as folds."""
+    identities = torch.from_numpy(people)
+    enough = len(np.unique(people)) >= FOLDS
+    return {"identities": identities} | ({"groups": identities} if enough else {})
 
 
 def _table(pool: Features, target: Features, features: str) -> tuple[np.ndarray, np.ndarray]:

@@ -107,8 +107,9 @@ def draw_sample(
         pool: N items.
         target: K items.
         folds: at least 3, for two are calibrated on while one is held out; with more, models are trained on more.
-        groups: (N,) integers; items of one group, such as views of one picture or pictures of one person, stay in one
-            fold. Each by itself otherwise.
+        groups: (N,) integers; items of one group, such as views of one picture, stay in one fold. Each by itself
+            otherwise. Not for groups that the target shows as well, such as classes: a model that has seen the target's
+            pictures of a class and none of the pool's takes all of the class for target.
         max_items: largest number of each side.
         seed: of the folds and of what is taken.
 
