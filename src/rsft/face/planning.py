@@ -36,9 +36,10 @@ def plan_faces(
     Raises:
         InputError: pool and target were embedded by different models, or `features` is unknown.
     """
-    sides = _table(pool, target, features)
+    of_pool, of_target = _table(pool, target, features)
     return plan(
-        *sides,
+        of_pool,
+        of_target,
         **_of_people(people),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rsft.ratio.bandwidth import median_distance
 from rsft.ratio.crossfit import (
     FOLDS_OF_SLOW_MODELS,
     Alternative,
@@ -28,7 +29,6 @@ PENALTIES = (0.3, 0.03, 0.01, 0.001)
 MAX_PRODUCTS = 600
 RANDOM_FEATURES = 500
 BANDWIDTHS = (0.5, 1.0, 2.0)
-PAIRS_FOR_MEDIAN = 1000
 
 Expansion = Callable[[Tensor], Tensor]  # (n, D) standardised -> (n, E)
 
@@ -118,12 +118,11 @@ def _squares(x: Tensor) -> Tensor:
 
 def _fourier_expansions(x: Tensor, seed: int) -> Iterator[tuple[dict[str, float], Expansion]]:
     generator = torch.Generator().manual_seed(seed)
-    first, second = (torch.randint(len(x), (PAIRS_FOR_MEDIAN,), generator=generator) for _ in range(2))
-    median = float((x[first] - x[second]).norm(dim=1).median())
+    median = median_distance(x, generator)
     directions = torch.randn(x.shape[1], RANDOM_FEATURES, generator=generator)
     phases = 2 * math.pi * torch.rand(RANDOM_FEATURES, generator=generator)
     for bandwidth in BANDWIDTHS:
-        yield {"bandwidth": bandwidth}, _waves(directions / max(bandwidth * median, 1e-6), phases)
+        yield {"bandwidth": bandwidth}, _waves(directions / (bandwidth * median), phases)
 
 
 def _waves(frequencies: Tensor, phases: Tensor) -> Expansion:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rsft.ratio.bandwidth import median_distance
 from rsft.ratio.crossfit import (
     FOLDS_OF_SLOW_MODELS,
     Alternative,
@@ -24,7 +25,6 @@ from rsft.ratio.rows import Table, both_sides
 KERNELS = 200
 BANDWIDTHS = (0.25, 0.5, 1.0)
 PENALTIES = (1e-3, 1e-2, 1e-1)
-PAIRS_FOR_MEDIAN = 1000
 # A relative ratio is below 1 / alpha; nearer to it than this share, its estimate is put there.
 BOUND_MARGIN = 1e-3
 
@@ -44,13 +44,12 @@ def fit_least_squares_ratio(pool: Table, target: Table, *, alpha: float = 0.0, *
     sides = both_sides(pool, target)
     sample = draw_sample(*sides, **{"folds": FOLDS_OF_SLOW_MODELS, **options})
     generator = torch.Generator().manual_seed(options.get("seed", 0))
-    first, second = (torch.randint(len(sample.x), (PAIRS_FOR_MEDIAN,), generator=generator) for _ in range(2))
-    median = float((sample.x[first] - sample.x[second]).norm(dim=1).median())
+    median = median_distance(sample.x, generator)
     order = torch.randperm(int(sample.y.sum()), generator=generator) + len(sample.pool_rows)
     folds = range(int(sample.fold.max()) + 1)
     alternatives = []
     for bandwidth in BANDWIDTHS:
-        width = max(bandwidth * median, 1e-6)
+        width = bandwidth * median
         fits = [_fit_fold(sample, fold, order, width, alpha) for fold in folds]
         alternatives += [
             Alternative({"bandwidth": bandwidth, "penalty": penalty}, [fit[number] for fit in fits])

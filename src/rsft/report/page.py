@@ -32,12 +32,13 @@ def render(run: dict[str, Any]) -> str:
     sets = {key: name for key, name in SET_NAMES.items() if key in metrics["tuned"]}
     fmr = metrics["headline_fmr"]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "interval": lambda value: str(Interval(**value)),
         "difference": lambda value: Interval(**value).signed(),
         "percent": lambda x: f"{100 * x:.1f} %",
         "exp": math.exp,
     }
+    environment.filters |= filters
     template = resources.files("rsft.report").joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         run,
