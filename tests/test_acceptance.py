@@ -60,9 +60,10 @@ def test_the_fast_decision_is_the_comparison_with_the_uniform(seed: int, epoch: 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_short_floats_are_compared_exactly(dtype: type) -> None:
-    p: np.ndarray = np.linspace(0, 1, 5001).astype(dtype)
-    for epoch in range(20):
-        assert (accept(p, seed=0, epoch=epoch) == (uniforms(0, epoch, 0, 5001) < p.astype(np.float64))).all()
+    u = uniforms(0, 3, 0, 5001)
+    near: np.ndarray = u.astype(dtype)  # the top bits seldom decide
+    for p in (near, np.nextafter(near, dtype(1)), np.nextafter(near, dtype(0)), np.linspace(0, 1, 5001).astype(dtype)):
+        assert (accept(p, seed=0, epoch=3) == (u < p.astype(np.float64))).all()
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(0, 1000), st.integers(0, 100))

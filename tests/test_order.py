@@ -60,13 +60,13 @@ def test_the_order_of_the_sorted_keys_leaves_no_runs() -> None:
 def test_windows_hold_chunks_of_any_place_and_mix_them() -> None:
     """As stated: an item's window is any with equal chance; inside, a batch comes from all chunks of the window."""
     items, window = 8 * 1024, 1024
-    firsts = np.array([np.argsort(whole(items, window, seed)) // window for seed in range(600)])
+    firsts = np.array([np.argsort(whole(items, window, seed)) // window for seed in range(300)])
     for item in (0, 31, 32, 5000, items - 1):
         assert stats.chisquare(np.bincount(firsts[:, item], minlength=8)).pvalue > FALSE_ALARM
     # items of one chunk go together, items of two chunks hardly more often than by chance: 31 of 255 others
     together = np.mean(firsts[:, 0] == firsts[:, 5000])
     expected = 31 / 255
-    assert abs(together - expected) < 5 * math.sqrt(expected * (1 - expected) / 600)
+    assert abs(together - expected) < 5 * math.sqrt(expected * (1 - expected) / 300)
     assert (firsts[:, 0] == firsts[:, 31]).all()
     batch = whole(items, window, 0)[:256] // 32
     # chunks seen in 256 of 1,024 items: all but (3/4)^32 of 32

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from torch.utils.data import DataLoader, TensorDataset
@@ -429,6 +429,7 @@ class Training(RuleBasedStateMachine):
 
 
 TestTraining = Training.TestCase
+TestTraining.settings = settings(max_examples=30, stateful_step_count=30)
 
 
 @pytest.mark.parametrize("window", [None, 512])

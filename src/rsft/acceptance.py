@@ -84,10 +84,11 @@ def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0)
     >>> bool((whole == np.concatenate(parts)).all())
     True
     """
-    scaled = np.multiply(acceptance, 2.0**TOP_BITS, dtype=np.float64)
+    scaled = np.multiply(acceptance, 2.0**TOP_BITS, dtype=np.result_type(acceptance, np.float32))
     above = scaled - random_words(seed, epoch, start, start + len(acceptance), bits=TOP_BITS)
     accepted = above > 0
-    # Between 0 and 1 the top bits of u and P_accept are equal. Exact, as a power of two scales and both are below 2^17.
+    # Between 0 and 1 the top bits of u and P_accept are equal. The difference there is exact: a multiple of the last
+    # place of `scaled` and below 1.
     for item in np.flatnonzero(accepted & (above < 1)):
         accepted[item] = _low_bits(seed, epoch, start + int(item), start + int(item) + 1)[0] < above[item]
     return accepted
