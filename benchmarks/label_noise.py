@@ -66,12 +66,12 @@ def measure(model: FaceModel, features: dict[str, Features], share: float, margi
         "right_doubted": float(doubtful[~flipped].mean()),
         "gate": run.gate.to_dict(),
     }
-    for kept in (1.0, run.gate.share):
+    for way, kept in {"all the way": 1.0, "as kept": run.gate.share}.items():
         networks = {"pretrained": model.network, "tuned": run.at(kept)}
         for key, part in SETS.items():
             trial = score(networks, recipe.cut, all_comparisons(people_of(features[part])), features[part])
             report = verify([trial], fmrs=[FMR])
-            result[f"{key}, {'all the way' if kept == 1.0 else 'as kept'}"] = {
+            result[f"{key}, {way}"] = {
                 "tar": report.systems["tuned"].tar_at_fmr[FMR].to_dict(),
                 "gain": report.difference("tuned", "pretrained", FMR).to_dict(),
             }
