@@ -27,7 +27,7 @@ from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, verify
 
 RESULTS = Path(__file__).parent / "results" / "label_noise.json"
-FLIPPED = (0.0, 0.1, 0.3)
+FLIPPED = (0.3, 0.1, 0.0)
 MARGINS = (None, 0.0)
 FMR = 0.01
 SETS = {"target": "evaluation", "retain": "retention"}
@@ -86,7 +86,7 @@ def main() -> None:
         for margin in MARGINS:
             results.append(measure(model, features, share, margin))
             print(json.dumps(results[-1], indent=1), flush=True)
-    RESULTS.write_text(json.dumps(results, indent=1))
+            RESULTS.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":
