@@ -239,7 +239,7 @@ def fit_benchmark(folder: Path) -> dict[str, Any]:
         recipe=recipe,
         aligned=True,
     )
-    wall, total = clock() - started
+    wall, total = (clock() - started).tolist()
     counts = {part: len(find_images(folder / part)) for part in FIT_PEOPLE}
     chips = torch.randint(0, 256, (BATCH_SIZE * 6, 3, 150, 150), dtype=torch.uint8)
     per_picture = shortest([time_forward(network(), chips, views=2) for _ in range(3)]) / len(chips)

@@ -158,12 +158,22 @@ def test_a_signal_ends_after_the_step_with_a_checkpoint(number: signal.Signals, 
 
 
 def test_a_second_signal_has_its_usual_effect(tmp_path: Path) -> None:
-    def on_step(record: dict[str, float]) -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+    def usual(number: int, frame: object) -> None:
+        raise ConnectionAbortedError
 
-    with pytest.raises(KeyboardInterrupt):
-        run(rejection(), Checkpoints(tmp_path), on_step=on_step)
+    def on_step(record: dict[str, float]) -> None:
+        seen.append(record["step"])
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+    seen: list[float] = []
+    before = signal.signal(signal.SIGTERM, usual)
+    try:
+        with pytest.raises(ConnectionAbortedError):
+            run(rejection(), Checkpoints(tmp_path), on_step=on_step)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(seen) == 1
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

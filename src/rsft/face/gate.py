@@ -136,11 +136,14 @@ def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
     if share:
         reason = "it gains most of those that meet the bound"
     elif start.genuine < MIN_GENUINE:
-        reason = f"with {start.genuine:.0f} genuine pairs that look like the target nothing can be told"
+        reason = (
+            f"with {start.genuine:.0f} genuine pairs of held-out identities that look like the target nothing can be "
+            "told; add pool pictures of the same people"
+        )
     elif chosen.target > start.target:
-        reason = f"every gain costs more than {max_loss:g} over all pairs"
+        reason = f"on held-out identities every gain costs more than {max_loss:g} over all pairs"
     else:
-        reason = "no tuned weights did better on pairs that look like the target"
+        reason = "on held-out identities no tuned weights did better on pairs that look like the target"
     return Gate(share, chosen.share, gain, loss, reason, path)
 
 

@@ -82,7 +82,7 @@ def headline_fmr(report: VerificationReport) -> float:
 def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fmr: float) -> dict[str, str]:
     """{"outcome": "better" | "worse" | "none" | "unknown" | "kept", "text": the same in a sentence or two}."""
     if all(run.gate.share == 0 for run in runs):
-        text = f"The pretrained weights are kept: on held-out identities of the pool, {runs[0].gate.reason}."
+        text = f"The pretrained weights are kept: {runs[0].gate.reason}."
         return {"outcome": KEPT, "text": text}
     target = reports["target"]
     outcome = judge(target.difference(TUNED, PRETRAINED, fmr))

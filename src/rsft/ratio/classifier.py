@@ -24,8 +24,8 @@ from rsft.ratio.crossfit import (
 from rsft.ratio.logistic import fit_logistic
 from rsft.ratio.rows import Table, both_sides
 
-# L2 penalties per item trained on: features are standardised, so one scale fits all.
-PENALTIES = (0.3, 0.03, 0.01, 0.001)
+# L2 penalties per item trained on: features are standardised, so one scale fits all. The last is for correlated ones.
+PENALTIES = (0.3, 0.03, 0.01, 1e-3, 1e-6)
 MAX_PRODUCTS = 600
 RANDOM_FEATURES = 500
 BANDWIDTHS = (0.5, 1.0, 2.0)

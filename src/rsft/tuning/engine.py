@@ -57,11 +57,8 @@ def default_accelerator() -> "Accelerator":
     return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
 
 
-def to_device(batch: Any, device: torch.device, *, channels_last: bool) -> Any:
-    """A batch, or a part of it, where the model is; pictures (B, C, H, W) in the layout it wants."""
-    from accelerate.utils import send_to_device
-
-    batch = send_to_device(batch, device)
-    if channels_last and isinstance(batch, Tensor) and batch.ndim == 4:
-        return batch.contiguous(memory_format=torch.channels_last)
-    return batch
+def in_channels_last(inputs: Any) -> Any:
+    """Pictures (B, C, H, W) in that memory format; anything else as it is."""
+    if isinstance(inputs, Tensor) and inputs.ndim == 4:
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rsft.errors import DivergedError
 from rsft.tuning.best import Best
 from rsft.tuning.checkpoint import Checkpoints, load_weights, restore_strides
-from rsft.tuning.engine import Objective, to_device
+from rsft.tuning.engine import Objective, in_channels_last
 from rsft.tuning.freezing import set_training_mode
 from rsft.tuning.passes import Passes
 from rsft.tuning.random_state import random_state
@@ -111,13 +111,15 @@ class Run:
         self, batches: Sequence[tuple[int, Sequence[Any]]], seconds: float, interruption: Interruption | None
     ) -> str | None:
         """One optimiser step on one or several batches; returns the signal that came meanwhile."""
+        from accelerate.utils import send_to_device
+
         self._optimizer.zero_grad(set_to_none=True)
         value, samples = torch.zeros((), device=self._accelerator.device), 0
         for number, (_, batch) in enumerate(batches, 1):
             last = number == len(batches)
-            inputs, targets = to_device(batch[:2], self._accelerator.device, channels_last=False)
+            inputs, targets = send_to_device(batch[:2], self._accelerator.device)
             if self._channels_last:
-                inputs = to_device(inputs, self._accelerator.device, channels_last=True)
+                inputs = in_channels_last(inputs)
             with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
                 part = self._wrapped(inputs, targets)
                 self._accelerator.backward(part)
