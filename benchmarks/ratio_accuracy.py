@@ -129,9 +129,9 @@ SYNTHETIC: list[tuple[Callable[[int], Pair], int]] = [
     (lambda seed: narrowed(5000, 2, seed), 3),
     (lambda seed: narrowed(5000, 16, seed), 3),
     (lambda seed: narrowed(100_000, 16, seed), 1),
-    (lambda seed: two_modes(5000, seed), 3),
-    (lambda seed: steps(5000, 4, seed), 3),
-    (lambda seed: rare_part(5000, 32, seed), 3),
+    (lambda seed: two_modes(5000, seed), 1),
+    (lambda seed: steps(5000, 4, seed), 1),
+    (lambda seed: rare_part(5000, 32, seed), 1),
 ]
 
 
@@ -315,7 +315,7 @@ def main() -> None:
     makers = list(SYNTHETIC)
     if "RSFT_DATA" in os.environ:
         data = Path(os.environ["RSFT_DATA"])
-        makers += [(lambda seed: cameras(data, seed), 3), (lambda seed: turned(data, seed), 3)]
+        makers += [(lambda seed: cameras(data, seed), 1), (lambda seed: turned(data, seed), 1)]
     first = shifted(1000, 1000, 2, 0)
     OURS["rsft"](first.pool, first.target, first.fresh)  # the first call loads libraries
     speed = timing(shifted(5000, 5000, 128, 0), arguments.repeats)
