@@ -1,0 +1,144 @@
+"""The same pictures in another form, their bytes as they are."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from rsft.data.archives import expand, is_pattern
+from rsft.data.images import ImageSet, find_images
+from rsft.data.listing import SUFFIXES, read_source
+from rsft.data.manifest import IDENTITY, PATH
+from rsft.data.recordio import write_records
+from rsft.errors import InputError
+
+Writer = Callable[[ImageSet, Path], None]
+
+
+def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> dict[str, Any]:
+    """Write pictures of identities in another form.
+
+    Nothing is decoded or changed: a damaged picture stays one. Ids stay the same, except in a `.rec`, which knows
+    numbers only; its `.lst` says what these stand for. Attributes are kept by manifests and shards. All is written
+    aside and moved in place when whole.
+
+    Args:
+        source: anything that `find_images` reads.
+        destination: a folder, a `.tar`, a `.rec`, a manifest (`.csv` or `.parquet`; its pictures come into a folder of
+            the same name without suffix), or a pattern of shards, which are filled in turns.
+
+    Returns:
+        "pictures" and "identities", how many; "lost", the names of attributes that the form has no place for; "files",
+        what was written.
+
+    Raises:
+        InputError: the source cannot be used, or something stands where the destination would be.
+    """
+    destination = Path(destination)
+    write = _writer(destination)
+    images = find_images(source, labelled=True)
+    partial = destination.with_name(destination.name + ".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if partial.exists():
+        raise InputError(f"'{partial}' is left of an interrupted conversion, or of one under way: remove it.")
+    partial.mkdir()
+    try:
+        write(images, partial / destination.name)
+        written = sorted(partial.iterdir())
+        taken = [path.name for path in written if destination.with_name(path.name).exists()]
+        if taken:
+            raise InputError(f"'{destination.with_name(taken[0])}' exists: choose another destination, or remove it.")
+        for path in written:
+            path.rename(destination.with_name(path.name))
+    finally:
+        shutil.rmtree(partial)
+    return {
+        "pictures": len(images),
+        "identities": len(set(images.identities)),
+        "lost": [] if write in KEEP_ATTRIBUTES else sorted(images.attributes),
+        "files": [str(destination.with_name(path.name)) for path in written],
+    }
+
+
+def _writer(destination: Path) -> Writer:
+    suffix = destination.suffix.lower()
+    if is_pattern(destination):
+        if suffix != ".tar":
+            raise InputError(f"shards are .tar archives: name them such as shard-{{000..012}}.tar, got '{destination}'.")
+        return _write_shards
+    if suffix in SUFFIXES | {".bin", ".idx", ".lst", ".zip", ".gz"}:
+        raise InputError(f"'{destination}': no pool is written as {suffix}; choose {', '.join(WRITERS)} or a folder.")
+    return WRITERS.get(suffix, _write_folder)
+
+
+def _write_folder(images: ImageSet, path: Path) -> None:
+    for item, source in zip(images.ids, images.sources, strict=True):
+        # without a suffix that find_images knows, a picture would be lost to it
+        (path / item).parent.mkdir(parents=True, exist_ok=True)
+        with open(path / item, "xb") as file:
+            file.write(read_source(source))
+
+
+def _write_tar(images: ImageSet, path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for item, source in zip(images.ids, images.sources, strict=True):
+            _add(archive, item, read_source(source))
+
+
+def _write_records(images: ImageSet, path: Path) -> None:
+    write_records(path, images.sources, images.identities)
+
+
+def _write_manifest(images: ImageSet, path: Path) -> None:
+    _write_folder(images, path.with_suffix(""))
+    columns = {
+        PATH: [f"{path.stem}/{item}" for item in images.ids],
+        IDENTITY: images.identities,
+        **images.attributes,
+    }
+    if path.suffix.lower() == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.table({name: list(values) for name, values in columns.items()}), path)
+        return
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _write_shards(images: ImageSet, path: Path) -> None:
+    """Sample i goes to shard i modulo their number, so that each shard holds a bit of everything."""
+    shards = expand(path)
+    label = {name: number for number, name in enumerate(sorted(set(images.identities)))}
+    for number, shard in enumerate(shards):
+        with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as archive:
+            for index in range(number, len(images), len(shards)):
+                identity, item = images.identities[index], images.ids[index]
+                row = {name: values[index] for name, values in images.attributes.items()}
+                row |= {IDENTITY: identity, PATH: item}
+                key = f"{index:08d}"
+                _add(archive, key + Path(item).suffix.lower(), read_source(images.sources[index]))
+                _add(archive, f"{key}.cls", str(label[identity]).encode())
+                _add(archive, f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+WRITERS: Mapping[str, Writer] = {
+    ".tar": _write_tar,
+    ".rec": _write_records,
+    ".csv": _write_manifest,
+    ".parquet": _write_manifest,
+}
+KEEP_ATTRIBUTES = (_write_manifest, _write_shards)
