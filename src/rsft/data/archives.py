@@ -73,11 +73,11 @@ def list_shards(paths: Sequence[Path]) -> Listing:
             if len(pictures) > 1:
                 raise InputError(f"'{path}': the sample '{key}' needs one picture, got {len(pictures)}.")
             if pictures:
-                row = _row(sample, key, path)
-                identity = next((row.pop(name) for name in LABEL_KEYS if name in row), None)
-                ids.append(item_id(identity, row.pop("path", f"{key}.{pictures[0]}"), path))
+                identity, name, row = _row(sample, key, path)
+                name = str(PurePosixPath(name or f"{key}.{pictures[0]}"))
+                ids.append(item_id(identity, name, path))
                 sources.append(sample[pictures[0]])
-                rows.append({name: value for name, value in row.items() if name not in LABEL_KEYS})
+                rows.append(row)
     names = sorted({name for row in rows for name in row})
     return Listing(ids, sources, {name: [row.get(name, "") for row in rows] for name in names})
 
@@ -92,21 +92,22 @@ def _samples(path: Path) -> dict[str, dict[str, Part]]:
     return samples
 
 
-def _row(sample: dict[str, Part], key: str, path: Path) -> dict[str, str]:
-    """What the `.json` and the `.cls` of a sample tell, as text."""
-    texts = {kind: sample[kind] for kind in ("cls", "json") if kind in sample}
-    for kind, part in texts.items():
+def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str | None, dict[str, str]]:
+    """Identity, path and attributes that the `.json` and the `.cls` of a sample tell, as text."""
+    labels = {kind: sample[kind] for kind in ("cls", "json") if kind in sample}
+    for kind, part in labels.items():
         if part.size > MAX_LABEL_SIZE:
             raise InputError(f"'{path}': '{key}.{kind}' has {part.size} bytes, which is no label.")
     try:
-        row: Any = json.loads(read_source(texts["json"])) if "json" in texts else {}
-        label = read_source(texts["cls"]).decode().strip() if "cls" in texts else None
+        row: Any = json.loads(read_source(labels["json"])) if "json" in labels else {}
+        label = read_source(labels["cls"]).decode().strip() if "cls" in labels else None
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}': the label of '{key}' cannot be read: {error}.") from error
     if not isinstance(row, dict):
         raise InputError(f"'{path}': '{key}.json' needs an object with names and values.")
     told = {name: str(value) for name, value in row.items() if isinstance(value, str | int | float)}
-    return told if label is None else {"cls": label} | told
+    named = next((name for name in LABEL_KEYS if name in told), None)
+    return label if named is None else told.pop(named), told.pop("path", None), told
 
 
 def _members(path: Path) -> dict[str, Part]:

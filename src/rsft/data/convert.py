@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow.parquet
 
 from rsft.data.archives import expand, is_pattern
 from rsft.data.images import ImageSet, find_images
-from rsft.data.listing import SUFFIXES, read_source
+from rsft.data.listing import SUFFIXES, read_source, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
 from rsft.data.recordio import write_records
 from rsft.errors import InputError
@@ -44,7 +45,10 @@ def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str])
     """
     destination = Path(destination)
     write = _writer(destination)
-    images = find_images(source, labelled=True)
+    images = _with_suffixes(find_images(source, labelled=True))
+    taken = [path for path in expand(destination) if path.exists()]
+    if taken:
+        raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
     partial = destination.with_name(destination.name + ".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     if partial.exists():
@@ -53,9 +57,9 @@ def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str])
     try:
         write(images, partial / destination.name)
         written = sorted(partial.iterdir())
-        taken = [path.name for path in written if destination.with_name(path.name).exists()]
+        taken = [path for path in (destination.with_name(path.name) for path in written) if path.exists()]
         if taken:
-            raise InputError(f"'{destination.with_name(taken[0])}' exists: choose another destination, or remove it.")
+            raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
         for path in written:
             path.rename(destination.with_name(path.name))
     finally:
@@ -68,11 +72,22 @@ def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str])
     }
 
 
+def _with_suffixes(images: ImageSet) -> ImageSet:
+    """With names by which a folder or archive tells pictures from other files; manifests do not need them."""
+    ids = [
+        item if Path(item).suffix.lower() in SUFFIXES else item + suffix_of(images.read_bytes(index))
+        for index, item in enumerate(images.ids)
+    ]
+    return replace(images, ids=ids)
+
+
 def _writer(destination: Path) -> Writer:
     suffix = destination.suffix.lower()
     if is_pattern(destination):
         if suffix != ".tar":
-            raise InputError(f"shards are .tar archives: name them such as shard-{{000..012}}.tar, got '{destination}'.")
+            raise InputError(
+                f"shards are .tar archives: name them such as shard-{{000..012}}.tar, got '{destination}'."
+            )
         return _write_shards
     if suffix in SUFFIXES | {".bin", ".idx", ".lst", ".zip", ".gz"}:
         raise InputError(f"'{destination}': no pool is written as {suffix}; choose {', '.join(WRITERS)} or a folder.")
@@ -81,7 +96,6 @@ def _writer(destination: Path) -> Writer:
 
 def _write_folder(images: ImageSet, path: Path) -> None:
     for item, source in zip(images.ids, images.sources, strict=True):
-        # without a suffix that find_images knows, a picture would be lost to it
         (path / item).parent.mkdir(parents=True, exist_ok=True)
         with open(path / item, "xb") as file:
             file.write(read_source(source))
@@ -116,11 +130,12 @@ def _write_manifest(images: ImageSet, path: Path) -> None:
 def _write_shards(images: ImageSet, path: Path) -> None:
     """Sample i goes to shard i modulo their number, so that each shard holds a bit of everything."""
     shards = expand(path)
-    label = {name: number for number, name in enumerate(sorted(set(images.identities)))}
+    identities = images.identities
+    label = {name: number for number, name in enumerate(sorted(set(identities)))}
     for number, shard in enumerate(shards):
         with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as archive:
             for index in range(number, len(images), len(shards)):
-                identity, item = images.identities[index], images.ids[index]
+                identity, item = identities[index], images.ids[index]
                 row = {name: values[index] for name, values in images.attributes.items()}
                 row |= {IDENTITY: identity, PATH: item}
                 key = f"{index:08d}"

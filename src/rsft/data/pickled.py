@@ -114,6 +114,7 @@ def read_plain_pickle(content: bytes, where: str) -> Any:
 def _walk(content: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+    argument: Any
     for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name = opcode.name
         if number > MAX_VALUES:
