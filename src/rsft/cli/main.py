@@ -97,8 +97,8 @@ def plan(
     }
     if (target is None) == (shares is None) or (attributes is not None and shares is None):
         raise InputError(
-            "the target is stated by --target, or by --attributes and --shares together, or by --shares alone where the "
-            "pool is a manifest with attributes."
+            "the target is stated by --target, or by --attributes and --shares together, or by --shares alone where "
+            "the pool has attributes itself."
         )
     if shares is not None:
         known = plan_attributes(
@@ -251,7 +251,7 @@ def convert(
     if json:
         show.print_json(result)
     else:
-        print(f"{result['pictures']} pictures of {result['identities']} identities: {', '.join(result['files'])}")
+        print(f"{result['pictures']} pictures of {result['identities']} identities: {destination}")
         if result["lost"]:
             print(f"  this form has no place for the attributes {', '.join(result['lost'])}")
 

@@ -33,15 +33,15 @@ def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str])
 
     Args:
         source: anything that `find_images` reads.
-        destination: a folder, a `.tar`, a `.rec`, a manifest (`.csv` or `.parquet`; its pictures come into a folder of
-            the same name without suffix), or a pattern of shards, which are filled in turns.
+        destination: a folder, a `.tar`, a `.rec`, a manifest (`.csv` or `.parquet`) in a folder of its own, into which
+            the pictures come too, or a pattern of shards, which are filled in turns.
 
     Returns:
-        "pictures" and "identities", how many; "lost", the names of attributes that the form has no place for; "files",
-        what was written.
+        "pictures" and "identities", how many; "lost", the names of attributes that the form has no place for.
 
     Raises:
         InputError: the source cannot be used, or something stands where the destination would be.
+        UnreadableImageError: a file of the source is missing or has become shorter.
     """
     destination = Path(destination)
     write = _writer(destination)
@@ -49,6 +49,11 @@ def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str])
     taken = [path for path in expand(destination) if path.exists()]
     if taken:
         raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
+    if write is _write_manifest and destination.parent.exists() and any(destination.parent.iterdir()):
+        raise InputError(
+            f"the pictures of '{destination}' come into its folder, which is not empty: name a new one, such as "
+            f"'{destination.with_suffix('') / destination.name}'."
+        )
     partial = destination.with_name(destination.name + ".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     if partial.exists():
@@ -68,7 +73,6 @@ def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str])
         "pictures": len(images),
         "identities": len(set(images.identities)),
         "lost": [] if write in KEEP_ATTRIBUTES else sorted(images.attributes),
-        "files": [str(destination.with_name(path.name)) for path in written],
     }
 
 
@@ -112,12 +116,8 @@ def _write_records(images: ImageSet, path: Path) -> None:
 
 
 def _write_manifest(images: ImageSet, path: Path) -> None:
-    _write_folder(images, path.with_suffix(""))
-    columns = {
-        PATH: [f"{path.stem}/{item}" for item in images.ids],
-        IDENTITY: images.identities,
-        **images.attributes,
-    }
+    _write_folder(images, path.parent)
+    columns = {PATH: images.ids, IDENTITY: images.identities, **images.attributes}
     if path.suffix.lower() == ".parquet":
         pyarrow.parquet.write_table(pyarrow.table({name: list(values) for name, values in columns.items()}), path)
         return

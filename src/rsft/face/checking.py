@@ -61,11 +61,11 @@ def check_pool(
     Returns:
         For JSON. "pictures", "identities": how many. "unreadable": id and reason. "single": identities of one picture
         that can be read, or none. "case_collisions": identities that differ in upper and lower case only.
-        "exact_duplicates": ids of pictures with the same bytes, a list each; of these the first stands for all in what
-        follows. "near_duplicates": two ids and in how many
-        of 64 bits they differ. "against": likewise "exact_duplicates" and "near_duplicates", id in the pool first, and
-        "identities" that both have; None if not asked for. "doubtful_labels": id and `label_margin` where that is
-        below 0, the least first; None if not asked for.
+        "exact_duplicates": ids of pictures with the same bytes, a list each; the first stands for all in what follows.
+        "near_duplicates": two ids and in how many of 64 bits they differ, the nearest first. "against": likewise
+        "exact_duplicates" and "near_duplicates", id in the pool first, and "identities" that both have; None if not
+        asked for. "doubtful_labels": id and `label_margin` where that is below 0, the least first; None if not asked
+        for.
 
     Raises:
         InputError: something given cannot be used.
@@ -127,7 +127,7 @@ def _near(prints: _Prints) -> list[list[Any]]:
     """Near duplicates among one picture each of those with the same bytes."""
     rows = list(_first_rows(prints).values())
     pairs = zip(*(values.tolist() for values in near_pairs(prints.hashes[rows])), strict=True)
-    return [[prints.ids[rows[a]], prints.ids[rows[b]], bits] for a, b, bits in pairs]
+    return sorted(([prints.ids[rows[a]], prints.ids[rows[b]], bits] for a, b, bits in pairs), key=_bits)
 
 
 def _shared(pool: _Prints, other: _Prints) -> dict[str, Any]:
@@ -140,7 +140,11 @@ def _shared(pool: _Prints, other: _Prints) -> dict[str, Any]:
     across = (first < len(rows)) & (second >= len(rows))
     pairs = zip(first[across].tolist(), second[across].tolist(), bits[across].tolist(), strict=True)
     near = [[pool.ids[rows[a]], other.ids[others[b - len(rows)]], distance] for a, b, distance in pairs]
-    return {"exact_duplicates": exact, "near_duplicates": near}
+    return {"exact_duplicates": exact, "near_duplicates": sorted(near, key=_bits)}
+
+
+def _bits(pair: list[Any]) -> int:
+    return pair[2]
 
 
 def _first_rows(prints: _Prints) -> dict[bytes, int]:

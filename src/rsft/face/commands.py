@@ -118,8 +118,8 @@ def plan_attributes(
         pool: anything that `find_images` reads, with identities.
         shares: a TOML file with a table for each attribute: its values and their shares of the target. Several are
             raked to their margins.
-        attributes: a CSV or Parquet file with a column `path` (as below the pool) and one for each attribute; by default
-            those that the pool has itself.
+        attributes: a CSV or Parquet file with a column `path` (as below the pool) and one for each attribute; by
+            default those that the pool has itself.
         out: as in `plan_folders`.
         recipe: likewise.
         seed: of the accept decisions.
