@@ -3,9 +3,9 @@
 import io
 import os
 import pickle
-import pickletools
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,11 @@ def test_other_ways_to_do_harm_are_refused() -> None:
 
 
 def test_bombs_are_refused_at_once() -> None:
-    doubling = b"\x80\x02]q\x00" + b"".join(b"]q%c(h%ch%ce" % (n + 1, n, n) for n in range(60)) + b"."
-    assert pickletools.genops(doubling)
+    doubling = b"\x80\x02)q\x00" + b"".join(b"h%c\x86q%c" % (n, n + 1) for n in range(60)) + b"."
     start = time.process_time()
-    value = read_plain_pickle(doubling, "x.bin")  # a list of 2^60 leaves when written out, of 60 lists in memory
+    value = read_plain_pickle(doubling, "x.bin")  # written out, 2^60 tuples; in memory, 60
     assert time.process_time() - start < 1
-    assert len(value) == 2
+    assert value[0] is value[1]
     endless = b"\x80\x02]q\x00h\x00a."
     assert "recursion" in refused(endless)
     assert "x.bin" in refused(b"(" * 200_000 + b".")
@@ -123,10 +122,9 @@ def test_a_damaged_stream_is_refused_or_read_but_no_crash(data: st.DataObject) -
     )
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        read_plain_pickle(bytes(content[: data.draw(st.integers(0, len(content)))]), "x.bin")
-    except InputError as error:
-        assert str(error).startswith("'x.bin'")
+    damaged = bytes(content[: data.draw(st.integers(0, len(content)))])
+    with suppress(InputError):
+        read_plain_pickle(damaged, "x.bin")  # any other error fails
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -57,6 +57,10 @@ def _scalar(dtype: _Dtype, content: bytes) -> Any:
     return np.frombuffer(content, dtype.dtype)[0].item()
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 def _latin1(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise ValueError(f"text in '{encoding}' is not read")
@@ -65,6 +69,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 FUNCTIONS = {
     ("_codecs", "encode"): _Function(_latin1),  # how Python 3 writes bytes for Python 2
+    ("__builtin__", "bytes"): _Function(_no_bytes),  # likewise, where there are none
     ("numpy", "ndarray"): _Function(_array),
     ("numpy", "dtype"): _Function(_Dtype),
     **{
