@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import pyarrow.parquet
 
 from rsft.data.archives import expand, is_pattern
 from rsft.data.images import ImageSet, find_images
-from rsft.data.listing import SUFFIXES, read_source, suffix_of
+from rsft.data.listing import SUFFIXES, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
 from rsft.data.recordio import write_records
-from rsft.errors import InputError
+from rsft.errors import InputError, UnreadableImageError
 
 Writer = Callable[[ImageSet, Path], None]
 
@@ -98,21 +98,30 @@ def _writer(destination: Path) -> Writer:
     return WRITERS.get(suffix, _write_folder)
 
 
+def _contents(images: ImageSet) -> Iterator[tuple[str, bytes]]:
+    """Id and bytes of every picture."""
+    for index, item in enumerate(images.ids):
+        try:
+            yield item, images.read_bytes(index)
+        except UnreadableImageError as error:
+            raise UnreadableImageError(f"'{item}' is {error}. Remove it; nothing was written.") from error
+
+
 def _write_folder(images: ImageSet, path: Path) -> None:
-    for item, source in zip(images.ids, images.sources, strict=True):
+    for item, content in _contents(images):
         (path / item).parent.mkdir(parents=True, exist_ok=True)
-        with open(path / item, "xb") as file:
-            file.write(read_source(source))
+        with open(path / item, "xb") as file:  # where names that differ in case are one file, this fails
+            file.write(content)
 
 
 def _write_tar(images: ImageSet, path: Path) -> None:
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for item, source in zip(images.ids, images.sources, strict=True):
-            _add(archive, item, read_source(source))
+        for item, content in _contents(images):
+            _add(archive, item, content)
 
 
 def _write_records(images: ImageSet, path: Path) -> None:
-    write_records(path, images.sources, images.identities)
+    write_records(path, (content for _, content in _contents(images)), images.identities)
 
 
 def _write_manifest(images: ImageSet, path: Path) -> None:
@@ -130,16 +139,16 @@ def _write_manifest(images: ImageSet, path: Path) -> None:
 def _write_shards(images: ImageSet, path: Path) -> None:
     """Sample i goes to shard i modulo their number, so that each shard holds a bit of everything."""
     shards = expand(path)
-    identities = images.identities
-    label = {name: number for number, name in enumerate(sorted(set(identities)))}
+    label = {name: number for number, name in enumerate(sorted(set(images.identities)))}
     for number, shard in enumerate(shards):
+        rows = range(number, len(images), len(shards))
+        part = images.subset(rows)
         with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as archive:
-            for index in range(number, len(images), len(shards)):
-                identity, item = identities[index], images.ids[index]
-                row = {name: values[index] for name, values in images.attributes.items()}
+            for place, (item, content) in enumerate(_contents(part)):
+                identity, key = item.partition("/")[0], f"{rows[place]:08d}"
+                row = {name: values[place] for name, values in part.attributes.items()}
                 row |= {IDENTITY: identity, PATH: item}
-                key = f"{index:08d}"
-                _add(archive, key + Path(item).suffix.lower(), read_source(images.sources[index]))
+                _add(archive, key + Path(item).suffix.lower(), content)
                 _add(archive, f"{key}.cls", str(label[identity]).encode())
                 _add(archive, f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
 

@@ -11,11 +11,11 @@ import math
 import mmap
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rsft.data.listing import Listing, Part, Source, read_source, suffix_of
+from rsft.data.listing import Listing, Part, suffix_of
 from rsft.errors import InputError
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -28,7 +28,7 @@ MAX_PICTURES = 1 << 24  # labels are float32, and so are the keys in the header
 
 class _Record(NamedTuple):
     labels: tuple[float, ...]
-    picture: Source
+    picture: Part | bytes
     suffix: str
     end: int
 
@@ -140,29 +140,29 @@ def _whole(label: float, key: int, path: Path) -> int:
     return int(label)
 
 
-def _size(picture: Source) -> int:
-    return picture.size if isinstance(picture, Part) else len(read_source(picture))
+def _size(picture: Part | bytes) -> int:
+    return picture.size if isinstance(picture, Part) else len(picture)
 
 
-def write_records(path: Path, sources: Sequence[Source], identities: Sequence[str]) -> None:
+def write_records(path: Path, pictures: Iterable[bytes], identities: Sequence[str]) -> None:
     """Write a `.rec` with header, its `.idx`, and an `.lst` of key, label and the identity it stands for.
 
     Args:
         path: of the `.rec`.
-        sources: (N,) pictures, those of an identity one after the other.
+        pictures: (N,) files, those of an identity one after the other.
         identities: (N,) their names; labels are their places in sorted order.
 
     Raises:
         InputError: there are 2^24 pictures or more, which the format cannot count.
     """
-    if len(sources) >= MAX_PICTURES:
+    if len(identities) >= MAX_PICTURES:
         raise InputError(
-            f"a .rec counts in float32, up to {MAX_PICTURES - 1} pictures, got {len(sources)}: use shards."
+            f"a .rec counts in float32, up to {MAX_PICTURES - 1} pictures, got {len(identities)}: use shards."
         )
     label = {name: number for number, name in enumerate(sorted(set(identities)))}
     first = {name: key for key, name in reversed(list(enumerate(identities, 1)))}
     last = {name: key for key, name in enumerate(identities, 1)}
-    end = len(sources) + 1
+    end = len(identities) + 1
     with open(path, "wb") as file, open(path.with_suffix(".idx"), "w", encoding="ascii") as index:
 
         def write(key: int, head: bytes, picture: bytes = b"") -> None:
@@ -171,8 +171,8 @@ def write_records(path: Path, sources: Sequence[Source], identities: Sequence[st
                 file.write(record)
 
         write(0, _labelled(0, (end, end + len(label))))
-        for key, (source, name) in enumerate(zip(sources, identities, strict=True), 1):
-            write(key, HEADER.pack(0, label[name], key, 0), read_source(source))
+        for key, (picture, name) in enumerate(zip(pictures, identities, strict=True), 1):
+            write(key, HEADER.pack(0, label[name], key, 0), picture)
         for name, number in label.items():
             write(end + number, _labelled(end + number, (first[name], last[name] + 1)))
     lines = (f"{key}\t{label[name]}\t{name}\n" for key, name in enumerate(identities, 1))
