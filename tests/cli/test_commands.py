@@ -1,6 +1,8 @@
 """The commands as a user runs them: on real faces, and on what cannot be used."""
 
+import itertools
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -143,9 +145,9 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
     assert "Make room or choose another" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "fit", "evaluate", "embed", "report"])
+@pytest.mark.parametrize("command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check"])
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
-    assert "--json" in rsft(command, "--help").stdout
+    assert "--json" in rsft(*command.split(), "--help").stdout
     assert f"rsft {command}" in (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 
 
@@ -214,3 +216,52 @@ def test_plan_from_shares_of_attributes(faces: Path, tmp_path: Path) -> None:
     assert "needs a table [half]" in refused(*arguments, "--shares", shares)
     table.write_text("path,half\n")
     assert "needs a header" in refused(*arguments, "--shares", shares)
+
+
+def test_a_pool_in_any_form_embeds_to_the_same_and_is_checked(faces: Path, tmp_path: Path) -> None:
+    source = faces / "evaluation"
+    rsft("embed", "--pool", source, "--out", tmp_path / "folder", "--aligned")
+    expected = np.load(tmp_path / "folder" / "embeddings.npy")
+    forms = {"tar": tmp_path / "x.tar", "rec": tmp_path / "x.rec", "shards": tmp_path / "x-{0..2}.tar"}
+    for name, destination in forms.items():
+        made = json.loads(rsft("convert", source, destination, "--json").stdout)
+        assert made == {"pictures": 60, "identities": 6, "lost": []}
+        rsft("embed", "--pool", destination, "--out", tmp_path / name, "--aligned")
+        np.testing.assert_array_equal(np.load(tmp_path / name / "embeddings.npy"), expected)
+    assert "60 pictures of 6 identities" in rsft("convert", source, tmp_path / "new" / "list.csv").stdout
+    assert "exists" in refused("convert", source, forms["rec"])
+    checked = rsft("data", "check", forms["tar"], "--against", source, "--embeddings", tmp_path / "tar")
+    assert "60 pictures of 6 identities" in checked.stdout
+    found = json.loads(rsft("data", "check", forms["shards"], "--against", source, "--json").stdout)
+    assert len(found["against"]["identities"]) == 6
+    assert len(found["against"]["exact_duplicates"]) == 60
+    (tmp_path / "x.rec").write_bytes((tmp_path / "x.rec").read_bytes()[:-100])
+    assert "is truncated" in refused("data", "check", forms["rec"])
+
+
+def test_a_bin_is_evaluated_and_a_hostile_one_refused(faces: Path, tmp_path: Path) -> None:
+    people = [sorted(folder.iterdir()) for folder in sorted((faces / "evaluation").iterdir())]
+    pairs = [(a[k], a[k + 1], True) for a in people for k in range(0, 8, 2)]
+    pairs += [(a[k], b[k], False) for a, b in itertools.pairwise(people) for k in range(5)]
+    pictures = [path.read_bytes() for a, b, _ in pairs for path in (a, b)]
+    path = tmp_path / "x.bin"
+    path.write_bytes(pickle.dumps((pictures, [same for _, _, same in pairs])))
+    result = json.loads(rsft("evaluate", "--eval", path, "--aligned", "--json").stdout)
+    assert (result["pairs_genuine"], result["pairs_impostor"]) == (24, 25)
+    assert result["accuracy"]["value"] > 0.7
+    path.write_bytes(b"cos\nmkdir\n(V" + str(tmp_path / "ran").encode() + b"\ntR.")
+    assert "names 'os.mkdir', which is refused" in refused("evaluate", "--eval", path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_plan_from_shares_of_the_attributes_that_a_manifest_has(faces: Path, tmp_path: Path) -> None:
+    items = sorted(path.relative_to(faces).as_posix() for path in (faces / "pool").rglob("*.*"))
+    rows = "".join(f"{item},{item.split('/')[1]},{number % 2}\n" for number, item in enumerate(items))
+    (faces / "list.csv").write_text("path,identity,half\n" + rows)
+    (tmp_path / "shares.toml").write_text("[half]\n0 = 0.8\n1 = 0.2\n")
+    arguments: list[str | Path] = ["plan", "--pool", faces / "list.csv", "--envelope", "max", "--retain-fraction", "0"]
+    result = json.loads(rsft(*arguments, "--shares", tmp_path / "shares.toml", "--json").stdout)
+    assert result["m"] == pytest.approx(1.6, rel=0.02)
+    folder: list[str | Path] = ["plan", "--pool", faces / "pool"]
+    assert "has no column 'half'" in refused(*folder, "--shares", tmp_path / "shares.toml")
+    assert "--shares alone" in refused(*arguments)

@@ -57,7 +57,8 @@ def test_a_rec_is_laid_out_as_insightface_reads_it(tmp_path: Path) -> None:
     """Record 0 tells where the pictures end, and a record behind them the first and the end of each identity."""
     convert(as_folder(tmp_path), tmp_path / "out.rec")
     content = (tmp_path / "out.rec").read_bytes()
-    offsets = dict(map(int, line.split("\t")) for line in (tmp_path / "out.idx").read_text().splitlines())
+    lines = [line.split("\t") for line in (tmp_path / "out.idx").read_text().splitlines()]
+    offsets = {int(key): int(offset) for key, offset in lines}
 
     def labels(key: int) -> tuple[float, ...]:
         magic, _, flag, label = struct.unpack_from("<IIIf", content, offsets[key])
