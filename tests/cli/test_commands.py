@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+from typer.testing import CliRunner
+
+from rsft.cli.main import app
 
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 
@@ -218,25 +221,31 @@ def test_plan_from_shares_of_attributes(faces: Path, tmp_path: Path) -> None:
     assert "needs a header" in refused(*arguments, "--shares", shares)
 
 
-def test_a_pool_in_any_form_embeds_to_the_same_and_is_checked(faces: Path, tmp_path: Path) -> None:
-    source = faces / "evaluation"
-    rsft("embed", "--pool", source, "--out", tmp_path / "folder", "--aligned")
-    expected = np.load(tmp_path / "folder" / "embeddings.npy")
-    forms = {"tar": tmp_path / "x.tar", "rec": tmp_path / "x.rec", "shards": tmp_path / "x-{0..2}.tar"}
-    for name, destination in forms.items():
-        made = json.loads(rsft("convert", source, destination, "--json").stdout)
-        assert made == {"pictures": 60, "identities": 6, "lost": []}
-        rsft("embed", "--pool", destination, "--out", tmp_path / name, "--aligned")
-        np.testing.assert_array_equal(np.load(tmp_path / name / "embeddings.npy"), expected)
-    assert "60 pictures of 6 identities" in rsft("convert", source, tmp_path / "new" / "list.csv").stdout
-    assert "exists" in refused("convert", source, forms["rec"])
-    checked = rsft("data", "check", forms["tar"], "--against", source, "--embeddings", tmp_path / "tar")
-    assert "60 pictures of 6 identities" in checked.stdout
-    found = json.loads(rsft("data", "check", forms["shards"], "--against", source, "--json").stdout)
+def test_a_converted_pool_embeds_to_the_same_and_is_checked(faces: Path, tmp_path: Path) -> None:
+    source, records, shards = faces / "evaluation", tmp_path / "x.rec", tmp_path / "x-{0..2}.tar"
+
+    def printed(*arguments: str | Path) -> str:
+        """In this process: starting one takes longer than these commands do."""
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0
+        return result.stdout
+
+    made = json.loads(printed("convert", source, records, "--json"))
+    assert made == {"pictures": 60, "identities": 6, "lost": []}
+    assert f"60 pictures of 6 identities: {shards}" in printed("convert", source, shards)
+    for name, pool in {"folder": source, "records": records}.items():
+        printed("embed", "--pool", pool, "--out", tmp_path / name, "--aligned")
+    embeddings = [np.load(tmp_path / name / "embeddings.npy") for name in ("folder", "records")]
+    np.testing.assert_array_equal(*embeddings)
+    text = printed("data", "check", records, "--against", source, "--embeddings", tmp_path / "records")
+    assert "60 pictures of 6 identities" in text
+    assert "doubtful labels" in text
+    found = json.loads(printed("data", "check", shards, "--against", source, "--json"))
     assert len(found["against"]["identities"]) == 6
     assert len(found["against"]["exact_duplicates"]) == 60
-    (tmp_path / "x.rec").write_bytes((tmp_path / "x.rec").read_bytes()[:-100])
-    assert "is truncated" in refused("data", "check", forms["rec"])
+    assert "exists" in refused("convert", source, records)
+    records.write_bytes(records.read_bytes()[:-100])
+    assert "is truncated" in refused("data", "check", records)
 
 
 def test_a_bin_is_evaluated_and_a_hostile_one_refused(faces: Path, tmp_path: Path) -> None:

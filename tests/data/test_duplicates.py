@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rsft.data.duplicates import NEAR, difference_hash, near_pairs
+from rsft.data.duplicates import NEAR, difference_hash, near_duplicates, near_pairs, thumbnail
 from rsft.face.orl import orl_faces
 
 
@@ -66,3 +66,19 @@ def test_the_hash_survives_size_compression_and_light_but_not_another_face(
     assert as_list(hashes, NEAR) == []
     mirrored = [difference_hash(faces.read(row)[:, ::-1]) for row in rows]
     assert min((a ^ b).bit_count() for a, b in zip(hashes, mirrored, strict=True)) > NEAR
+
+
+def test_pictures_of_one_hash_that_look_different_are_no_duplicates() -> None:
+    """Brightness rises and falls at the same places along each row, but rows differ in their level."""
+    generator = np.random.default_rng(0)
+    rises = generator.integers(-10, 11, (8, 9)).cumsum(1)
+    pictures = [
+        (np.kron(rises + level[:, None], np.ones((8, 8)))[:, :, None] + np.zeros(3)).clip(0, 255).astype(np.uint8)
+        for level in (generator.integers(80, 160, 8), generator.integers(80, 160, 8))
+    ]
+    pictures += [pictures[0] // 2, np.zeros((9, 9, 3), np.uint8), np.full((5, 5, 3), 200, np.uint8)]
+    hashes = np.array([difference_hash(picture) for picture in pictures], np.uint64)
+    assert hashes[0] == hashes[1]
+    first, second, _ = near_duplicates(hashes, np.stack([thumbnail(picture) for picture in pictures]))
+    # the first and its darker copy, and two pictures that are blank
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 2), (3, 4)]

@@ -7,6 +7,9 @@ from PIL import Image
 
 HASH_BITS = 64
 NEAR = 4  # bits in which near duplicates differ at the most
+THUMBNAIL = 16  # pixels a side
+# Of 28 pairs of LFW within 4 bits, the 7 that are duplicates correlate by .97 or more, the others by .89 or less.
+ALIKE = 0.95
 BLOCK = 1 << 11  # hashes of a bucket that are compared at a time
 
 
@@ -24,6 +27,36 @@ def difference_hash(image: np.ndarray) -> int:
     small = Image.fromarray(image).convert("L").resize((9, 8), Image.Resampling.BOX)
     cells = np.asarray(small, int)
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> (THUMBNAIL, THUMBNAIL) uint8, grey."""
+    return np.asarray(Image.fromarray(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+
+
+def near_duplicates(hashes: np.ndarray, thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs within `NEAR` bits whose thumbnails correlate by `ALIKE` or more; flat ones only with flat ones.
+
+    The hash alone finds all of them quickly, but takes portraits before a dark wall for one another.
+
+    Args:
+        hashes: (N,) uint64, of `difference_hash`.
+        thumbnails: (N, THUMBNAIL, THUMBNAIL) uint8.
+
+    Returns:
+        As `near_pairs`.
+    """
+    first, second, bits = near_pairs(hashes)
+    flat = thumbnails.reshape(len(thumbnails), THUMBNAIL**2)
+    correlation = np.array([_correlation(flat[a], flat[b]) for a, b in zip(first, second, strict=True)])
+    alike = correlation >= ALIKE
+    return first[alike], second[alike], bits[alike]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / length if length else float(not a.any() and not b.any())
 
 
 def near_pairs(hashes: np.ndarray, most: int = NEAR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

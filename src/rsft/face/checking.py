@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rsft.data.duplicates import difference_hash, near_pairs
+from rsft.data.duplicates import THUMBNAIL, difference_hash, near_duplicates, thumbnail
 from rsft.data.features import load_features
 from rsft.data.images import ImageSet, decode, find_images
 from rsft.errors import InputError, UnreadableImageError
@@ -32,12 +32,14 @@ class _Prints:
         ids: (N,).
         digests: (N,) of the bytes.
         hashes: (N,) uint64 of the look.
+        thumbnails: (N, THUMBNAIL, THUMBNAIL) uint8.
         unreadable: id and reason of the others.
     """
 
     ids: Sequence[str]
     digests: Sequence[bytes]
     hashes: np.ndarray
+    thumbnails: np.ndarray
     unreadable: Sequence[tuple[str, str]]
 
 
@@ -94,23 +96,25 @@ def check_pool(
 
 
 def _prints(images: ImageSet, stages: Stages, stage: str) -> _Prints:
-    def read(index: int) -> tuple[bytes, int] | str:
+    def read(index: int) -> tuple[bytes, int, np.ndarray] | str:
         try:
             content = images.read_bytes(index)
-            return hashlib.sha256(content).digest(), difference_hash(decode(content))
+            picture = decode(content)
         except UnreadableImageError as error:
             return str(error)
+        return hashlib.sha256(content).digest(), difference_hash(picture), thumbnail(picture)
 
-    found: list[tuple[bytes, int] | str] = []
+    found: list[tuple[bytes, int, np.ndarray] | str] = []
     with stages.stage(stage, len(images)) as advance, ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
         for start in range(0, len(images), READ_AHEAD):
             found += threads.map(read, range(start, min(start + READ_AHEAD, len(images))))
             advance(len(found) - start)
     good = [(item, *told) for item, told in zip(images.ids, found, strict=True) if not isinstance(told, str)]
     return _Prints(
-        [item for item, _, _ in good],
-        [digest for _, digest, _ in good],
-        np.array([look for _, _, look in good], np.uint64),
+        [item for item, _, _, _ in good],
+        [digest for _, digest, _, _ in good],
+        np.array([look for _, _, look, _ in good], np.uint64),
+        np.array([small for _, _, _, small in good], np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL),
         [(item, told) for item, told in zip(images.ids, found, strict=True) if isinstance(told, str)],
     )
 
@@ -126,7 +130,9 @@ def _groups(pairs: Iterator[tuple[Any, str]]) -> list[list[str]]:
 def _near(prints: _Prints) -> list[list[Any]]:
     """Near duplicates among one picture each of those with the same bytes."""
     rows = list(_first_rows(prints).values())
-    pairs = zip(*(values.tolist() for values in near_pairs(prints.hashes[rows])), strict=True)
+    pairs = zip(
+        *(values.tolist() for values in near_duplicates(prints.hashes[rows], prints.thumbnails[rows])), strict=True
+    )
     return sorted(([prints.ids[rows[a]], prints.ids[rows[b]], bits] for a, b, bits in pairs), key=_bits)
 
 
@@ -136,7 +142,10 @@ def _shared(pool: _Prints, other: _Prints) -> dict[str, Any]:
     exact = [[pool.ids[row], other.ids[of_other[key]]] for key, row in of_pool.items() if key in of_other]
     rows = list(of_pool.values())
     others = [row for key, row in of_other.items() if key not in of_pool]
-    first, second, bits = near_pairs(np.concatenate([pool.hashes[rows], other.hashes[others]]))
+    first, second, bits = near_duplicates(
+        np.concatenate([pool.hashes[rows], other.hashes[others]]),
+        np.concatenate([pool.thumbnails[rows], other.thumbnails[others]]),
+    )
     across = (first < len(rows)) & (second >= len(rows))
     pairs = zip(first[across].tolist(), second[across].tolist(), bits[across].tolist(), strict=True)
     near = [[pool.ids[rows[a]], other.ids[others[b - len(rows)]], distance] for a, b, distance in pairs]
