@@ -135,6 +135,13 @@ def as_rec_with_header(root: Path) -> Path:
     return write_rec(root / "train.rec", records)
 
 
+def as_rec_with_list(root: Path) -> Path:
+    """As im2rec lists it."""
+    lines = [f"{key}\t{float(item.split('/')[0])}\t{item}\n" for key, item in enumerate(PICTURES, 3)]
+    (root / "train.lst").write_text("".join(reversed(lines)), encoding="utf-8")
+    return as_rec(root)
+
+
 def as_rec_with_split_records(root: Path, pictures: Mapping[str, bytes]) -> Path:
     """As dmlc writes a picture that holds the magic number: cut there, and the number left out."""
     records = {}
@@ -155,6 +162,7 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "one shard": as_one_shard,
     "rec": as_rec,
     "rec with header": as_rec_with_header,
+    "rec with list": as_rec_with_list,
 }
 
 

@@ -100,6 +100,28 @@ def test_records_that_were_split_are_joined(tmp_path: Path) -> None:
     assert contents(images) == sorted((name.split("/")[0], content) for name, content in tricky.items())
 
 
+def test_a_list_beside_a_rec_names_its_pictures_if_it_can(tmp_path: Path) -> None:
+    path = FORMS["rec with list"](tmp_path)
+    assert list(find_images(path).ids) == sorted(PICTURES)
+    numbers = [f"{item.split('/')[0]}/{key:08d}{Path(item).suffix}" for key, item in enumerate(PICTURES, 3)]
+    text = (tmp_path / "train.lst").read_text()
+    for other in (
+        text.replace("\t10/", "\tphotos/10/").replace("\t9/", "\tphotos/9/"),  # one folder for two labels
+        text.replace("\t10/a", "\t11/a"),  # two folders for one label
+        "0\t/images/ann/1.jpg\t4\n",  # insightface's: aligned, path, label
+        "no list",
+    ):
+        (tmp_path / "train.lst").write_text(other)
+        assert list(find_images(path).ids) == sorted(numbers)
+    for other in (text.replace("10.0", "8.0"), text.splitlines()[0]):
+        (tmp_path / "train.lst").write_text(other)
+        with pytest.raises(InputError, match=r"does not fit its .rec"):
+            find_images(path)
+    (tmp_path / "train.lst").write_text(text.replace("\t10/", "\t../10/").replace("\t9/", "\tx/9/"))
+    with pytest.raises(InputError, match="must not lead out"):
+        find_images(path)
+
+
 def test_the_real_fixture(development_data: Path) -> None:
     images = find_images(development_data / "recordio-fixture" / "train.rec", labelled=True)
     assert images.identities == ["0"] * 4 + ["1"] * 4

@@ -27,9 +27,9 @@ Writer = Callable[[ImageSet, Path], None]
 def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> dict[str, Any]:
     """Write pictures of identities in another form.
 
-    Nothing is decoded or changed: a damaged picture stays one. Ids stay the same, except in a `.rec`, which knows
-    numbers only; its `.lst` says what these stand for. Attributes are kept by manifests and shards. All is written
-    aside and moved in place when whole.
+    Nothing is decoded or changed: a damaged picture stays one. Ids stay the same; those of a `.rec`, which itself knows
+    numbers only, stand in the `.lst` beside it. Attributes are kept by manifests and shards. All is written aside and
+    moved in place when whole.
 
     Args:
         source: anything that `find_images` reads.
@@ -121,7 +121,7 @@ def _write_tar(images: ImageSet, path: Path) -> None:
 
 
 def _write_records(images: ImageSet, path: Path) -> None:
-    write_records(path, (content for _, content in _contents(images)), images.identities)
+    write_records(path, (content for _, content in _contents(images)), images.ids)
 
 
 def _write_manifest(images: ImageSet, path: Path) -> None:

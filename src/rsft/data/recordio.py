@@ -11,8 +11,8 @@ import math
 import mmap
 import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from rsft.data.listing import Listing, Part, suffix_of
@@ -40,10 +40,14 @@ class _Record(NamedTuple):
 def list_records(path: Path) -> Listing:
     """The pictures of a `.rec`, named `label/key` with the suffix their content calls for.
 
+    An `.lst` beside it that lists key, label and path, as im2rec writes it, names them by these paths instead, if the
+    first folders of the paths and the labels stand for each other one to one.
+
     The whole `.rec` is walked through, since labels stand with the pictures.
 
     Raises:
-        InputError: the `.idx` is missing or does not fit, the `.rec` is truncated, or a label is no whole number.
+        InputError: the `.idx` is missing, it or the `.lst` does not fit, the `.rec` is truncated, or a label is not
+            a whole number.
     """
     offsets = _read_index(path.with_suffix(".idx"))
     if not offsets or not path.stat().st_size:
@@ -60,10 +64,10 @@ def list_records(path: Path) -> Listing:
     for key in keys:
         if not _size(records[key].picture):
             raise InputError(f"'{path}': record {key} holds no picture.")
-    return Listing(
-        [f"{_whole(records[key].labels[0], key, path)}/{key:08d}{records[key].suffix}" for key in keys],
-        [records[key].picture for key in keys],
-    )
+    labels = {key: _whole(records[key].labels[0], key, path) for key in keys}
+    names = _read_list(path.with_suffix(".lst"), labels)
+    ids = [names.get(key, f"{labels[key]}/{key:08d}{records[key].suffix}") for key in keys]
+    return Listing(ids, [records[key].picture for key in keys])
 
 
 def _read_index(path: Path) -> dict[int, int]:
@@ -78,6 +82,24 @@ def _read_index(path: Path) -> dict[int, int]:
     if len(offsets) < len(pairs) or min(offsets.values(), default=0) < 0:
         raise InputError(f"'{path}' needs keys that occur once, and offsets of at least 0.")
     return offsets
+
+
+def _read_list(path: Path, labels: Mapping[int, int]) -> Mapping[int, str]:
+    """Key -> path, if there is such a list; nothing if its paths do not tell identities as the labels do."""
+    if not path.exists():
+        return {}
+    try:
+        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        listed = {int(row[0]): (float(row[1]), row[-1]) for row in rows}
+    except (OSError, ValueError, IndexError):
+        return {}  # insightface has other lists of this suffix, which do not tell keys
+    strange = [key for key, label in labels.items() if listed.get(key, (None, ""))[0] != label]
+    if strange:
+        raise InputError(f"'{path}' does not fit its .rec: it lacks record {strange[0]}, or gives it another label.")
+    names = {key: str(PurePosixPath(listed[key][1])) for key in labels}
+    pairs = {(labels[key], name.partition("/")[0]) for key, name in names.items()}
+    one_to_one = len(pairs) == len({label for label, _ in pairs}) == len({folder for _, folder in pairs})
+    return names if one_to_one and all("/" in name for name in names.values()) else {}
 
 
 def _record(content: mmap.mmap, offset: int, key: int, path: Path) -> _Record:
@@ -144,25 +166,27 @@ def _size(picture: Part | bytes) -> int:
     return picture.size if isinstance(picture, Part) else len(picture)
 
 
-def write_records(path: Path, pictures: Iterable[bytes], identities: Sequence[str]) -> None:
-    """Write a `.rec` with header, its `.idx`, and an `.lst` of key, label and the identity it stands for.
+def write_records(path: Path, pictures: Iterable[bytes], ids: Sequence[str]) -> None:
+    """Write a `.rec` with header, its `.idx`, and an `.lst` that names the pictures.
 
     Args:
         path: of the `.rec`.
         pictures: (N,) files, those of an identity one after the other.
-        identities: (N,) their names; labels are their places in sorted order.
+        ids: (N,) of them; the places of their identities in sorted order become labels.
 
     Raises:
-        InputError: there are 2^24 pictures or more, which the format cannot count.
+        InputError: there are 2^24 pictures or more, or a name has a tab or line end: neither fits the format.
     """
-    if len(identities) >= MAX_PICTURES:
-        raise InputError(
-            f"a .rec counts in float32, up to {MAX_PICTURES - 1} pictures, got {len(identities)}: use shards."
-        )
+    if len(ids) >= MAX_PICTURES:
+        raise InputError(f"a .rec counts in float32, up to {MAX_PICTURES - 1} pictures, got {len(ids)}: use shards.")
+    unfit = [item for item in ids if "\t" in item or len(item.splitlines()) > 1]
+    if unfit:
+        raise InputError(f"a .rec is listed with tabs and lines, which the name {unfit[0]!r} has: use shards.")
+    identities = [item.partition("/")[0] for item in ids]
     label = {name: number for number, name in enumerate(sorted(set(identities)))}
     first = {name: key for key, name in reversed(list(enumerate(identities, 1)))}
     last = {name: key for key, name in enumerate(identities, 1)}
-    end = len(identities) + 1
+    end = len(ids) + 1
     with open(path, "wb") as file, open(path.with_suffix(".idx"), "w", encoding="ascii") as index:
 
         def write(key: int, head: bytes, picture: bytes = b"") -> None:
@@ -175,7 +199,7 @@ def write_records(path: Path, pictures: Iterable[bytes], identities: Sequence[st
             write(key, HEADER.pack(0, label[name], key, 0), picture)
         for name, number in label.items():
             write(end + number, _labelled(end + number, (first[name], last[name] + 1)))
-    lines = (f"{key}\t{label[name]}\t{name}\n" for key, name in enumerate(identities, 1))
+    lines = (f"{key}\t{label[identities[key - 1]]}\t{item}\n" for key, item in enumerate(ids, 1))
     path.with_suffix(".lst").write_text("".join(lines), encoding="utf-8")
 
 
