@@ -297,10 +297,17 @@ def test_links_and_devices_in_an_archive_are_no_pictures(tmp_path: Path) -> None
 
 
 def test_a_truncated_archive_says_so(tmp_path: Path) -> None:
-    path = FORMS["tar"](tmp_path)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"truncated|unexpected end"):
-        find_images(path)
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for number in range(3):
+            add(archive, f"a/{number}.png", picture(number))
+    whole = (tmp_path / "x.tar").read_bytes()
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        last = archive.getmembers()[-1]
+    # within a header, within a picture, and exactly where the last member begins
+    for keep, words in ((700, "unexpected end"), (last.offset_data + 1, "unexpected end"), (last.offset, "truncated")):
+        (tmp_path / "x.tar").write_bytes(whole[:keep])
+        with pytest.raises(InputError, match=words):
+            find_images(tmp_path / "x.tar")
 
 
 def test_a_file_that_shrinks_after_listing_is_said(tmp_path: Path) -> None:

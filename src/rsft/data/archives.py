@@ -112,7 +112,6 @@ def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str
 
 def _members(path: Path) -> dict[str, Part]:
     """Name -> where it lies, of the regular files in an archive; the last of one name counts, as in tar."""
-    size = path.stat().st_size
     try:
         with tarfile.open(path, "r:") as archive:
             found = {
@@ -120,9 +119,9 @@ def _members(path: Path) -> dict[str, Part]:
                 for member in archive
                 if member.isfile() and not member.issparse()
             }
+            ended = archive.offset < path.stat().st_size
     except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' is not an uncompressed .tar archive: {error}.") from error
-    cut_off = [name for name, part in found.items() if part.offset + part.size > size]
-    if cut_off:
-        raise InputError(f"'{path}' is truncated: it ends within '{cut_off[0]}'. Copy it again.")
+        raise InputError(f"'{path}' is not a whole, uncompressed .tar archive: {error}.") from error
+    if not ended:
+        raise InputError(f"'{path}' is truncated: the mark at the end of a .tar archive is missing. Copy it again.")
     return found
