@@ -50,6 +50,16 @@ def test_the_list_beside_a_rec_says_whom_its_numbers_mean(tmp_path: Path) -> Non
     assert find_images(tmp_path / "out.rec").identities == ["0", "0", "0", "1"]
 
 
+@pytest.mark.parametrize(("limit", "words"), [("MAX_SIZE", "'10/a.png' is larger"), ("MAX_PICTURES", "use shards")])
+def test_what_a_rec_cannot_hold_is_refused(
+    limit: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"rsft.data.recordio.{limit}", {"MAX_SIZE": 100, "MAX_PICTURES": 4}[limit])
+    with pytest.raises(InputError, match=words):
+        convert(as_folder(tmp_path), tmp_path / "out.rec")
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_names_that_a_list_cannot_hold_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "x").mkdir(parents=True)
     (tmp_path / "a" / "x" / "tab\t.png").write_bytes(picture(0))

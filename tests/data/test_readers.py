@@ -173,6 +173,9 @@ def test_records_that_are_none_of_insightface_are_refused(tmp_path: Path) -> Non
         ({0: struct.pack("<II", MAGIC, 3) + b"abc\0"}, "too short"),
         ({0: struct.pack("<II", MAGIC, 2 << 29 | 4) + b"abcd"}, "there is no record 0"),
         ({0: header, 1: good, 2: good}, "promises 3 pictures, but record 3 is missing"),
+        ({0: record(2, 0, b"", (1e30, 5)), 1: good}, "promises .* pictures, but record 2 is missing"),
+        ({0: record(2, 0, b"", (float("inf"), 5)), 1: good}, "record 0 needs a whole number"),
+        ({0: record(2, 0, b"", (1, 5)), 1: good}, "holds no picture"),
     ):
         with pytest.raises(InputError, match=words):
             find_images(write_rec(tmp_path / "x.rec", records))

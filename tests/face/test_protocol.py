@@ -56,6 +56,12 @@ def test_every_form_is_a_protocol(form: str, tmp_path: Path) -> None:
     assert set(protocol.people) == {"10", "9"}
 
 
+def test_a_manifest_of_quoted_names_is_no_list_of_pairs(tmp_path: Path) -> None:
+    path = FORMS["csv"](tmp_path)
+    path.write_text(path.read_text().replace("identity,light,path", '"identity","light","path"'))
+    assert len(read_protocol(path).images) == 4
+
+
 def test_a_bin_compares_its_pairs(tmp_path: Path) -> None:
     same = np.random.default_rng(0).random(60) < 0.5
     pictures = [picture(number) for number in range(120)]

@@ -117,7 +117,7 @@ def _members(path: Path) -> dict[str, Part]:
             found = {
                 str(PurePosixPath(member.name)): Part(path, member.offset_data, member.size)
                 for member in archive
-                if member.isfile() and not member.issparse()
+                if member.isfile()
             }
             ended = archive.offset < path.stat().st_size
     except (tarfile.TarError, UnicodeDecodeError) as error:

@@ -23,6 +23,7 @@ PREFIX = struct.Struct("<4sI")
 HEADER = struct.Struct("<IfQQ")
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 SIZE_BITS = 29
+MAX_SIZE = 1 << SIZE_BITS  # bytes of a record
 MAX_PICTURES = 1 << 24  # labels are float32, and so are the keys in the header
 
 
@@ -57,10 +58,11 @@ def list_records(path: Path) -> Listing:
         _check_whole(offsets, records, len(content), path)
     keys = sorted(records)
     if keys[0] == 0 and records[0].is_header:
-        keys = list(range(1, int(records[0].labels[0])))
-        absent = [key for key in keys if key not in records]
-        if absent:
-            raise InputError(f"'{path}': its header promises {len(keys)} pictures, but record {absent[0]} is missing.")
+        promised = range(1, _whole(records[0].labels[0], 0, path))
+        absent = next((key for key in promised if key not in records), None)
+        if absent is not None:
+            raise InputError(f"'{path}': its header promises {promised[-1]} pictures, but record {absent} is missing.")
+        keys = list(promised)
     for key in keys:
         if not _size(records[key].picture):
             raise InputError(f"'{path}': record {key} holds no picture.")
@@ -175,7 +177,7 @@ def write_records(path: Path, pictures: Iterable[bytes], ids: Sequence[str]) -> 
         ids: (N,) of them; the places of their identities in sorted order become labels.
 
     Raises:
-        InputError: there are 2^24 pictures or more, or a name has a tab or line end: neither fits the format.
+        InputError: what does not fit the format: 2^24 pictures, one of 2^29 bytes, or a name with a tab or line end.
     """
     if len(ids) >= MAX_PICTURES:
         raise InputError(f"a .rec counts in float32, up to {MAX_PICTURES - 1} pictures, got {len(ids)}: use shards.")
@@ -190,6 +192,8 @@ def write_records(path: Path, pictures: Iterable[bytes], ids: Sequence[str]) -> 
     with open(path, "wb") as file, open(path.with_suffix(".idx"), "w", encoding="ascii") as index:
 
         def write(key: int, head: bytes, picture: bytes = b"") -> None:
+            if len(head) + len(picture) >= MAX_SIZE:
+                raise InputError(f"a .rec holds pictures below {MAX_SIZE} bytes, but '{ids[key - 1]}' is larger.")
             index.write(f"{key}\t{file.tell()}\n")
             for record in _records(head + picture):
                 file.write(record)

@@ -133,7 +133,7 @@ def _is_manifest(path: Path) -> bool:
     if not path.is_file():
         return False
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline(MAX_HEADER).strip().split(",")
+        header = next(csv.reader([file.readline(MAX_HEADER)]), [])
     return "path" in header and "a" not in header
 
 
