@@ -111,6 +111,10 @@ def test_bombs_are_refused_at_once() -> None:
     assert "recursion" in refused(b"]" * 200_000 + b"a" * 199_999 + b".")
     assert "remain" in refused(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc.")
     assert "more than 10000000 values" in refused(b"N" * 10_000_002)
+    again = b"h\x00(h\x01Vlatin1\ntR"  # 16 bytes that make a million
+    assert "longer than itself" in refused(
+        b"c_codecs\nencode\nq\x00V" + b"x" * 1_000_000 + b"\nq\x01" + again * 5000 + b"."
+    )
     # the C unpickler would reserve 64 GiB for this place in its memo
     assert read_plain_pickle(b"\x80\x02]r\xff\xff\xff\xff.", "x.bin") == []
 
@@ -156,6 +160,19 @@ def test_what_is_no_verification_set_is_refused(value: Any, words: str, tmp_path
     (tmp_path / "x.bin").write_bytes(pickle.dumps(value))
     with pytest.raises(InputError, match=words):
         read_verification_set(tmp_path / "x.bin")
+
+
+def test_arrays_over_the_same_bytes_are_refused(tmp_path: Path) -> None:
+    """Each is a view of one long stretch of the stream, and would be copied."""
+    base = np.zeros(1_000_000, np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "rsft.data.verification_set.read_plain_pickle",
+            lambda content, where: ([base[:] for _ in range(2000)], [True] * 1000),
+        )
+        (tmp_path / "x.bin").write_bytes(bytes(1000))
+        with pytest.raises(InputError, match="larger than the file"):
+            read_verification_set(tmp_path / "x.bin")
 
 
 def test_nothing_of_it_touches_the_pickle_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 FUNCTIONS = {
     ("_codecs", "encode"): _Function(_latin1),  # how Python 3 writes bytes for Python 2
     ("__builtin__", "bytes"): _Function(_no_bytes),  # likewise, where there are none
-    ("numpy", "ndarray"): _Function(_array),
+    ("numpy", "ndarray"): _Function(_Array),
     ("numpy", "dtype"): _Function(_Dtype),
     **{
         (f"numpy.{core}.{module}", name): _Function(call)
@@ -120,6 +120,7 @@ def _walk(content: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     argument: Any
+    made = 0  # bytes
     for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name = opcode.name
         if number > MAX_VALUES:
@@ -166,6 +167,10 @@ def _walk(content: bytes) -> Any:
             if not isinstance(function, _Function) or not isinstance(arguments, tuple):
                 raise ValueError("it calls something that is no function")
             stack.append(function.call(*arguments))
+            # one long text could be turned into bytes again and again
+            made += len(stack[-1]) if isinstance(stack[-1], bytes) else 0
+            if made > len(content):
+                raise ValueError("it repeats bytes until they are longer than itself")
         elif name == "BUILD":
             state, built = stack.pop(), stack[-1]
             if not isinstance(built, _Array | _Dtype):

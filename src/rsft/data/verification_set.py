@@ -15,7 +15,8 @@ def read_verification_set(path: Path) -> tuple[list[bytes], np.ndarray]:
     Raises:
         InputError: it is not such a set, or its pickle holds anything but plain values.
     """
-    value = read_plain_pickle(path.read_bytes(), str(path))
+    stored = path.read_bytes()
+    value = read_plain_pickle(stored, str(path))
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise InputError(f"'{path}' needs a pair of pictures and issame, got a {type(value).__name__}.")
     pictures, same = value
@@ -28,6 +29,8 @@ def read_verification_set(path: Path) -> tuple[list[bytes], np.ndarray]:
         raise InputError(f"'{path}' needs issame of true or false, got a {wrong[0]}.")
     # a picture that is repeated is held once
     different = {id(picture): picture for picture in pictures}
+    if sum(len(picture) for picture in different.values() if isinstance(picture, np.ndarray)) > len(stored):
+        raise InputError(f"'{path}' repeats its pictures until they are larger than the file.")
     contents = {key: _content(picture, path) for key, picture in different.items()}
     return [contents[id(picture)] for picture in pictures], np.array([bool(truth) for truth in same])
 
