@@ -1,6 +1,8 @@
 """The commands as a user runs them: on real faces, and on what cannot be used."""
 
+import itertools
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+from typer.testing import CliRunner
+
+from rsft.cli.main import app
 
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 
@@ -143,9 +148,9 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
     assert "Make room or choose another" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "fit", "evaluate", "embed", "report"])
+@pytest.mark.parametrize("command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check"])
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
-    assert "--json" in rsft(command, "--help").stdout
+    assert "--json" in rsft(*command.split(), "--help").stdout
     assert f"rsft {command}" in (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 
 
@@ -214,3 +219,58 @@ def test_plan_from_shares_of_attributes(faces: Path, tmp_path: Path) -> None:
     assert "needs a table [half]" in refused(*arguments, "--shares", shares)
     table.write_text("path,half\n")
     assert "needs a header" in refused(*arguments, "--shares", shares)
+
+
+def test_a_converted_pool_embeds_to_the_same_and_is_checked(faces: Path, tmp_path: Path) -> None:
+    source, records, shards = faces / "evaluation", tmp_path / "x.rec", tmp_path / "x-{0..2}.tar"
+
+    def printed(*arguments: str | Path) -> str:
+        """In this process: starting one takes longer than these commands do."""
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0
+        return result.stdout
+
+    made = json.loads(printed("convert", source, records, "--json"))
+    assert made == {"pictures": 60, "identities": 6, "lost": []}
+    assert f"60 pictures of 6 identities: {shards}" in printed("convert", source, shards)
+    for name, pool in {"folder": source, "records": records}.items():
+        printed("embed", "--pool", pool, "--out", tmp_path / name, "--aligned")
+    embeddings = [np.load(tmp_path / name / "embeddings.npy") for name in ("folder", "records")]
+    np.testing.assert_array_equal(*embeddings)
+    text = printed("data", "check", records, "--against", source, "--embeddings", tmp_path / "records")
+    assert "60 pictures of 6 identities" in text
+    assert "doubtful labels" in text
+    found = json.loads(printed("data", "check", shards, "--against", source, "--json"))
+    assert len(found["against"]["identities"]) == 6
+    assert len(found["against"]["exact_duplicates"]) == 60
+    assert "exists" in refused("convert", source, records)
+    records.write_bytes(records.read_bytes()[:-100])
+    assert "is truncated" in refused("data", "check", records)
+
+
+def test_a_bin_is_evaluated_and_a_hostile_one_refused(faces: Path, tmp_path: Path) -> None:
+    people = [sorted(folder.iterdir()) for folder in sorted((faces / "evaluation").iterdir())]
+    pairs = [(a[k], a[k + 1], True) for a in people for k in range(0, 8, 2)]
+    pairs += [(a[k], b[k], False) for a, b in itertools.pairwise(people) for k in range(5)]
+    pictures = [path.read_bytes() for a, b, _ in pairs for path in (a, b)]
+    path = tmp_path / "x.bin"
+    path.write_bytes(pickle.dumps((pictures, [same for _, _, same in pairs])))
+    result = json.loads(rsft("evaluate", "--eval", path, "--aligned", "--json").stdout)
+    assert (result["pairs_genuine"], result["pairs_impostor"]) == (24, 25)
+    assert result["accuracy"]["value"] > 0.7
+    path.write_bytes(b"cos\nmkdir\n(V" + str(tmp_path / "ran").encode() + b"\ntR.")
+    assert "names 'os.mkdir', which is refused" in refused("evaluate", "--eval", path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_plan_from_shares_of_the_attributes_that_a_manifest_has(faces: Path, tmp_path: Path) -> None:
+    items = sorted(path.relative_to(faces).as_posix() for path in (faces / "pool").rglob("*.*"))
+    rows = "".join(f"{item},{item.split('/')[1]},{number % 2}\n" for number, item in enumerate(items))
+    (faces / "list.csv").write_text("path,identity,half\n" + rows)
+    (tmp_path / "shares.toml").write_text("[half]\n0 = 0.8\n1 = 0.2\n")
+    arguments: list[str | Path] = ["plan", "--pool", faces / "list.csv", "--envelope", "max", "--retain-fraction", "0"]
+    result = json.loads(rsft(*arguments, "--shares", tmp_path / "shares.toml", "--json").stdout)
+    assert result["m"] == pytest.approx(1.6, rel=0.02)
+    folder: list[str | Path] = ["plan", "--pool", faces / "pool"]
+    assert "has no column 'half'" in refused(*folder, "--shares", tmp_path / "shares.toml")
+    assert "--shares alone" in refused(*arguments)

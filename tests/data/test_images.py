@@ -56,7 +56,7 @@ def test_paths_without_pictures_are_refused(folder: Path, tmp_path: Path) -> Non
         tmp_path / "absent": "does not exist",
         tmp_path / "empty": "holds no picture",
         folder / "a" / "notes.txt": "neither a folder nor a .tar",
-        tmp_path / "broken.tar": "not an uncompressed .tar",
+        tmp_path / "broken.tar": "not a whole, uncompressed .tar",
     }.items():
         with pytest.raises(InputError, match=words):
             find_images(path)

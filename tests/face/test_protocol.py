@@ -1,11 +1,14 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forms import FORMS, picture
 from PIL import Image
 
 from rsft.errors import InputError
-from rsft.face.protocol import read_protocol
+from rsft.face.protocol import FOLDS, pair_folds, read_protocol
+from rsft.face.verification import Comparisons, Trial, verify
 
 
 @pytest.fixture
@@ -43,6 +46,74 @@ def test_a_folder_is_everybody_against_everybody(faces: Path) -> None:
         loose.unlink()
     comparisons = read_protocol(faces).comparisons
     assert (len(comparisons.a), comparisons.genuine.sum()) == (3, 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_a_protocol(form: str, tmp_path: Path) -> None:
+    """Four pictures, three of them of one person."""
+    protocol = read_protocol(FORMS[form](tmp_path))
+    assert (len(protocol.comparisons.a), protocol.comparisons.genuine.sum()) == (6, 3)
+    assert set(protocol.people) == {"10", "9"}
+
+
+def test_a_manifest_of_quoted_names_is_no_list_of_pairs(tmp_path: Path) -> None:
+    path = FORMS["csv"](tmp_path)
+    path.write_text(path.read_text().replace("identity,light,path", '"identity","light","path"'))
+    assert len(read_protocol(path).images) == 4
+
+
+def test_a_bin_compares_its_pairs(tmp_path: Path) -> None:
+    same = np.random.default_rng(0).random(60) < 0.5
+    pictures = [picture(number) for number in range(120)]
+    (tmp_path / "x.bin").write_bytes(pickle.dumps((pictures, same.tolist())))
+    protocol = read_protocol(tmp_path / "x.bin")
+    comparisons = protocol.comparisons
+    assert comparisons.genuine.tolist() == same.tolist()
+    for pair in range(60):
+        assert protocol.images.read_bytes(comparisons.a[pair]) == pictures[2 * pair]
+        assert protocol.images.read_bytes(comparisons.b[pair]) == pictures[2 * pair + 1]
+    part, left_out = protocol.restricted_to(protocol.images.ids[1:])
+    assert (len(part.a), left_out) == (59, 1)
+    (tmp_path / "few.bin").write_bytes(pickle.dumps((pictures[:4], [True, False])))
+    assert read_protocol(tmp_path / "few.bin").comparisons.fold is None
+
+
+def test_folds_of_pairs_are_insightfaces() -> None:
+    """As scikit-learn's KFold without shuffling, which insightface uses, deals them."""
+    from sklearn.model_selection import KFold
+
+    for pairs in (200, 607):
+        same = np.random.default_rng(pairs).random(pairs) < 0.5
+        folds = pair_folds(same)
+        for fold, (_, inside) in enumerate(KFold(FOLDS).split(same)):
+            np.testing.assert_array_equal(np.flatnonzero(folds == fold), inside)
+
+
+def test_folds_of_a_sorted_set_have_both_kinds() -> None:
+    """With consecutive folds, in a set of genuine pairs first, scores that tell nothing are judged below one half."""
+    same = np.arange(600) < 300
+    folds = pair_folds(same)
+    assert folds is not None
+    assert all(same[folds == fold].sum() == 30 for fold in range(FOLDS))
+    scores = np.random.default_rng(0).normal(size=600)
+    identity = np.arange(1200)
+    identity[1:600:2] = identity[0:600:2]
+    accuracies = {}
+    for name, fold in (("dealt", folds), ("consecutive", np.arange(600) // 60)):
+        comparisons = Comparisons(np.arange(0, 1200, 2), np.arange(1, 1200, 2), identity, fold)
+        accuracy = verify([Trial(comparisons, {"x": scores})], draws=2).systems["x"].accuracy
+        assert accuracy is not None
+        assert accuracy.value is not None
+        accuracies[name] = accuracy.value
+    assert abs(accuracies["dealt"] - 0.5) < 5 * 0.5 / np.sqrt(600)
+    assert accuracies["consecutive"] < 0.4
+
+
+def test_a_csv_of_pairs_may_name_pictures_of_a_pool_in_any_form(tmp_path: Path) -> None:
+    root = FORMS["rec"](tmp_path)
+    lines = ("a,b,same", "10/00000003.png,10/00000004.png,1", "10/00000003.png,9/00000006.png,0")
+    protocol = read_protocol(pairs(tmp_path, *lines), root)
+    assert protocol.comparisons.genuine.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(

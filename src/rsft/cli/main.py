@@ -17,11 +17,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
+app.add_typer(data, name="data")
 
-POOL_HELP = "Labelled pictures: a folder or .tar with one folder per identity."
-TARGET_HELP = "Unlabelled pictures of the deployment: a folder or .tar."
+FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
+POOL_HELP = f"Labelled pictures: {FORMS}."
+TARGET_HELP = f"Unlabelled pictures of the deployment: {FORMS}."
 MODEL_HELP = "'dlib', or the folder of an earlier run."
-EVAL_HELP = "A pairs CSV (a,b,same[,fold]), or a folder or .tar of identities."
+EVAL_HELP = "A pairs CSV (a,b,same[,fold]), a .bin set, or labelled pictures as for --pool."
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
@@ -62,8 +65,10 @@ def demo(
 def plan(
     pool: Annotated[Path, typer.Option(help=POOL_HELP + " Or an output of `rsft embed`.")],
     target: Annotated[Path | None, typer.Option(help=TARGET_HELP + " Or an output of `rsft embed`.")] = None,
-    attributes: Annotated[Path | None, typer.Option(help="Without --target: a CSV, path,<attributes...>.")] = None,
-    shares: Annotated[Path | None, typer.Option(help="With it: a TOML table of target shares an attribute.")] = None,
+    attributes: Annotated[Path | None, typer.Option(help="With --shares: a CSV, path,<attributes...>.")] = None,
+    shares: Annotated[
+        Path | None, typer.Option(help="For --target: a TOML table of target shares an attribute.")
+    ] = None,
     model: Model = "dlib",
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and accepted.parquet.")] = None,
     config: Config = None,
@@ -90,9 +95,12 @@ def plan(
         "accept_by": accept_by,
         "floor": floor,
     }
-    if (target is None) != (attributes is not None and shares is not None):
-        raise InputError("the target is stated by --target, or by --attributes and --shares together.")
-    if attributes is not None and shares is not None:
+    if (target is None) == (shares is None) or (attributes is not None and shares is None):
+        raise InputError(
+            "the target is stated by --target, or by --attributes and --shares together, or by --shares alone where "
+            "the pool has attributes itself."
+        )
+    if shares is not None:
         known = plan_attributes(
             pool=pool,
             attributes=attributes,
@@ -208,7 +216,7 @@ def evaluate(
 
 @app.command()
 def embed(
-    pool: Annotated[Path, typer.Option(help="Pictures: a folder or .tar.")],
+    pool: Annotated[Path, typer.Option(help=f"Pictures: {FORMS}.")],
     out: Annotated[Path, typer.Option(help="Folder to make, with embeddings.npy and embedding.json.")],
     model: Model = "dlib",
     aligned: Aligned = False,
@@ -228,6 +236,42 @@ def embed(
         print(f"{len(features)} pictures embedded, {len(features.quarantined)} left out: {out}")
         for item, reason in features.quarantined[:10]:
             print(f"  {item}: {reason}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help=POOL_HELP)],
+    destination: Annotated[Path, typer.Argument(help=f"What to make: {FORMS}.")],
+    json: Json = False,
+) -> None:
+    """Write a pool in another form; pictures keep their bytes."""
+    from rsft.data.convert import convert as run_convert
+
+    result = run_convert(source, destination)
+    if json:
+        show.print_json(result)
+    else:
+        print(f"{result['pictures']} pictures of {result['identities']} identities: {destination}")
+        if result["lost"]:
+            print(f"  this form has no place for the attributes {', '.join(result['lost'])}")
+
+
+@data.command()
+def check(
+    pool: Annotated[Path, typer.Argument(help=POOL_HELP)],
+    against: Annotated[Path | None, typer.Option(help="An evaluation set: " + EVAL_HELP)] = None,
+    against_root: Annotated[Path | None, typer.Option(help="What the paths in --against are relative to.")] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="An output of `rsft embed` for the pool: doubtful labels are told by it.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Damaged pictures, lone ones, duplicates within the pool and with an evaluation set, doubtful labels."""
+    from rsft.face.checking import check_pool
+
+    with show.progress(quiet=json) as listener:
+        found = check_pool(pool, against=against, against_root=against_root, embeddings=embeddings, listener=listener)
+    show.print_json(found) if json else show.print_check(found)
 
 
 @app.command()

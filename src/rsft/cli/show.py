@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -139,3 +140,29 @@ def print_verification(result: dict[str, Any]) -> None:
     table.add_row("EER", f"{result['eer']:.4f}")
     table.add_row("comparisons", f"{result['pairs_genuine']} genuine, {result['pairs_impostor']} impostor")
     Console(highlight=False).print(table)
+
+
+def print_check(found: dict[str, Any]) -> None:
+    """How many of each finding, and the first of them."""
+    against = found["against"] or {}
+    rows = {
+        "pictures that cannot be read": found["unreadable"],
+        "identities with one picture or none": found["single"],
+        "identities that differ in case only": found["case_collisions"],
+        "groups of pictures with the same bytes": found["exact_duplicates"],
+        "pairs that look nearly the same": found["near_duplicates"],
+        "identities that are also evaluated": against.get("identities"),
+        "pictures that are also evaluated": against.get("exact_duplicates"),
+        "pairs that look nearly the same as an evaluated one": against.get("near_duplicates"),
+        "doubtful labels": found["doubtful_labels"],
+    }
+    table = Table(title=f"{found['pictures']} pictures of {found['identities']} identities", title_justify="left")
+    for heading in ("finding", "how many", "such as"):
+        table.add_column(heading, justify="right" if heading == "how many" else "left")
+    for name, findings in rows.items():
+        if findings is not None:
+            first = "" if not findings else findings[0]
+            example = first if isinstance(first, str) else ", ".join(str(part) for part in first[:3])
+            table.add_row(name, str(len(findings)), escape(example))
+    Console(highlight=False).print(table)
+    print("--json lists all of them.")

@@ -1,18 +1,29 @@
-"""Pictures and their identities, from a folder or an uncompressed `.tar` of folders."""
+"""Pictures and their identities, in whatever form they are stored."""
 
 import io
 import os
-import tarfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from rsft.data.archives import expand, is_pattern, list_shards, list_tar
+from rsft.data.listing import SUFFIXES, Listing, Source, read_source
+from rsft.data.manifest import list_manifest
+from rsft.data.recordio import list_records
+from rsft.data.verification_set import list_verification_set
 from rsft.errors import InputError, UnreadableImageError
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+READERS: Mapping[str, Callable[[Path], Listing]] = {
+    ".tar": list_tar,
+    ".rec": list_records,
+    ".csv": list_manifest,
+    ".parquet": list_manifest,
+    ".bin": list_verification_set,
+}
 
 
 @dataclass(frozen=True)
@@ -20,31 +31,35 @@ class ImageSet:
     """Pictures with stable ids, read one at a time; safe to read from several threads.
 
     Attributes:
-        root: the folder or `.tar` they lie in.
-        ids: (N,) paths below `root`, with "/" between the parts, sorted.
-        offsets: for a `.tar`, (offset, size) of each picture in it.
+        root: the folder or file they lie in.
+        ids: (N,) names with "/" between the parts, sorted; the first of several parts is the identity.
+        sources: (N,) where the bytes of each lie.
+        attributes: name -> (N,) values, as text, where the form of storage has any.
     """
 
     root: Path
     ids: Sequence[str]
-    offsets: Sequence[tuple[int, int]] | None = None
+    sources: Sequence[Source]
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def identities(self) -> list[str]:
-        """(N,) name of the folder below `root` that each picture lies in; the picture's own name if it lies in none."""
-        return [PurePosixPath(item).parts[0] for item in self.ids]
+        """(N,) first part of each id; the whole id if it has one part only."""
+        return [item.partition("/")[0] for item in self.ids]
 
     def read_bytes(self, index: int) -> bytes:
-        """The file of picture `index`."""
-        if self.offsets is None:
-            return (self.root / self.ids[index]).read_bytes()
-        offset, size = self.offsets[index]
-        with open(self.root, "rb") as archive:
-            archive.seek(offset)
-            return archive.read(size)
+        """The file of picture `index`.
+
+        Raises:
+            UnreadableImageError: it is missing, or ends too early.
+        """
+        try:
+            return read_source(self.sources[index])
+        except OSError as error:
+            raise UnreadableImageError(f"unreadable: {error}") from error
 
     def read(self, index: int) -> np.ndarray:
         """Picture `index` upright: (H, W, 3) uint8 RGB.
@@ -52,45 +67,67 @@ class ImageSet:
         Raises:
             UnreadableImageError: it is missing, damaged, or larger than Pillow's limit against decompression bombs.
         """
-        try:
-            with Image.open(io.BytesIO(self.read_bytes(index))) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = str(error) if str(error) and "BytesIO" not in str(error) else "not an image file"
-            raise UnreadableImageError(f"unreadable: {reason}") from error
+        return decode(self.read_bytes(index))
 
     def subset(self, indices: Sequence[int]) -> "ImageSet":
         """The pictures at `indices`, in that order."""
         return replace(
             self,
             ids=[self.ids[i] for i in indices],
-            offsets=None if self.offsets is None else [self.offsets[i] for i in indices],
+            sources=[self.sources[i] for i in indices],
+            attributes={name: [values[i] for i in indices] for name, values in self.attributes.items()},
         )
 
 
-def find_images(path: str | os.PathLike[str], *, labelled: bool = False) -> ImageSet:
-    """List the pictures in a folder or an uncompressed `.tar`, at any depth.
+def decode(content: bytes) -> np.ndarray:
+    """The bytes of a picture file -> the picture upright: (H, W, 3) uint8 RGB.
 
-    Args:
-        path: the folder or `.tar`.
-        labelled: whether every picture must lie in a folder that names its identity.
+    Of 16 bits a channel the upper 8 are kept; transparency is left out.
 
     Raises:
-        InputError: there is no such path, it holds no picture, or one without identity where `labelled`.
+        UnreadableImageError: they are damaged, of no known format, or of numbers without a known range.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                upright = Image.fromarray(_upper_bits(np.asarray(upright)))
+            elif upright.mode == "F":
+                raise ValueError("its pixels are floating-point numbers")
+            elif upright.mode == "P":
+                upright = upright.convert("RGBA")
+            return np.asarray(upright.convert("RGB"))
+    except Exception as error:
+        # decoders of damaged files raise whatever they stumble over; none of it may end a run
+        reason = str(error) if str(error) and "BytesIO" not in str(error) else "not an image file"
+        raise UnreadableImageError(f"unreadable: {reason}") from error
+
+
+def _upper_bits(pixels: np.ndarray) -> np.ndarray:
+    """Grey of 16 bits -> of 8. Pillow itself would cut at 255 what goes up to 65535."""
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError("its pixels have more than 16 bits")
+    return (pixels // 256).astype(np.uint8)
+
+
+def find_images(path: str | os.PathLike[str], *, labelled: bool = False) -> ImageSet:
+    """List the pictures that a path names; see docs/data.md for the forms.
+
+    Args:
+        path: a folder, an uncompressed `.tar`, a pattern of shards (`shard-{000..012}.tar`), a `.rec`, a manifest in
+            `.csv` or `.parquet`, or a `.bin` verification set.
+        labelled: whether every picture must have an identity.
+
+    Raises:
+        InputError: there is no such path, it is damaged, it holds no picture, or one without identity where `labelled`.
     """
     root = Path(path)
-    if root.is_dir():
-        found = _in_folder(root)
-        images = ImageSet(root, found)
-    elif root.is_file() and root.suffix == ".tar":
-        members = _in_tar(root)
-        images = ImageSet(root, list(members), list(members.values()))
-    elif root.exists():
-        raise InputError(f"'{root}' is neither a folder nor a .tar of pictures.")
-    else:
-        raise InputError(f"'{root}' does not exist.")
-    if not images.ids:
+    listing = _list(root)
+    if not listing.ids:
         raise InputError(f"'{root}' holds no picture ({', '.join(sorted(SUFFIXES))}).")
+    _check_ids(listing.ids, root)
+    order = sorted(range(len(listing.ids)), key=listing.ids.__getitem__)
+    images = ImageSet(root, listing.ids, listing.sources, listing.attributes).subset(order)
     if labelled:
         loose = [item for item in images.ids if "/" not in item]
         if loose:
@@ -101,23 +138,34 @@ def find_images(path: str | os.PathLike[str], *, labelled: bool = False) -> Imag
     return images
 
 
-def _in_folder(root: Path) -> list[str]:
-    return sorted(
-        Path(folder, name).relative_to(root).as_posix()
+def _list(root: Path) -> Listing:
+    if root.is_dir():
+        return _list_folder(root)
+    if is_pattern(root) and not root.exists():
+        return list_shards(expand(root))
+    if not root.exists():
+        raise InputError(f"'{root}' does not exist.")
+    reader = READERS.get(root.suffix.lower())
+    if reader is None or not root.is_file():
+        raise InputError(f"'{root}' is neither a folder nor a {', '.join(READERS)} of pictures.")
+    return reader(root)
+
+
+def _list_folder(root: Path) -> Listing:
+    found = [
+        Path(folder, name)
         for folder, _, names in os.walk(root)
         for name in names
-        if Path(name).suffix.lower() in SUFFIXES
-    )
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
+    ]
+    return Listing([path.relative_to(root).as_posix() for path in found], found)
 
 
-def _in_tar(path: Path) -> dict[str, tuple[int, int]]:
-    try:
-        with tarfile.open(path, "r:") as archive:
-            members = {
-                str(PurePosixPath(member.name)): (member.offset_data, member.size)
-                for member in archive
-                if member.isfile() and PurePosixPath(member.name).suffix.lower() in SUFFIXES
-            }
-    except tarfile.TarError as error:
-        raise InputError(f"'{path}' is not an uncompressed .tar archive: {error}.") from error
-    return dict(sorted(members.items()))
+def _check_ids(ids: Sequence[str], root: Path) -> None:
+    """Ids become paths when a set is converted, and keys when it is embedded."""
+    outside = [item for item in ids if item.startswith("/") or "/../" in f"/{item}/" or "\0" in item]
+    if outside:
+        raise InputError(f"'{root}' holds '{outside[0]}': the name of a picture must not lead out of it.")
+    if len(set(ids)) < len(ids):
+        item, times = Counter(ids).most_common(1)[0]
+        raise InputError(f"'{root}' holds {times} pictures of the name '{item}': names must differ.")

@@ -1,6 +1,5 @@
 """`rsft plan`, `rsft evaluate` and `rsft embed` on folders of pictures."""
 
-import csv
 import os
 import tomllib
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import torch
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
+from rsft.data.manifest import PATH, read_columns
 from rsft.errors import InputError
 from rsft.face.embed import embed
 from rsft.face.fit import usable
@@ -39,7 +39,7 @@ def embed_folder(
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> Features:
-    """Embed the pictures of a folder or `.tar` into the folder `out`; see `Features.save` for its files.
+    """Embed the pictures that `find_images` finds into the folder `out`; see `Features.save` for its files.
 
     Raises:
         InputError: no picture could be used, or `out` exists.
@@ -66,7 +66,7 @@ def plan_folders(
     """What would be accepted of a pool for a target, without training.
 
     Args:
-        pool: a folder or `.tar` with one folder per identity, or an output of `embed_folder`.
+        pool: anything that `find_images` reads, with identities, or an output of `embed_folder`.
         target: pictures without labels, or an output of `embed_folder`.
         model: "dlib" or the folder of a run.
         out: folder for `plan.json` and `accepted.parquet`, if wanted.
@@ -105,8 +105,8 @@ def plan_folders(
 def plan_attributes(
     *,
     pool: PathLike,
-    attributes: PathLike,
     shares: PathLike,
+    attributes: PathLike | None = None,
     out: PathLike | None = None,
     recipe: Recipe | None = None,
     seed: int = 0,
@@ -115,10 +115,11 @@ def plan_attributes(
     """What would be accepted for a target that is known by shares of attributes; nothing is decoded.
 
     Args:
-        pool: a folder or `.tar` with one folder per identity.
-        attributes: a CSV with a column `path` (as below the pool) and one for each attribute.
+        pool: anything that `find_images` reads, with identities.
         shares: a TOML file with a table for each attribute: its values and their shares of the target. Several are
             raked to their margins.
+        attributes: a CSV or Parquet file with a column `path` (as below the pool) and one for each attribute; by
+            default those that the pool has itself.
         out: as in `plan_folders`.
         recipe: likewise.
         seed: of the accept decisions.
@@ -129,10 +130,12 @@ def plan_attributes(
     """
     recipe = recipe or Recipe()
     images = find_images(pool, labelled=True)
-    values, wanted = _read_attributes(attributes, images.ids), _read_shares(shares)
+    values = images.attributes if attributes is None else _read_attributes(Path(attributes), images.ids)
+    wanted = _read_shares(shares)
     missing = [name for name in wanted if name not in values]
     if missing:
-        raise InputError(f"'{attributes}' has no column '{missing[0]}', which '{shares}' gives shares of.")
+        where = pool if attributes is None else attributes
+        raise InputError(f"'{where}' has no column '{missing[0]}', which '{shares}' gives shares of: see --attributes.")
     names = [PurePosixPath(item).parts[0] for item in images.ids]
     options = recipe.plan_options()
     result = plan_from_ratio(
@@ -147,20 +150,16 @@ def plan_attributes(
     return result
 
 
-def _read_attributes(path: PathLike, items: Sequence[str]) -> dict[str, list[str]]:
+def _read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
     """Attribute -> values in the order of the items."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read '{path}': {error}.") from error
-    if not rows or "path" not in rows[0]:
+    columns = read_columns(path)
+    if PATH not in columns or not columns[PATH]:
         raise InputError(f"'{path}' needs a header with a column 'path' and one for each attribute.")
-    by_path = {row["path"]: row for row in rows}
-    lacking = [item for item in items if item not in by_path]
+    row = {item: number for number, item in enumerate(columns.pop(PATH))}
+    lacking = [item for item in items if item not in row]
     if lacking:
         raise InputError(f"'{path}' has no row for {len(lacking)} pictures of the pool, such as '{lacking[0]}'.")
-    return {name: [by_path[item][name] for item in items] for name in rows[0] if name != "path"}
+    return {name: [values[row[item]] for item in items] for name, values in columns.items()}
 
 
 def _read_shares(path: PathLike) -> dict[str, dict[str, float]]:

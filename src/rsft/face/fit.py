@@ -83,9 +83,9 @@ def fit(
     """Adapt a pretrained face model to the population in `target`, using what the labelled pool holds of it.
 
     Args:
-        pool: a folder or `.tar` with one folder per identity.
-        target: pictures of the deployment, in a folder or `.tar`; no labels are needed.
-        evaluation: a pairs CSV, or a folder or `.tar` of identities, like the target.
+        pool: anything that `find_images` reads, with identities.
+        target: pictures of the deployment, likewise; no labels are needed.
+        evaluation: a pairs CSV, a `.bin` set, or pictures of identities, like the target.
         out: the run folder to make.
         model: "dlib", or the folder of an earlier run.
         evaluation_root: what the paths of a pairs CSV are relative to; the folder of the CSV by default.

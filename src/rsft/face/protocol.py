@@ -11,10 +11,13 @@ import scipy.sparse
 import scipy.sparse.csgraph
 
 from rsft.data.images import ImageSet, find_images
+from rsft.data.verification_set import read_verification_set
 from rsft.errors import InputError
 from rsft.face.verification import Comparisons, all_comparisons
 
 COLUMNS = ("a", "b", "same")
+MAX_HEADER = 1 << 16  # characters
+FOLDS = 10  # of a `.bin`, as insightface evaluates it
 TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
 
 
@@ -48,20 +51,23 @@ class Protocol:
 
 
 def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Protocol:
-    """Read a pairs CSV (`a,b,same[,fold]`), or a folder or `.tar` of identities, all of whose pictures are compared.
+    """Read a pairs CSV (`a,b,same[,fold]`), a `.bin`, or pictures of identities, all of which are compared.
 
     Who is in a picture of a pairs CSV is told by the folder it lies in; where pictures lie in none, by the pairs that
-    are the same.
+    are the same. A `.bin` does not tell: each of its pairs stands for other people, so that intervals over identities
+    are intervals over pairs, and narrower than they should be where people occur in several.
 
     Args:
-        path: the CSV, folder or `.tar`.
-        root: folder or `.tar` that the CSV's paths are relative to; by default the folder of the CSV.
+        path: the pairs CSV, the `.bin`, or anything that `find_images` reads.
+        root: what the CSV's paths are names in, likewise; by default the folder of the CSV.
 
     Raises:
         InputError: a column, picture or value is missing or contradictory, or there is nothing to compare.
     """
     path = Path(path)
-    if path.suffix.lower() != ".csv":
+    if path.suffix.lower() == ".bin":
+        return _verification_set(path)
+    if path.suffix.lower() != ".csv" or _is_manifest(path):
         images = find_images(path, labelled=True)
         _, identity = np.unique(images.identities, return_inverse=True)
         return Protocol(images, all_comparisons(identity), images.identities)
@@ -89,6 +95,46 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
             f"same={row['same']}, but their folders or other pairs say otherwise."
         )
     return Protocol(images, comparisons, images.identities)
+
+
+def _verification_set(path: Path) -> Protocol:
+    _, same = read_verification_set(path)
+    images = find_images(path)
+    a, b = np.arange(0, 2 * len(same), 2), np.arange(1, 2 * len(same), 2)
+    comparisons = Comparisons(a, b, _identities(images.ids, a[same], b[same]), pair_folds(same))
+    return Protocol(images, comparisons, images.ids)
+
+
+def pair_folds(same: np.ndarray) -> np.ndarray | None:
+    """Ten folds of consecutive pairs, as insightface makes them, if each has pairs of both kinds.
+
+    Otherwise, as in a set that lists all genuine pairs first, the pairs of each kind are dealt out in turns: a fold of
+    one kind alone would be judged by a threshold that the others cannot teach.
+
+    Args:
+        same: (P,) bool.
+
+    Returns:
+        (P,) int, or None if there are fewer than ten pairs of a kind.
+    """
+    if min(same.sum(), (~same).sum()) < FOLDS:
+        return None
+    consecutive = np.repeat(np.arange(FOLDS), [len(part) for part in np.array_split(same, FOLDS)])
+    if all(0 < same[consecutive == fold].sum() < (consecutive == fold).sum() for fold in range(FOLDS)):
+        return consecutive
+    fold = np.empty(len(same), int)
+    for kind in (same, ~same):
+        fold[kind] = np.arange(kind.sum()) % FOLDS
+    return fold
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a CSV lists pictures rather than pairs."""
+    if not path.is_file():
+        return False
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        header = next(csv.reader([file.readline(MAX_HEADER)]), [])
+    return "path" in header and "a" not in header
 
 
 def _read_rows(path: Path) -> list[Mapping[str, str]]:
