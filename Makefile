@@ -17,6 +17,7 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 
 bench: .venv/installed
+	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 .venv/installed: pyproject.toml constraints.txt
