@@ -136,7 +136,11 @@ SYNTHETIC: list[tuple[Callable[[int], Pair], int]] = [
 
 
 def _by_attribute(name: str, features: np.ndarray, attribute: np.ndarray, shares: dict[Any, float], seed: int) -> Pair:
-    """A third is the pool, a third is fresh, both as they are; the target is drawn from the last with other shares."""
+    """A third is the pool, a third is fresh, both as they are; the target is drawn from the last with other shares.
+
+    Features are standardised, for peers that do not do so.
+    """
+    features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
     order = np.random.default_rng(seed).permutation(len(features))
     pool, rest, fresh = np.array_split(order, 3)
     count = min(int((attribute[rest] == value).sum() / share) for value, share in shares.items() if share)
@@ -180,8 +184,8 @@ def turned(data: Path, seed: int) -> Pair:
     stored = np.load(path)
     known = np.array([PurePosixPath(item).stem in yaw for item in stored["ids"]])
     turn = np.array([yaw.get(PurePosixPath(item).stem, 0.0) for item in stored["ids"]])
-    attribute = np.digitize(turn, (0.15, 0.35))
-    return _by_attribute("LFW head turn", stored["x"][known], attribute[known], {0: 0.2, 1: 0.4, 2: 0.4}, seed)
+    attribute = (turn > 0.15).astype(int)
+    return _by_attribute("LFW head turn", stored["x"][known], attribute[known], {0: 0.3, 1: 0.7}, seed)
 
 
 Estimator = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # pool, target, fresh -> ratio at the fresh
