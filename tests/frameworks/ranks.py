@@ -4,6 +4,7 @@ torchrun --nproc_per_node 2 ranks.py FOLDER
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,7 @@ def main() -> None:
     if ranks == 2:  # the library takes seconds to import
         results["trainer"] = by_trainer(sys.argv[1])
     (Path(sys.argv[1]) / f"{rank}-{ranks}.json").write_text(json.dumps(results))
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
@@ -182,3 +184,4 @@ def refused_iteration(sampler: RejectionSampler) -> str:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # gloo's threads, where the interpreter tears them down under load, end some process with SIGABRT

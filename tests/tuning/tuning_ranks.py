@@ -4,6 +4,7 @@ torchrun --nproc-per-node 2 tuning_ranks.py OUT ACCUMULATED
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -45,4 +46,6 @@ def train(out: Path, accumulated: int) -> None:
 
 if __name__ == "__main__":
     train(Path(sys.argv[1]), int(sys.argv[2]))
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+    os._exit(0)  # gloo's threads, where the interpreter tears them down under load, end some process with SIGABRT
