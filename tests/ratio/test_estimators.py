@@ -13,6 +13,8 @@ from torch.distributions import Normal
 from rsft import fit_ratio
 from rsft.ratio import AUTO, METHODS
 from rsft.ratio.calibration import BENT, STRAIGHT, fit_calibrations
+from rsft.ratio.classifier import fit_classifier_ratio
+from rsft.ratio.crossfit import CrossFittedRatio
 from rsft.ratio.logistic import fit_logistic
 
 ALL = [*METHODS, AUTO]
@@ -116,10 +118,22 @@ def test_auto_prefers_the_simple_one_and_says_what_it_compared() -> None:
     assert fit_ratio(pool, target, AUTO).method == "boosted"
 
 
-def test_auto_refits_on_more_than_the_contest() -> None:
+@pytest.mark.parametrize(("options", "trained_on", "fits"), [({}, 800, 2), ({"max_items": 150}, 300, 1)])
+def test_auto_fits_the_best_again_only_on_more_than_the_contest(
+    options: dict[str, int], trained_on: int, fits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(pool: Tensor, target: Tensor, **given: int) -> CrossFittedRatio:
+        calls.append(given["max_items"] if "max_items" in given else None)
+        return fit_classifier_ratio(pool, target, **given)
+
+    monkeypatch.setattr("rsft.ratio.CONTEST_ITEMS", 400)
+    monkeypatch.setattr("rsft.ratio.METHODS", {"classifier": counted})
     pool, target, _ = shifted(400, 2)
-    ratio = fit_ratio(pool, target, AUTO, max_items=300)
-    assert ratio.diagnostics["items_trained_on"] == 600
+    ratio = fit_ratio(pool, target, AUTO, **options)
+    assert ratio.diagnostics["items_trained_on"] == trained_on
+    assert len(calls) == fits
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.5])

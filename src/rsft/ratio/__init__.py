@@ -4,7 +4,7 @@ from typing import Any
 
 from rsft.ratio.boosted import fit_boosted_ratio
 from rsft.ratio.classifier import fit_classifier_ratio, fit_kernel_ratio, fit_quadratic_ratio
-from rsft.ratio.crossfit import CrossFittedRatio, as_good
+from rsft.ratio.crossfit import MAX_ITEMS, CrossFittedRatio, as_good
 from rsft.ratio.leastsquares import fit_least_squares_ratio
 from rsft.ratio.rows import Table, both_sides
 
@@ -60,12 +60,12 @@ def _best_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
     """The one-standard-error rule (L. Breiman et al., 1984) over `METHODS`, on the same folds of the same items."""
     sides = both_sides(pool, target)
     names = [name for name in METHODS if name != "boosted" or sides[0].width <= MAX_BOOSTED_WIDTH]
-    contest = {"max_items": CONTEST_ITEMS // 2, **options}
-    fits = {name: METHODS[name](pool, target, **contest) for name in names}
+    most = min(max(len(side) for side in sides), options.get("max_items", MAX_ITEMS))
+    contest = min(most, CONTEST_ITEMS // 2)
+    fits = {name: METHODS[name](pool, target, **{**options, "max_items": contest}) for name in names}
     losses = {name: fit.held_out_loss for name, fit in fits.items()}
     best = min(losses.values(), key=lambda loss: float(loss.mean()))
     method = next(name for name in names if as_good(losses[name], best))
-    largest = max(len(side) for side in sides)
-    whole = fits[method] if largest <= contest["max_items"] else METHODS[method](pool, target, **options)
+    whole = METHODS[method](pool, target, **options) if contest < most else fits[method]
     whole.diagnostics |= {f"cross_entropy_{name}": float(loss.mean()) for name, loss in losses.items()}
     return whole
