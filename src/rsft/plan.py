@@ -129,11 +129,11 @@ def plan(
     ratio = fit_ratio(pool, target, method, seed=seed, **ratio_options)
     thinned = _thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
     arrival = look(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
-    targets = len(ratio.target_log_ratio)
+    seen, targets_seen = (int(ratio.diagnostics[name]) for name in ("items_trained_on", "target_items_trained_on"))
     figures = {
         **ratio.diagnostics,
-        "auc_error": auc_error(ratio.diagnostics["auc"], targets, len(ratio.pool_log_ratio)),
-        "target_items": float(targets),
+        "auc_error": auc_error(ratio.diagnostics["auc"], targets_seen, seen - targets_seen),
+        "target_items": float(len(ratio.target_log_ratio)),
         **thinned.figures,
         **arrival.figures,
     }

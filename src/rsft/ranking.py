@@ -8,7 +8,7 @@ import numpy as np
 
 from rsft.acceptance import accept
 from rsft.arrival import MIN_LOOKED_AT
-from rsft.evaluation.shift import two_sample
+from rsft.evaluation.shift import cross_fitted_auc
 from rsft.plan import Plan, plan
 from rsft.ratio.rows import Table, both_sides
 from rsft.verdict import Outcome
@@ -113,6 +113,4 @@ def _auc(made: Plan, pool: Any, target: Any, rows: np.ndarray, seed: int) -> flo
     aims = np.sort(generator.permutation(len(target))[:MAX_ROWS])
     assert made.folds is not None
     folds = (made.folds[0][rows], made.folds[1][aims])
-    auc = two_sample(pool.take(rows).numpy(), target.take(aims).numpy(), folds=folds, seed=seed).auc.value
-    assert auc is not None
-    return auc
+    return cross_fitted_auc(pool.take(rows).numpy(), target.take(aims).numpy(), folds=folds, seed=seed)

@@ -125,7 +125,7 @@ def test_auto_fits_the_best_again_only_on_more_than_the_contest(
     calls = []
 
     def counted(pool: Tensor, target: Tensor, **given: int) -> CrossFittedRatio:
-        calls.append(given["max_items"] if "max_items" in given else None)
+        calls.append(given)
         return fit_classifier_ratio(pool, target, **given)
 
     monkeypatch.setattr("rsft.ratio.CONTEST_ITEMS", 400)

@@ -114,7 +114,7 @@ def plan(
         return
     assert target is not None
     with show.progress(quiet=json) as listener:
-        plans = plan_folders(
+        made, plans = plan_folders(
             pool=pool,
             target=target,
             model=model,
@@ -128,10 +128,10 @@ def plan(
         )
     if json:
         ranking = {"ranking": [ranked.to_dict() for ranked in plans]} if compare else {}
-        show.print_json(plans[0].plan.to_dict() | ranking)
+        show.print_json(made.to_dict() | ranking)
     else:
         show.print_ranking([ranked.to_dict() for ranked in plans])
-        show.print_plan(plans[0].plan.to_dict())
+        show.print_plan(made.to_dict())
 
 
 @app.command()

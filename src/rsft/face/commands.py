@@ -16,7 +16,7 @@ from rsft.errors import InputError
 from rsft.face.embed import embed
 from rsft.face.fit import usable
 from rsft.face.model import FaceModel, load_model
-from rsft.face.planning import FEATURES, rank_face_plans
+from rsft.face.planning import plan_faces, rank_face_plans
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import write_plan
@@ -62,7 +62,7 @@ def plan_folders(
     seed: int = 0,
     overwrite: bool = False,
     listener: Listener = silent,
-) -> list[Ranked]:
+) -> tuple[Plan, list[Ranked]]:
     """What would be accepted of a pool for a target, without training.
 
     Args:
@@ -78,7 +78,7 @@ def plan_folders(
         listener: is told how far each stage is.
 
     Returns:
-        The plans, the best first; one where not `compare`. The first is written.
+        The plan, the best of those compared; and all of them, the best first, where `compare`.
 
     Raises:
         InputError: something given cannot be used.
@@ -91,15 +91,17 @@ def plan_folders(
     names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
     people = np.unique(names, return_inverse=True)[1]
     with stages.stage("plan"):
+        ranking: list[Ranked] = []
         options = recipe.plan_options() | {"seed": seed}
-        kinds, methods = (options.pop("features"),), (options.pop("method"),)
-        plans = rank_face_plans(
-            pool_features, target_features, people, FEATURES if compare else kinds, methods=methods, **options
-        )
+        if compare:
+            del options["features"]
+            methods = (options.pop("method"),)
+            ranking = rank_face_plans(pool_features, target_features, people, methods=methods, **options)
+        plan = ranking[0].plan if ranking else plan_faces(pool_features, target_features, people, **options)
     if out is not None:
         with writing(Path(out), overwrite=overwrite) as folder:
-            write_plan(folder, plans[0].plan, recipe.retain_fraction, pool_features.ids, names)
-    return plans
+            write_plan(folder, plan, recipe.retain_fraction, pool_features.ids, names)
+    return plan, ranking
 
 
 def plan_attributes(

@@ -193,6 +193,7 @@ def cross_fitted(
         **alternatives[best].settings,
         "constant_features": float(torch.isinf(sample.spread).sum()),
         "items_trained_on": float(len(sample.y)),
+        "target_items_trained_on": float(sample.y.sum()),
         "mean_ratio": float(ratio.mean()),
         "mean_ratio_error": float(ratio.std() / math.sqrt(len(ratio))),
     }
