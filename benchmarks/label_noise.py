@@ -67,7 +67,7 @@ def measure(model: FaceModel, features: dict[str, Features], share: float, margi
         "gate": run.gate.to_dict(),
     }
     for way, kept in {"all the way": 1.0, "as kept": run.gate.share}.items():
-        networks = {"pretrained": model.network, "tuned": run.at(kept)}
+        networks = {"pretrained": None, "tuned": run.at(kept) if kept else None}
         for key, part in SETS.items():
             trial = score(networks, recipe.cut, all_comparisons(people_of(features[part])), features[part])
             report = verify([trial], fmrs=[FMR])

@@ -1,5 +1,6 @@
 """`rsft`: the commands. Exit code 0: done; 1: the job failed; 2: bad input."""
 
+import os
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsft.cli import show
+from rsft.cli import launch, show
 from rsft.errors import InputError, RsftError
 
 app = typer.Typer(
@@ -221,6 +222,7 @@ def embed(
     model: Model = "dlib",
     aligned: Aligned = False,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     json: Json = False,
 ) -> None:
     """Embed pictures once, for `rsft plan` or for use elsewhere."""
@@ -228,7 +230,7 @@ def embed(
 
     with show.progress(quiet=json) as listener:
         features = embed_folder(
-            pool=pool, out=out, model=model, aligned=aligned, overwrite=overwrite, listener=listener
+            pool=pool, out=out, model=model, aligned=aligned, overwrite=overwrite, resume=resume, listener=listener
         )
     if json:
         show.print_json({"items": len(features), "quarantined": features.quarantined, "out": str(out)})
@@ -296,19 +298,34 @@ def _recipe(config: Path | None, given: Mapping[str, Any] | None = None):  # typ
 
 
 def run() -> None:
-    """The entry point: errors become one line and an exit code."""
+    """The entry point: errors become one line and an exit code; of several processes the first prints."""
+    if launch.number():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
+    code = _run()
+    launch.leave(code)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         app()
+    except SystemExit as end:
+        return int(end.code or 0)
     except (InputError, ValueError) as error:
-        _fail(error, 2)
+        return _fail(error, 2)
     except (RsftError, OSError) as error:
-        _fail(error, 1)
+        return _fail(error, 1)
     except ModuleNotFoundError as error:
-        _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
+        return _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
     except KeyboardInterrupt:
-        _fail("interrupted; run again with --resume to reuse what was embedded.", 1)
+        return _fail("interrupted; run again with --resume to reuse what was embedded.", 1)
+    except RuntimeError as error:
+        if not launch.is_of_others(error):
+            raise
+        return _fail(f"another process ended, see what it says ({str(error).splitlines()[0]}).", 1)
+    return 0
 
 
-def _fail(error: object, code: int) -> None:
-    print(f"rsft: {error}", file=sys.stderr)
-    sys.exit(code)
+def _fail(error: object, code: int) -> int:
+    print(f"rsft{launch.name()}: {error}", file=sys.stderr)
+    return code

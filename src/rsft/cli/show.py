@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from rsft.cli import launch
 from rsft.types import Interval
 
 SYSTEMS = ("pretrained", "uniform", "tuned")
@@ -20,8 +21,8 @@ SETS = {"target": "target", "retain": "retention"}
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A listener for stages that draws one bar each, on the error stream; nothing where `quiet`."""
-    console = Console(stderr=True, quiet=quiet)
+    """A listener for stages that draws one bar each, on the error stream; nothing where `quiet` or not the first."""
+    console = Console(stderr=True, quiet=quiet or launch.number() > 0)
     columns = (TextColumn("{task.description:28s}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}

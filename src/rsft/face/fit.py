@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from rsft.data.features import DESCRIPTION_FILE, Features, load_features
+from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, embed_activations, total_steps, tune
 from rsft.face.card import write_card
 from rsft.face.embed import chip_reader, embed
-from rsft.face.gate import within_bound
+from rsft.face.gate import Gate, within_bound
 from rsft.face.model import FaceModel, load_model, tuned
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import Protocol, read_protocol
@@ -31,6 +31,7 @@ from rsft.report.page import write_report
 from rsft.report.run import HISTORY_FILE, THUMBNAILS_FOLDER
 from rsft.run_folder import writing
 from rsft.tuning.history import History
+from rsft.tuning.processes import device, first, first_enters, is_first, join
 
 CACHE_FOLDER = "cache"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -101,6 +102,9 @@ def fit(
         show_faces: put some pictures of the pool and the target into the report.
         listener: is told how far each stage is.
 
+    Under `torchrun` or `accelerate launch` each process embeds its part of the pictures and trains on its part of
+    every batch; the first plans, decides, evaluates and writes `out`, which all must see.
+
     Raises:
         InputError: something given cannot be used; the message says what to do.
         InterruptedTrainingError: SIGINT or SIGTERM ended a training, and what was done is saved for `resume`.
@@ -119,21 +123,30 @@ def fit(
         "recipe": recipe.model_dump(exclude_none=True),
     }
     config = {key: value for key, value in config.items() if value is not None}
+    join()
     stages = Stages(listener)
     face_model = load_model(model)
     # as `embed` does; where all is embedded already, it would not, and the last bit depends on the layout
-    face_model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    face_model.network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     target_images = find_images(target)
     protocols = {"target": read_protocol(evaluation, evaluation_root)}
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
     everybody = find_images(pool, labelled=True)
     pool_images = _without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
-    with writing(out, overwrite=overwrite, resume=resume) as folder:
+    with first_enters(writing(out, overwrite=overwrite, resume=resume)) as folder:
 
         def embedded(name: str, images: ImageSet, views: int) -> Features:
             with stages.stage(f"embed {name}", len(images)) as advance:
-                return _embed_once(face_model, images, folder / CACHE_FOLDER / name, recipe, views, aligned, advance)
+                return embed(
+                    face_model,
+                    images,
+                    cut=recipe.cut,
+                    aligned=aligned,
+                    views=views,
+                    folder=folder / CACHE_FOLDER / name,
+                    progress=advance,
+                )
 
         pool_features = embedded("pool", pool_images, recipe.views)
         target_features = embedded("target", target_images, 0)
@@ -143,13 +156,15 @@ def fit(
         names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
         people = np.unique(names, return_inverse=True)[1]
         with stages.stage("plan"):
-            plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
+            options = recipe.plan_options() | {"seed": seed}
+            plan = first(lambda: plan_faces(pool_features, target_features, people, **options))
 
-        history = History(folder / HISTORY_FILE)
+        history = History(folder / HISTORY_FILE) if is_first() else None
         with stages.stage("tune", total_steps(len(people), recipe)) as advance:
 
             def on_step(record: dict[str, float]) -> None:
-                history(record)
+                if history is not None:
+                    history(record)
                 advance(1)
 
             run = tune(
@@ -165,12 +180,15 @@ def fit(
             )
         with stages.stage("evaluate"):
             if retain is not None:
-                run = _within_bound(run, face_model, protocols["retain"], evaluated["retain"], recipe)
-            networks = {PRETRAINED: face_model.network, TUNED: run.network}
-            reports = {
-                key: verify([score(networks, recipe.cut, usable(protocol, evaluated[key]), evaluated[key])], seed=seed)
+                gate = first(lambda: _within_bound(run, protocols["retain"], evaluated["retain"], recipe))
+                run = replace(run, gate=gate)
+            trials = {
+                key: score(
+                    {PRETRAINED: None, TUNED: run.changed}, recipe.cut, usable(protocol, evaluated[key]), evaluated[key]
+                )
                 for key, protocol in protocols.items()
             }
+            reports = first(lambda: {key: verify([trial], seed=seed) for key, trial in trials.items()})
         with stages.stage("write"):
             metrics = summarise(
                 f"{face_model.name}, tuned to {target_images.root.name}",
@@ -183,49 +201,54 @@ def fit(
                 images_trained=run.samples,
                 quarantined=[entry for features in everything for entry in features.quarantined],
             )
-            write_results(
-                folder,
-                metrics=metrics,
-                config=config,
-                plan=plan,
-                retain_fraction=recipe.retain_fraction,
-                items=pool_features.ids,
-                people=names,
-                times_trained=run.times_trained,
-            )
             shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], f"rsft, from {model}")
-            shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
-            write_card(folder, metrics, plan, shipped)
-            if show_faces:
-                to_chip = chip_reader(face_model, aligned=aligned)
-                save_thumbnails(
-                    folder, pool_images, pool_features.ids, run.times_trained, plan.acceptance.numpy(), to_chip
+
+            def write() -> None:
+                write_results(
+                    folder,
+                    metrics=metrics,
+                    config=config,
+                    plan=plan,
+                    retain_fraction=recipe.retain_fraction,
+                    items=pool_features.ids,
+                    people=names,
+                    times_trained=run.times_trained,
                 )
-            write_report(folder)
-            for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
-                shutil.rmtree(folder / finished)
+                shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
+                write_card(folder, metrics, plan, shipped)
+                if show_faces:
+                    to_chip = chip_reader(face_model, aligned=aligned)
+                    acceptance = plan.acceptance.numpy()
+                    save_thumbnails(folder, pool_images, pool_features.ids, run.times_trained, acceptance, to_chip)
+                write_report(folder)
+                for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
+                    shutil.rmtree(folder / finished)
+
+            first(write)
     return FitResult(metrics["verdict"]["text"], metrics, plan, shipped, out)
 
 
-def _within_bound(run: Tuned, model: FaceModel, protocol: Protocol, features: Features, recipe: Recipe) -> Tuned:
+def _within_bound(run: Tuned, protocol: Protocol, features: Features, recipe: Recipe) -> Gate:
     """Step back towards the pretrained weights until the retention set loses no more than the recipe allows."""
     comparisons = usable(protocol, features)
 
     def loss_at(share: float) -> float | None:
-        networks = {PRETRAINED: model.network, TUNED: run.at(share)}
+        networks = {PRETRAINED: None, TUNED: run.at(share)}
         report = verify([score(networks, recipe.cut, comparisons, features)], draws=2)
         return report.difference(PRETRAINED, TUNED, headline_fmr(report)).value
 
-    return replace(run, gate=within_bound(run.gate, loss_at, recipe.max_retention_loss))
+    return within_bound(run.gate, loss_at, recipe.max_retention_loss)
 
 
-def score(networks: Mapping[str, nn.Sequential], cut: int, comparisons: Comparisons, features: Features) -> Trial:
-    """Scores of networks that differ from stage `cut` on, from the activations that enter it."""
-    scores = {
-        name: cosine_scores(embed_activations(nn.Sequential(*list(network)[cut:]), features), comparisons)
+def score(
+    networks: Mapping[str, nn.Sequential | None], cut: int, comparisons: Comparisons, features: Features
+) -> Trial:
+    """Scores of networks that differ from stage `cut` on, by what enters it; None is the one that embedded them."""
+    embeddings = {
+        name: features.embeddings if network is None else embed_activations(network[cut:], features)
         for name, network in networks.items()
     }
-    return Trial(comparisons, scores)
+    return Trial(comparisons, {name: cosine_scores(values, comparisons) for name, values in embeddings.items()})
 
 
 def usable(protocol: Protocol, features: Features) -> Comparisons:
@@ -261,28 +284,6 @@ def save_thumbnails(
         for number, row in enumerate(rows):
             chip = to_chip(images.read(place[items[row]]))
             Image.fromarray(chip).save(folder / THUMBNAILS_FOLDER / f"{kind}-{number:02d}.jpg", quality=90)
-
-
-def _embed_once(
-    model: FaceModel,
-    images: ImageSet,
-    folder: Path,
-    recipe: Recipe,
-    views: int,
-    aligned: bool,
-    advance: Callable[[int], None],
-) -> Features:
-    """Embed into `folder`, or take what an interrupted run has put there for the same pictures and model."""
-    if (folder / DESCRIPTION_FILE).exists():
-        features = load_features(folder)
-        same_items = sorted([*features.ids, *(item for item, _ in features.quarantined)]) == sorted(images.ids)
-        if features.fingerprint == model.fingerprint and same_items:
-            return features
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    features = embed(model, images, cut=recipe.cut, aligned=aligned, views=views, folder=folder, progress=advance)
-    features.save(folder)
-    return features
 
 
 def _without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow: bool, drop: bool) -> ImageSet:

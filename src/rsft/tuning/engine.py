@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from rsft.tuning.processes import on_cpu
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -54,7 +56,7 @@ def default_accelerator() -> "Accelerator":
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
-    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
+    return Accelerator(cpu=on_cpu(), kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
 
 
 def in_channels_last(inputs: Any) -> Any:

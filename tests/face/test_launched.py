@@ -1,0 +1,140 @@
+"""Several processes under a launcher give what one gives; when one dies, the others do not wait for it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from rsft.data.features import Features
+from rsft.data.images import ImageSet, find_images
+from rsft.errors import InputError
+from rsft.face import embed as embedding
+from rsft.face.adapt import AcceptedViews
+from rsft.face.commands import embed_folder
+from rsft.face.embed import embed
+from rsft.face.fit import fit
+from rsft.face.model import load_model
+from rsft.face.recipe import Recipe
+
+SCRIPT = Path(__file__).with_name("small_parts.py")
+RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, folds=1)
+ALIKE = ("embeddings.npy", "nuisances.npy", "embedding.json")
+
+
+def launch(processes: int, *arguments: object, killed: int = -1) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += [str(SCRIPT), str(killed), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "PART_PICTURES", embedding.BATCH_SIZE)
+
+
+@pytest.fixture(scope="module")
+def alone(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Embedded by one process, in one part."""
+    out = tmp_path_factory.mktemp("launched") / "alone"
+    embed_folder(pool=faces / "pool", out=out, aligned=True)
+    return out
+
+
+def test_a_dead_process_ends_the_other_and_four_continue_to_the_bits_of_one(
+    alone: Path, faces: Path, tmp_path: Path
+) -> None:
+    """The pool has 102 pictures in 4 parts; of two processes the second has the second and the fourth."""
+    command = ("embed", "--pool", faces / "pool", "--out", tmp_path / "out", "--aligned", "--json")
+    dead = launch(2, *command, killed=1)
+    assert dead.returncode != 0
+    assert "rsft/face" not in dead.stderr  # a traceback of the other would show it
+    assert not (tmp_path / "out").exists()
+    made = {path.name for path in (tmp_path / "out.partial").glob("parts/*/0*")}
+    assert made <= {"000000", "000002"}
+    again = launch(4, *command, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["items"] == 101  # said once
+    for name in ALIKE:
+        assert (tmp_path / "out" / name).read_bytes() == (alone / name).read_bytes(), name
+    assert not (tmp_path / "out" / "parts").exists()
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_an_interrupted_embedding_continues_with_the_part_it_was_in(faces: Path, tmp_path: Path) -> None:
+    images, read = find_images(faces / "pool"), []
+
+    class Counted(ImageSet):
+        def read(self, index: int) -> np.ndarray:
+            read.append(index)
+            return super().read(index)
+
+    def interrupt(pictures: int) -> None:
+        done.append(pictures)
+        if sum(done) > 64:
+            raise KeyboardInterrupt
+
+    def run(**options: Any) -> Features:
+        return embed(load_model("dlib"), Counted(**vars(images)), cut=11, aligned=True, views=3, **options)
+
+    done: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(folder=tmp_path, progress=interrupt)
+    read.clear()
+    continued, told = run(folder=tmp_path, progress=(progress := []).append), progress
+    assert sorted(read) == list(range(64, 102))
+    assert told[0] == 64
+    assert sum(told) == 102
+    whole = run()
+    assert (list(continued.ids), continued.quarantined) == (list(whole.ids), whole.quarantined)
+    for name in ("embeddings", "nuisances", "activations"):
+        np.testing.assert_array_equal(getattr(continued, name), getattr(whole, name))
+    read.clear()
+    other = embed(load_model("dlib"), Counted(**vars(images)), cut=12, aligned=True, folder=tmp_path)
+    assert sorted(read) == list(range(102))  # another cut is other work
+    assert other.nuisances.shape[1] != whole.nuisances.shape[1]
+
+
+def test_two_processes_fit_as_one(faces: Path, tmp_path: Path) -> None:
+    """Batches are the same, halved; sums over halves differ in rounding."""
+    sets = {"pool": "pool", "target": "target", "retain": "retention"}
+    alone = fit(
+        evaluation=faces / "evaluation",
+        out=tmp_path / "alone",
+        recipe=RECIPE,
+        aligned=True,
+        **{name: faces / folder for name, folder in sets.items()},
+    ).metrics
+    config = tmp_path / "alone" / "config.toml"
+    options = [part for name, folder in sets.items() for part in (f"--{name}", faces / folder)]
+    options += ["--eval", faces / "evaluation", "--config", config, "--aligned", "--out", tmp_path / "two", "--json"]
+    result = launch(2, "fit", *options)
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads(result.stdout)
+    for key in ("acceptance_rate", "images_decoded", "images_trained", "pretrained", "quarantined", "doubtful_labels"):
+        assert metrics[key] == alone[key], key
+    one, two = (
+        [json.loads(line) for line in (tmp_path / run / "history.jsonl").read_text().splitlines()]
+        for run in ("alone", "two")
+    )
+    assert len(one) == len(two) == 6
+    for record, other in zip(one, two, strict=True):
+        assert record == pytest.approx(other, rel=1e-4)
+    weights = [
+        safetensors.numpy.load_file(tmp_path / run / "model" / "weights.safetensors") for run in ("alone", "two")
+    ]
+    assert metrics["validation"]["share"] == alone["validation"]["share"]
+    for name, values in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], values, rtol=1e-3, atol=1e-5)
+    files = [sorted(path.name for path in (tmp_path / run).iterdir()) for run in ("alone", "two")]
+    assert files[0] == files[1]
+
+
+def test_batches_that_cannot_be_divided_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsft.face.adapt.place", lambda: (0, 3))
+    with pytest.raises(InputError, match="batch_size is 8, which 3 processes cannot divide"):
+        AcceptedViews(np.zeros((1, 1)), np.zeros(1, int), None, ["a"], None, 8)  # type: ignore[arg-type]
