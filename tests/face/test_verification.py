@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rsft.errors import InputError
-from rsft.face.verification import Comparisons, Trial, all_comparisons, verify, weighted_tar
+from rsft.face.verification import Comparisons, Trial, all_comparisons, cosine_scores, tar_in_order, verify
 
 
 def trial(people: int, pictures: int, separation: float, seed: int = 0) -> Trial:
@@ -92,8 +92,20 @@ def test_only_one_kind_of_comparison_is_refused() -> None:
 @given(st.integers(0, 1000))
 def test_a_weight_counts_like_copies(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    scores, genuine = generator.permutation(40) / 40, np.arange(40) % 2 == 0
+    genuine = generator.permutation(40) % 2 == 0  # in the order of falling scores
     weights = np.where(genuine, generator.integers(1, 4, 40), 1)
-    copies = np.repeat(scores, weights), np.repeat(genuine, weights), np.ones(weights.sum())
-    expected = weighted_tar(*copies, fmrs=[0.1, 0.3])
-    assert weighted_tar(scores, genuine, weights, [0.1, 0.3]) == pytest.approx(expected)
+    expected = tar_in_order(np.repeat(genuine, weights), np.ones(weights.sum()), fmrs=[0.1, 0.3])
+    assert tar_in_order(genuine, weights, [0.1, 0.3]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("block", [50, 100_000])
+def test_cosines_are_the_same_by_a_product_or_one_by_one(block: int) -> None:
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(90, 8)).astype(np.float32)
+    every = all_comparisons(np.arange(90))
+    some = generator.choice(len(every.a), 30, replace=False)  # too few for a product, in no order
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    for rows in (np.arange(len(every.a)), some):
+        comparisons = Comparisons(every.a[rows], every.b[rows], every.identity)
+        expected = [float(unit[a] @ unit[b]) for a, b in zip(comparisons.a, comparisons.b, strict=True)]
+        np.testing.assert_allclose(cosine_scores(embeddings, comparisons, block), expected, atol=1e-6)

@@ -158,6 +158,7 @@ def plan_attributes(
         InputError: a file is missing, a picture has no row, or the shares cannot be met.
     """
     recipe = recipe or Recipe()
+    join()
     images = find_images(pool, labelled=True)
     values = images.attributes if attributes is None else _read_attributes(Path(attributes), images.ids)
     wanted = _read_shares(shares)
@@ -174,8 +175,8 @@ def plan_attributes(
         **{name: options[name] for name in ("envelope", "retain_fraction", "accept_by", "floor")},
     )
     if out is not None:
-        with writing(Path(out), overwrite=overwrite) as folder:
-            write_plan(folder, result, recipe.retain_fraction, images.ids, names)
+        with first_enters(writing(Path(out), overwrite=overwrite)) as folder:
+            first(lambda: write_plan(folder, result, recipe.retain_fraction, images.ids, names))
     return result
 
 

@@ -143,7 +143,7 @@ def _embed_parts(
     model.network.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     prefix, suffix = model.split(cut)
     indices = list(itertools.chain.from_iterable(parts))
-    faces = _read_faces(images, indices, face_reader(model, aligned=aligned), np.array(model.template))
+    faces = _read_faces(images, indices, face_reader(model, aligned=aligned), np.array(model.template), max(2, views))
     for part in parts:
         ids: list[str] = []
         quarantined: list[tuple[str, str]] = []
@@ -155,7 +155,7 @@ def _embed_parts(
             good = [(index, *read) for index, read in batch if not isinstance(read, str)]
             quarantined += [(images.ids[index], read) for index, read in batch if isinstance(read, str)]
             if good:
-                hidden = _forward(prefix, [_views(chip, index, max(2, views)) for index, chip, _ in good], where)
+                hidden = _forward(prefix, [pictures for _, pictures, _ in good], where)
                 if views:
                     activations.append(hidden)
                 embeddings.append(sum_views(suffix, hidden[:, :2]))
@@ -198,7 +198,7 @@ def _views(chip: np.ndarray, index: int, views: int) -> np.ndarray:
     generator = np.random.default_rng(index)
     moved = [move(chip, *generator.integers(-MAX_MOVE, MAX_MOVE + 1, 2)) for _ in range(2, views)]
     pictures = [chip, chip, *moved]
-    return np.stack([picture[:, ::-1] if view % 2 else picture for view, picture in enumerate(pictures)])
+    return np.stack([cv2.flip(picture, 1) if view % 2 else picture for view, picture in enumerate(pictures)])
 
 
 def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -208,16 +208,20 @@ def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def _read_faces(
-    images: ImageSet, indices: Sequence[int], to_face: Callable[[np.ndarray], AlignedFace], template: np.ndarray
+    images: ImageSet,
+    indices: Sequence[int],
+    to_face: Callable[[np.ndarray], AlignedFace],
+    template: np.ndarray,
+    views: int,
 ) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
-    """(index, (chip, covariates)) in order, or (index, reason) where there is none; read ahead by threads."""
+    """(index, (views, covariates)) in order, or (index, reason) where there is no face; read ahead by threads."""
 
     def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
         try:
             face = to_face(images.read(index))
         except (UnreadableImageError, NoFaceError) as error:
             return str(error)
-        return face.chip, covariates(face, template)
+        return _views(face.chip, index, views), covariates(face, template)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rsft.face.verification import Comparisons, weighted_tar
+from rsft.face.verification import Comparisons, tar_in_order
 from rsft.types import CONFIDENCE, Interval
 
 VALIDATION_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
@@ -111,8 +111,10 @@ def hold_out(
     path, scores = [], {}
     for share in shares:
         every = score(share)
+        order = np.argsort(-every, kind="stable")
+        same = genuine[order]
         target, pool = (
-            weighted_tar(every, genuine, weights, VALIDATION_FMRS) for weights in (pair_likeness, np.ones(len(every)))
+            tar_in_order(same, weights, VALIDATION_FMRS) for weights in (pair_likeness[order], np.ones(len(same)))
         )
         path.append(PathPoint(share, target, pool, worth))
         scores[share] = every[kept]
@@ -223,10 +225,10 @@ def _draws(fold: HeldOut, share: float, seed: int) -> np.ndarray:
     tars = np.empty((2, 2, len(counts)))  # weighting, whether tuned, draw
     for tuned, at in enumerate((0.0, share)):
         order = np.argsort(-fold.scores[at], kind="stable")
-        scores, same, first, second = fold.scores[at][order], genuine[order], a[order], b[order]
+        same, first, second = genuine[order], a[order], b[order]
         likeness = fold.likeness[order]
         for draw, count in enumerate(counts):
             times = np.where(same, count[first], count[first] * count[second])
             for weighting, weights in enumerate((times * likeness, times)):
-                tars[weighting, tuned, draw] = weighted_tar(scores, same, weights, VALIDATION_FMRS)
+                tars[weighting, tuned, draw] = tar_in_order(same, weights, VALIDATION_FMRS)
     return np.stack([tars[0, 1] - tars[0, 0], tars[1, 0] - tars[1, 1]])
