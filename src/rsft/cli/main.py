@@ -2,14 +2,36 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rsft.cli import launch, show
+from rsft.cli.compare import compare
+from rsft.cli.options import (
+    EVAL_HELP,
+    FORMS,
+    POOL_HELP,
+    TARGET_HELP,
+    Aligned,
+    AllowOverlap,
+    Config,
+    DropOverlap,
+    EvalRoot,
+    Evaluation,
+    Json,
+    Model,
+    Overwrite,
+    Pool,
+    Resume,
+    Retain,
+    RetainRoot,
+    Seed,
+    Target,
+    read_recipe,
+)
 from rsft.errors import InputError, RsftError
 
 app = typer.Typer(
@@ -20,21 +42,7 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
 app.add_typer(data, name="data")
-
-FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
-POOL_HELP = f"Labelled pictures: {FORMS}."
-TARGET_HELP = f"Unlabelled pictures of the deployment: {FORMS}."
-MODEL_HELP = "'dlib', or the folder of an earlier run."
-EVAL_HELP = "A pairs CSV (a,b,same[,fold]), a .bin set, or labelled pictures as for --pool."
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Model = Annotated[str, typer.Option(help=MODEL_HELP)]
-Aligned = Annotated[bool, typer.Option(help="The pictures are aligned chips already: no face is looked for.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Reuse what an interrupted run has embedded.")]
-EvalRoot = Annotated[Path | None, typer.Option(help="Folder or .tar that the paths in --eval are relative to.")]
-Config = Annotated[Path | None, typer.Option(help="TOML file with a [recipe] table, such as a run's config.toml.")]
+app.command()(compare)
 
 
 class Shift(StrEnum):
@@ -107,7 +115,7 @@ def plan(
             attributes=attributes,
             shares=shares,
             out=out,
-            recipe=_recipe(config, given),
+            recipe=read_recipe(config, given),
             seed=seed,
             overwrite=overwrite,
         )
@@ -120,7 +128,7 @@ def plan(
             target=target,
             model=model,
             out=out,
-            recipe=_recipe(config, given),
+            recipe=read_recipe(config, given),
             compare=compare,
             aligned=aligned,
             seed=seed,
@@ -137,20 +145,18 @@ def plan(
 
 @app.command()
 def fit(
-    pool: Annotated[Path, typer.Option(help=POOL_HELP)],
-    target: Annotated[Path, typer.Option(help=TARGET_HELP)],
-    evaluation: Annotated[Path, typer.Option("--eval", help=EVAL_HELP + " Like the target.")],
+    pool: Pool,
+    target: Target,
+    evaluation: Evaluation,
     out: Annotated[Path, typer.Option(help="Run folder to make.")],
     model: Model = "dlib",
     eval_root: EvalRoot = None,
-    retain: Annotated[Path | None, typer.Option(help="Like --eval, of what must not get worse.")] = None,
-    retain_root: Annotated[Path | None, typer.Option(help="Like --eval-root, for --retain.")] = None,
+    retain: Retain = None,
+    retain_root: RetainRoot = None,
     config: Config = None,
     aligned: Aligned = False,
-    allow_overlap: Annotated[bool, typer.Option("--allow-overlap", help="Evaluate identities of the pool.")] = False,
-    drop_overlap: Annotated[
-        bool, typer.Option("--drop-overlap", help="Leave evaluated identities out of the pool.")
-    ] = False,
+    allow_overlap: AllowOverlap = False,
+    drop_overlap: DropOverlap = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -170,7 +176,7 @@ def fit(
             evaluation_root=eval_root,
             retain=retain,
             retain_root=retain_root,
-            recipe=_recipe(config),
+            recipe=read_recipe(config),
             seed=seed,
             aligned=aligned,
             allow_overlap=allow_overlap,
@@ -286,15 +292,6 @@ def report(
 
     path = write_report(run)
     show.print_json({"report": str(path)}) if json else print(path)
-
-
-def _recipe(config: Path | None, given: Mapping[str, Any] | None = None):  # type: ignore[no-untyped-def]
-    """Of the file, with what was given on the command line in place of what it says."""
-    from rsft.face.recipe import make_recipe, read_recipe
-
-    recipe = read_recipe(config) if config is not None else make_recipe({})
-    changed = {name: value for name, value in (given or {}).items() if value is not None}
-    return make_recipe(recipe.model_dump() | changed) if changed else recipe
 
 
 def run() -> None:

@@ -143,6 +143,29 @@ def print_verification(result: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
+def print_comparison(result: dict[str, Any]) -> None:
+    """Every method's figures, what rejection is to them, and what they cost."""
+    console = Console(highlight=False)
+    for metric in result["metrics"]:
+        table = Table(title=metric, title_justify="left", title_style="bold", box=box.SIMPLE)
+        for heading in ("method", "value", "rejection less it", "learning rate", "samples", "distinct", "seconds"):
+            table.add_column(heading, no_wrap=True)
+        for method, values in result["values"].items():
+            difference = result["differences"]["rejection"].get(method)
+            cost = result["cost"].get(method, {})
+            table.add_row(
+                method,
+                str(Interval(**values[metric])),
+                Interval(**difference[metric]).signed() if difference else "",
+                f"{cost['learning_rate']:g}" if cost else "",
+                str(cost.get("samples", "")),
+                f"{cost['distinct']:.0f}" if cost else "",
+                f"{cost['seconds']:.0f}" if cost else "",
+            )
+        console.print(table)
+    console.print(f"[bold]{result['verdict']}[/bold]")
+
+
 def print_check(found: dict[str, Any]) -> None:
     """How many of each finding, and the first of them."""
     against = found["against"] or {}

@@ -1,11 +1,11 @@
 """`rsft compare`: rejection against what is free, on faces."""
 
 import copy
-import math
+import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,18 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsft.alternatives import Method, alternatives, uniform
+from rsft.alternatives import UNIFORM, Method, alternatives
 from rsft.compare import Batches, Comparison, compare
 from rsft.data.features import Features
+from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import default_steps, embed_activations
 from rsft.face.backbones.dlib import Affine
-from rsft.face.embed import as_input
+from rsft.face.embed import as_input, embed
+from rsft.face.fit import usable, without_overlap
 from rsft.face.gate import VALIDATION_FMRS
 from rsft.face.heads import PrototypeLoss, class_means
-from rsft.face.model import FaceModel
+from rsft.face.model import FaceModel, load_model
+from rsft.face.planning import plan_faces
+from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
-from rsft.face.verification import Comparisons, Trial, all_comparisons, cosine_scores, verify, weighted_tar
+from rsft.face.stages import Listener, Stages, silent
+from rsft.face.verification import Comparisons, Trial, all_comparisons, cosine_scores, tar_in_order, verify
 from rsft.identities import mind_identities
 from rsft.plan import Plan
 from rsft.tuning.freezing import AFFINE
@@ -33,12 +38,17 @@ from rsft.tuning.recipe import tune_by
 from rsft.tuning.stopping import Stopping
 
 FMRS = (0.01, 0.001)
+EQUAL_TIME = "uniform, equal time"
+EMBEDDED_FOLDER, COST_FILE = "embedded", "cost.json"
+TIMED_STEPS = 5
+MIN_IDENTITIES = 8
 VALIDATION_FRACTION = 0.25  # of the pool's people
 MAX_VALIDATION_ITEMS = 2000
 DRAWS = 500
 LOSS_PRICE = 10.0  # how many points of gain a point of loss beyond the bound costs in the validation score
 LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 
+PathLike = str | os.PathLike[str]
 # what is compared: pictures with activations, and which of them
 Measured = tuple[Features, Comparisons]
 
@@ -93,8 +103,8 @@ class FaceTrial:
         names = generator.permutation(np.unique(people))
         held_out = np.isin(people, names[: round(VALIDATION_FRACTION * len(names))])
         self.rows = np.flatnonzero(~held_out)
-        if len(names) < 8:
-            raise InputError(f"a comparison needs 8 identities or more in the pool, got {len(names)}.")
+        if len(names) < MIN_IDENTITIES:
+            raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {len(names)}.")
         others = np.flatnonzero(held_out)
         others = np.sort(generator.permutation(others)[:MAX_VALIDATION_ITEMS])
         self._validation = pool.subset(others), all_comparisons(people[others])
@@ -160,14 +170,24 @@ class FaceTrial:
         excess = max(0.0, self._start[1] - every - self._recipe.max_retention_loss)
         return target - self._start[0] - LOSS_PRICE * excess
 
+    def steps_in(self, seconds: float, steps: int, kept: Path) -> int:
+        """So many steps more than `steps` that they last `seconds` longer; worked out once and kept in a file."""
+        if not kept.exists():
+            batches = Batches(self.methods()[UNIFORM], TIMED_STEPS, self._recipe.batch_size, seed=0)
+            began = time.perf_counter()
+            self.train(batches, self._recipe.learning_rate, seed=0)
+            of_step = (time.perf_counter() - began) / TIMED_STEPS
+            kept.write_text(json.dumps({"seconds_to_plan": seconds, "seconds_of_a_step": of_step}))
+        cost = json.loads(kept.read_text())
+        return steps + round(cost["seconds_to_plan"] / cost["seconds_of_a_step"])
+
     def _validation_scores(self, suffix: nn.Module) -> tuple[float, float]:
         features, comparisons = self._validation
         scores = cosine_scores(embed_activations(suffix, features), comparisons)
-        genuine = comparisons.genuine
-        alike = self._likeness[comparisons.a] * self._likeness[comparisons.b]
-        target, every = (
-            weighted_tar(scores, genuine, weights, VALIDATION_FMRS) for weights in (alike, np.ones(len(scores)))
-        )
+        order = np.argsort(-scores, kind="stable")
+        genuine = comparisons.genuine[order]
+        alike = (self._likeness[comparisons.a] * self._likeness[comparisons.b])[order]
+        target, every = (tar_in_order(genuine, weights, VALIDATION_FMRS) for weights in (alike, np.ones(len(scores))))
         return target, every
 
     def _inputs(self, items: Tensor) -> Tensor:
@@ -178,3 +198,113 @@ class FaceTrial:
 
     def _each_view(self, values: np.ndarray) -> np.ndarray:
         return np.repeat(values[self.rows], self.views)
+
+
+def compare_faces(
+    *,
+    pool: PathLike,
+    target: PathLike,
+    evaluation: PathLike,
+    out: PathLike,
+    model: PathLike = "dlib",
+    evaluation_root: PathLike | None = None,
+    retain: PathLike | None = None,
+    retain_root: PathLike | None = None,
+    recipe: Recipe | None = None,
+    seeds: int = 5,
+    seed: int = 0,
+    aligned: bool = False,
+    allow_overlap: bool = False,
+    drop_overlap: bool = False,
+    workers: int = 1,
+    listener: Listener = silent,
+) -> Comparison:
+    """Train by rejection and by what is free, at equal numbers of samples and at equal time, and compare.
+
+    What an interrupted comparison has embedded and trained is in `out` and is used again. Everything but the learning
+    rate is as the recipe says; a third, once and three times its rate are tried for each method. "uniform, equal time"
+    is uniform training with the steps that fit into the time which embedding and planning take as well.
+
+    Args:
+        pool: as for `fit`; `target`, `evaluation`, `retain`, `model` and the roots likewise.
+        target: likewise.
+        evaluation: likewise.
+        out: a folder for the figures; an existing one is continued.
+        model: likewise.
+        evaluation_root: likewise.
+        retain: likewise.
+        retain_root: likewise.
+        recipe: the settings.
+        seeds: trainings of each method.
+        seed: of the plan, and of who is held out for validation.
+        aligned: all pictures are aligned chips already.
+        allow_overlap: as for `fit`.
+        drop_overlap: as for `fit`.
+        workers: processes that train at a time.
+        listener: is told how far each stage is.
+
+    Raises:
+        InputError: something given cannot be used, or `out` holds a comparison of something else.
+    """
+    recipe, out = recipe or Recipe(), Path(out)
+    stages, face_model = Stages(listener), load_model(model)
+    face_model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    protocols = {"target": read_protocol(evaluation, evaluation_root)}
+    if retain is not None:
+        protocols["retain"] = read_protocol(retain, retain_root)
+    pool_images = without_overlap(find_images(pool, labelled=True), protocols, allow=allow_overlap, drop=drop_overlap)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def embedded(name: str, images: ImageSet, views: int) -> Features:
+        options: dict[str, Any] = {"cut": recipe.cut, "aligned": aligned, "views": views}
+        with stages.stage(f"embed {name}", len(images)) as advance:
+            return embed(face_model, images, **options, folder=out / EMBEDDED_FOLDER / name, progress=advance)
+
+    began = time.perf_counter()
+    pool_features, target_features = (
+        embedded("pool", pool_images, recipe.views),
+        embedded("target", find_images(target), 0),
+    )
+    people = np.unique([PurePosixPath(item).parts[0] for item in pool_features.ids], return_inverse=True)[1]
+    with stages.stage("plan"):
+        plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
+    planned = time.perf_counter() - began
+    evaluated = {key: embedded(f"evaluation {key}", p.images, 2) for key, p in protocols.items()}
+    measured = {key: (evaluated[key], usable(p, evaluated[key])) for key, p in protocols.items()}
+    trial = FaceTrial(face_model, pool_features, people, plan, measured, recipe, seed=seed)
+    steps = recipe.steps or default_steps(len(trial.rows) * trial.views, recipe.batch_size)
+    methods = trial.methods()
+    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=trial.steps_in(planned, steps, out / COST_FILE))
+    config: dict[str, Any] = {
+        "pool": str(pool),
+        "target": str(target),
+        "evaluation": str(evaluation),
+        "retain": str(retain),
+        "model": face_model.fingerprint,
+        "items": len(pool_features),
+        "seed": seed,
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    with stages.stage("compare", len(methods) * (len(LEARNING_RATE_FACTORS) + seeds - 1)) as advance:
+        done = 0
+
+        def on_run(now: int, total: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        return compare(
+            trial.train,
+            trial.measure,
+            methods,
+            start=trial.suffix,
+            steps=steps,
+            batch_size=recipe.batch_size,
+            learning_rates=[recipe.learning_rate * factor for factor in LEARNING_RATE_FACTORS],
+            validate=trial.validate,
+            seeds=seeds,
+            out=out,
+            config=config,
+            workers=workers,
+            on_run=on_run,
+        )

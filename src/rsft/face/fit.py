@@ -133,7 +133,7 @@ def fit(
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
     everybody = find_images(pool, labelled=True)
-    pool_images = _without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
+    pool_images = without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
     with first_enters(writing(out, overwrite=overwrite, resume=resume)) as folder:
 
         def embedded(name: str, images: ImageSet, views: int) -> Features:
@@ -286,7 +286,7 @@ def save_thumbnails(
             Image.fromarray(chip).save(folder / THUMBNAILS_FOLDER / f"{kind}-{number:02d}.jpg", quality=90)
 
 
-def _without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow: bool, drop: bool) -> ImageSet:
+def without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow: bool, drop: bool) -> ImageSet:
     """The pool less the identities that are evaluated, if so asked; refuses them otherwise."""
     evaluated = {person for protocol in protocols.values() for person in protocol.people}
     shared = sorted(evaluated & set(pool.identities))

@@ -42,7 +42,7 @@ def tar_figure(systems: dict[str, dict[str, Any]], sets: dict[str, str], fmr: st
         axes.grid(axis="x", visible=False)
         axes.legend(frameon=False, loc="best")
 
-    return _svg(draw, (6.4, 3.4))
+    return draw_svg(draw, (6.4, 3.4))
 
 
 def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
@@ -65,7 +65,7 @@ def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
         axes.set_ylabel("items")
         axes.legend(frameon=False, loc="upper left")
 
-    return _svg(draw, (6.4, 3.0))
+    return draw_svg(draw, (6.4, 3.0))
 
 
 def path_figure(path: list[dict[str, float]], chosen: float) -> str:
@@ -83,7 +83,7 @@ def path_figure(path: list[dict[str, float]], chosen: float) -> str:
         axes.set_ylabel("validation TAR, mean over FMRs")
         axes.legend(frameon=False)
 
-    return _svg(draw, (6.4, 3.0))
+    return draw_svg(draw, (6.4, 3.0))
 
 
 def loss_figure(history: list[dict[str, float]]) -> str:
@@ -99,14 +99,15 @@ def loss_figure(history: list[dict[str, float]]) -> str:
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
 
-    return _svg(draw, (6.4, 2.4))
+    return draw_svg(draw, (6.4, 2.4))
 
 
 def _colour(name: str) -> str:
     return COLOURS.get(name, "#7c3aed")
 
 
-def _svg(draw: Any, size: tuple[float, float]) -> str:
+def draw_svg(draw: Any, size: tuple[float, float]) -> str:
+    """What `draw` draws on a figure of so many inches, as SVG; the same input gives the same bytes."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)

@@ -1,0 +1,58 @@
+"""`rsft compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsft.cli import options, show
+
+
+def compare(
+    pool: options.Pool,
+    target: options.Target,
+    evaluation: options.Evaluation,
+    out: Annotated[Path, typer.Option(help="Folder for the figures; one that is there is continued.")],
+    model: options.Model = "dlib",
+    eval_root: options.EvalRoot = None,
+    retain: options.Retain = None,
+    retain_root: options.RetainRoot = None,
+    config: options.Config = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train at a time.")] = 1,
+    aligned: options.Aligned = False,
+    allow_overlap: options.AllowOverlap = False,
+    drop_overlap: options.DropOverlap = False,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Train by rejection and by what is free, at equal samples and equal time, and say which is better."""
+    from rsft.face.comparing import compare_faces
+    from rsft.report.comparison import write_figure
+
+    with show.progress(quiet=json) as listener:
+        comparison = compare_faces(
+            pool=pool,
+            target=target,
+            evaluation=evaluation,
+            out=out,
+            model=model,
+            evaluation_root=eval_root,
+            retain=retain,
+            retain_root=retain_root,
+            recipe=options.read_recipe(config),
+            seeds=seeds,
+            seed=seed,
+            aligned=aligned,
+            allow_overlap=allow_overlap,
+            drop_overlap=drop_overlap,
+            workers=workers,
+            listener=listener,
+        )
+    result = comparison.to_dict() | {"verdict": comparison.verdict()}
+    figure = write_figure(out)
+    if json:
+        show.print_json(result)
+    else:
+        show.print_comparison(result)
+        print(f"Figure: {figure}")
