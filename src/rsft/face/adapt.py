@@ -19,8 +19,9 @@ from rsft.errors import InputError, InterruptedTrainingError, LowAcceptanceError
 from rsft.face.backbones.dlib import Affine
 from rsft.face.embed import as_input, sum_views
 from rsft.face.gate import Gate, HeldOut, decide, hold_out
-from rsft.face.heads import PrototypeLoss, class_means
+from rsft.face.heads import class_means
 from rsft.face.labels import label_margin
+from rsft.face.losses import make_loss
 from rsft.face.model import FaceModel
 from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, cosine_scores
@@ -251,13 +252,7 @@ def _train(
     prototypes = class_means(embeddings, torch.from_numpy(classes))
     views = pool.activations.shape[1]
     steps = recipe.steps or default_steps(len(rows) * views, recipe.batch_size)
-    loss = PrototypeLoss(
-        prototypes,
-        scale=recipe.scale,
-        margin_rad=recipe.margin_rad,
-        ramp_batches=round(recipe.margin_ramp_fraction * steps),
-        learnt=recipe.learnt_prototypes,
-    )
+    loss = make_loss(recipe, prototypes, steps)
     of_views = acceptance[rows].repeat_interleave(views)
     people_of_views = torch.from_numpy(classes).repeat_interleave(views)
     rule = mind_identities(of_views, people_of_views, recipe.accept_by, recipe.floor)
