@@ -28,6 +28,10 @@ class Recipe(TuningRecipe):
         cut: first stage of the network that is tuned; those before are frozen.
         views: of each picture; itself, its mirror image, and so many more moved by up to `MAX_MOVE` pixels.
         steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
+        patience: of the trainings that the gate judges: so many validations without a better score on pairs of held-out
+            identities that look like the target end them, at the best; the last training then takes as many steps, in
+            proportion. None trains all steps.
+        validate_every: steps between these validations.
         batch_size: samples in a step.
         learnt_prototypes: whether the prototypes of identities are trained; they start as class means.
         scale: of the cosines.
@@ -53,6 +57,8 @@ class Recipe(TuningRecipe):
     cut: Annotated[int, Field(ge=0)] = 11
     views: Annotated[int, Field(ge=2)] = 4
     steps: Annotated[int | None, Field(gt=0)] = None
+    patience: Annotated[int | None, Field(gt=0)] = None
+    validate_every: Annotated[int, Field(gt=0)] = 20
     batch_size: Annotated[int, Field(gt=1)] = 32
     learnt_prototypes: bool = False
     loss: Literal["arcface", "cosface", "adaface"] = "arcface"
