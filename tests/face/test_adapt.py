@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from rsft import RejectionSampler
@@ -216,3 +217,23 @@ def test_one_fold_trains_once_on_four_fifths_of_the_identities(pool: Features) -
     held_out = {person for person in range(10) if run.times_trained[people == person].sum() == 0}
     assert len(held_out) == 2
     assert run.samples == run.times_trained.sum() == 40 * 16
+
+
+@pytest.mark.parametrize("loss", ["cosface", "adaface"])
+def test_a_launcher_that_asks_for_low_precision_gets_it(
+    pool: Features, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `accelerate launch --mixed_precision bf16` does; what is trained stays in float32."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    recipe = RECIPE.model_copy(update={"loss": loss, "folds": 1, "steps": 3, "learnt_prototypes": True})
+    low = tune(load_model("dlib"), pool, people_of(pool), everything, everything, recipe, seed=0)
+    assert AcceleratorState().mixed_precision == "bf16"
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
+    full = tune(load_model("dlib"), pool, people_of(pool), everything, everything, recipe, seed=0)
+    losses = [[record["loss"] for record in run.result.history] for run in (low, full)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)  # bfloat16 keeps 8 bits
+    assert losses[0] != losses[1]
+    assert {tensor.dtype for tensor in low.at(1.0).state_dict().values()} == {torch.float32}
