@@ -20,5 +20,5 @@ if __name__ == "__main__":
     embed.PART_PICTURES = embed.BATCH_SIZE
     killed = int(sys.argv.pop(1))
     if os.environ["RANK"] == str(killed):
-        embed._save_whole = die
+        vars(embed)["_save_whole"] = die
     run()

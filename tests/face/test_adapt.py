@@ -6,13 +6,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
-from rsft.face.adapt import AcceptedViews, embed_activations, tune
+from rsft.face.adapt import KEPT, AcceptedViews, embed_activations, tune
 from rsft.face.embed import embed
 from rsft.face.gate import PathPoint, choose_share, mean_point
 from rsft.face.labels import label_margin
@@ -171,3 +172,68 @@ def test_training_minds_identities_as_the_plan_does(pool: Features, accept_by: s
     most = np.bincount(views // 3, minlength=len(pool))
     assert (run.times_trained <= most).all()
     assert (most == 0).any()
+
+
+def test_patience_ends_at_the_best_and_the_last_training_is_as_long(
+    pool: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores that rise twice and then fall: the start, steps 2, 4 and 6; the second fold likewise."""
+    scores = iter([0.1, 0.2, 0.3, 0.25, 0.24, 0.1, 0.2, 0.3, 0.2, 0.1])
+    monkeypatch.setattr("rsft.face.adapt.target_score", lambda *arguments: next(scores))
+    everything, records = torch.ones(len(pool), dtype=torch.float64), list[dict[str, float]]()
+    recipe = RECIPE.model_copy(update={"steps": 16, "patience": 2, "validate_every": 2})
+    run = tune(
+        load_model("dlib"), pool, people_of(pool), everything, everything, recipe, seed=0, on_step=records.append
+    )
+    steps = [sum("loss" in record for record in records if record["fold"] == fold) for fold in (0, 1, KEPT)]
+    assert steps == [8, 8, 4]
+    assert run.result.stopped_by == "accepted"
+    assert run.samples == 20 * recipe.batch_size
+
+
+def test_patience_watches_held_out_pairs_like_the_target(pool: Features) -> None:
+    """A learning rate that wrecks the network is noticed, and the weights before it are the end of the line."""
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    wrecking = {
+        "learning_rate": 0.1,
+        "patience": 1,
+        "validate_every": 1,
+        "steps": 30,
+        "warmup_fraction": 0.0,
+        "folds": 1,
+    }
+    run = tune(
+        load_model("dlib"), pool, people_of(pool), everything, everything, RECIPE.model_copy(update=wrecking), seed=0
+    )
+    assert run.result.stopped_by == "patience"
+    assert run.result.steps < 30
+    assert run.result.best_step < run.result.steps
+
+
+def test_one_fold_trains_once_on_four_fifths_of_the_identities(pool: Features) -> None:
+    people, everything = people_of(pool), torch.ones(len(pool), dtype=torch.float64)
+    recipe = RECIPE.model_copy(update={"folds": 1, "steps": 40})
+    run = tune(load_model("dlib"), pool, people, everything, everything, recipe, seed=0)
+    held_out = {person for person in range(10) if run.times_trained[people == person].sum() == 0}
+    assert len(held_out) == 2
+    assert run.samples == run.times_trained.sum() == 40 * 16
+
+
+@pytest.mark.parametrize("loss", ["cosface", "adaface"])
+def test_a_launcher_that_asks_for_low_precision_gets_it(
+    pool: Features, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `accelerate launch --mixed_precision bf16` does; what is trained stays in float32."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    recipe = RECIPE.model_copy(update={"loss": loss, "folds": 1, "steps": 3, "learnt_prototypes": True})
+    low = tune(load_model("dlib"), pool, people_of(pool), everything, everything, recipe, seed=0)
+    assert AcceleratorState().mixed_precision == "bf16"
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
+    full = tune(load_model("dlib"), pool, people_of(pool), everything, everything, recipe, seed=0)
+    losses = [[record["loss"] for record in run.result.history] for run in (low, full)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)  # bfloat16 keeps 8 bits
+    assert losses[0] != losses[1]
+    assert {tensor.dtype for tensor in low.at(1.0).state_dict().values()} == {torch.float32}

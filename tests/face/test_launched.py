@@ -22,7 +22,7 @@ from rsft.face.model import load_model
 from rsft.face.recipe import Recipe
 
 SCRIPT = Path(__file__).with_name("small_parts.py")
-RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, folds=1)
+RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, folds=1, loss="adaface")
 ALIKE = ("embeddings.npy", "nuisances.npy", "embedding.json")
 
 
@@ -85,7 +85,8 @@ def test_an_interrupted_embedding_continues_with_the_part_it_was_in(faces: Path,
     with pytest.raises(KeyboardInterrupt):
         run(folder=tmp_path, progress=interrupt)
     read.clear()
-    continued, told = run(folder=tmp_path, progress=(progress := []).append), progress
+    told: list[int] = []
+    continued = run(folder=tmp_path, progress=told.append)
     assert sorted(read) == list(range(64, 102))
     assert told[0] == 64
     assert sum(told) == 102
@@ -101,17 +102,12 @@ def test_an_interrupted_embedding_continues_with_the_part_it_was_in(faces: Path,
 
 def test_two_processes_fit_as_one(faces: Path, tmp_path: Path) -> None:
     """Batches are the same, halved; sums over halves differ in rounding."""
-    sets = {"pool": "pool", "target": "target", "retain": "retention"}
-    alone = fit(
-        evaluation=faces / "evaluation",
-        out=tmp_path / "alone",
-        recipe=RECIPE,
-        aligned=True,
-        **{name: faces / folder for name, folder in sets.items()},
-    ).metrics
+    sets = {"pool": faces / "pool", "target": faces / "target", "retain": faces / "retention"}
+    evaluation = faces / "evaluation"
+    alone = fit(**sets, evaluation=evaluation, out=tmp_path / "alone", recipe=RECIPE, aligned=True).metrics  # type: ignore[arg-type]
     config = tmp_path / "alone" / "config.toml"
-    options = [part for name, folder in sets.items() for part in (f"--{name}", faces / folder)]
-    options += ["--eval", faces / "evaluation", "--config", config, "--aligned", "--out", tmp_path / "two", "--json"]
+    options = [part for name, folder in sets.items() for part in (f"--{name}", folder)]
+    options += ["--eval", evaluation, "--config", config, "--aligned", "--out", tmp_path / "two", "--json"]
     result = launch(2, "fit", *options)
     assert result.returncode == 0, result.stderr
     metrics = json.loads(result.stdout)

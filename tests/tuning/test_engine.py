@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rsft import Stopping, fine_tune
 from rsft.errors import DivergedError
+from rsft.tuning.checkpoint import Checkpoints
 
 SCRIPT = Path(__file__).with_name("tuning_ranks.py")
 X = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
@@ -89,6 +90,59 @@ def test_low_precision_trains_on_the_cpu() -> None:
     assert model.weight.dtype == torch.float32
     assert result.history[-1]["loss"] < 1e-2
     assert model(X).dtype == torch.float32  # the model is as it was
+
+
+def half_precision(scale: float) -> Accelerator:
+    """As accelerate sets itself up on a GPU; on a CPU it leaves fp16 out."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=True, mixed_precision="fp16")
+    accelerator.native_amp, accelerator.scaler = True, torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=50)
+    return accelerator
+
+
+def test_half_precision_looks_for_its_scale_and_goes_on_from_it(tmp_path: Path) -> None:
+    """A scale that is far too large costs a step for each halving; with the checkpoint it need not be found again."""
+    seen: set[torch.dtype] = set()
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        seen.add(outputs.dtype)
+        return nn.functional.mse_loss(outputs.float(), targets)
+
+    def train(folder: Path, *lengths: int) -> tuple[Tensor, list[int], float]:
+        skipped = []
+        for steps in lengths:
+            torch.manual_seed(0)
+            model, accelerator = nn.Linear(3, 1), half_precision(2.0**30)
+            result = fine_tune(
+                model,
+                [(X, Y)],
+                loss,
+                stop=Stopping(steps=200, accepted=steps * len(X)),
+                learning_rate=0.05,
+                accelerator=accelerator,
+                checkpoints=Checkpoints(folder, every=100),
+            )
+            skipped.append(result.skipped)
+        return model.weight.detach(), skipped, accelerator.scaler.get_scale()
+
+    whole, (skipped,), scale = train(tmp_path / "whole", 60)
+    assert seen == {torch.float16}
+    assert skipped > 10
+    assert scale < 2.0**20
+    parts, counts, same_scale = train(tmp_path / "parts", 40, 60)
+    assert torch.equal(parts, whole)
+    assert (counts[-1], same_scale) == (skipped, scale)
+
+
+def test_half_precision_that_no_scale_helps_ends() -> None:
+    with pytest.raises(DivergedError, match="not finite in 5 steps"):
+        fine_tune(
+            nn.Linear(3, 1),
+            [(X, Y)],
+            lambda outputs, targets: outputs.float().sum() * torch.nan,
+            stop=Stopping(steps=50),
+            accelerator=half_precision(2.0**10),
+        )
 
 
 def test_a_compiled_model_gives_the_same() -> None:

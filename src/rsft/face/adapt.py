@@ -18,9 +18,10 @@ from rsft.data.shards import Shards
 from rsft.errors import InputError, InterruptedTrainingError, LowAcceptanceError
 from rsft.face.backbones.dlib import Affine
 from rsft.face.embed import as_input, sum_views
-from rsft.face.gate import Gate, HeldOut, decide, hold_out
-from rsft.face.heads import PrototypeLoss, class_means
+from rsft.face.gate import Gate, HeldOut, decide, hold_out, target_score
+from rsft.face.heads import class_means
 from rsft.face.labels import label_margin
+from rsft.face.losses import make_loss
 from rsft.face.model import FaceModel
 from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, cosine_scores
@@ -190,18 +191,28 @@ def tune(
     names = np.unique(people)
     fold_of = dict(zip(np.random.default_rng(seed).permutation(names), itertools.cycle(range(_groups(recipe)))))
     fold = np.array([fold_of[person] for person in people])
-    folds, samples = [], 0
+    folds, lengths, samples = [], [], 0
     train = partial(_train, model, pool, people=people, acceptance=acceptance, recipe=recipe, seed=seed)
     for number in range(recipe.folds):
         rows, others = np.flatnonzero(trusted & (fold != number)), np.flatnonzero(trusted & (fold == number))
-        tag = number if recipe.folds > 1 else KEPT
-        line = train(rows, checkpoints=_below(checkpoints, f"fold-{number}"), on_step=_tagged(on_step, tag))
+        validation = Validation(pool, _some(others, MAX_VALIDATION_ITEMS, seed), people, likeness)
+        line = train(
+            rows,
+            validation=validation if recipe.patience else None,
+            checkpoints=_below(checkpoints, f"fold-{number}"),
+            on_step=_tagged(on_step, number if recipe.folds > 1 else KEPT),
+        )
         samples += line.result.accepted
-        folds.append(_validate(line, pool, _some(others, MAX_VALIDATION_ITEMS, seed), people, likeness, recipe, seed))
+        lengths.append(line.length)
+        folds.append(validation.of_line(line.at, recipe.shares, seed))
     gate = first(lambda: decide(folds, recipe.max_retention_loss, seed=seed))
     if recipe.folds > 1:
-        everyone = np.flatnonzero(trusted)
-        line = train(everyone, checkpoints=_below(checkpoints, "everyone"), on_step=_tagged(on_step, KEPT))
+        line = train(
+            np.flatnonzero(trusted),
+            length=float(np.mean(lengths)),
+            checkpoints=_below(checkpoints, "everyone"),
+            on_step=_tagged(on_step, KEPT),
+        )
         samples += line.result.accepted
     prefix, _ = model.split(recipe.cut)
     return Tuned(
@@ -214,11 +225,46 @@ def tune(
     )
 
 
+class Validation:
+    """Held-out pictures of the pool, all compared.
+
+    Args:
+        pool: with activations.
+        rows: (n,) of those held out.
+        people: (N,) int identity of each item of the pool.
+        likeness: (N,) in [0, 1].
+    """
+
+    def __init__(self, pool: Features, rows: np.ndarray, people: np.ndarray, likeness: Tensor) -> None:
+        self._pool, self._rows = pool, rows
+        self._comparisons, self._likeness = all_comparisons(people[rows]), likeness[rows].numpy()
+
+    def of_line(self, at: Callable[[float], nn.Module], shares: Sequence[float], seed: int) -> HeldOut:
+        """The scores of each share; the pretrained network has embedded all already."""
+
+        def score(share: float) -> np.ndarray:
+            return (
+                self._scores(at(share))
+                if share
+                else cosine_scores(self._pool.embeddings[self._rows], self._comparisons)
+            )
+
+        return hold_out(self._comparisons, self._likeness, score, shares, seed=seed)
+
+    def of_network(self, suffix: nn.Module) -> float:
+        """The score on pairs like the target, 0 where there are none; the first process's."""
+        return first(lambda: target_score(self._comparisons, self._likeness, self._scores(suffix)))
+
+    def _scores(self, suffix: nn.Module) -> np.ndarray:
+        return cosine_scores(embed_activations(suffix, self._pool, self._rows), self._comparisons)
+
+
 @dataclass(frozen=True)
 class _Line:
-    """The tuned stages, and the line of weights they can be set to."""
+    """The tuned stages, the line of weights they can be set to, and what share of the steps led to its end."""
 
     suffix: nn.Sequential
+    length: float
     start: dict[str, Tensor]
     end: dict[str, Tensor]
     result: TuningResult
@@ -240,8 +286,10 @@ def _train(
     seed: int,
     checkpoints: Path | None,
     on_step: Callable[[dict[str, float]], None],
+    validation: Validation | None = None,
+    length: float = 1.0,
 ) -> _Line:
-    """Tune on the accepted of some rows of the pool."""
+    """Tune on the accepted of some rows of the pool, to the best of a validation or a share of the steps."""
     if pool.activations is None:
         raise InputError("tuning needs the pool's activations: embed it with `views=2` or more.")
     names, classes = np.unique(people[rows], return_inverse=True)
@@ -251,13 +299,7 @@ def _train(
     prototypes = class_means(embeddings, torch.from_numpy(classes))
     views = pool.activations.shape[1]
     steps = recipe.steps or default_steps(len(rows) * views, recipe.batch_size)
-    loss = PrototypeLoss(
-        prototypes,
-        scale=recipe.scale,
-        margin_rad=recipe.margin_rad,
-        ramp_batches=round(recipe.margin_ramp_fraction * steps),
-        learnt=recipe.learnt_prototypes,
-    )
+    loss = make_loss(recipe, prototypes, steps)
     of_views = acceptance[rows].repeat_interleave(views)
     people_of_views = torch.from_numpy(classes).repeat_interleave(views)
     rule = mind_identities(of_views, people_of_views, recipe.accept_by, recipe.floor)
@@ -272,17 +314,25 @@ def _train(
         suffix,
         batches,
         loss,
-        stop=Stopping(steps=steps),
+        stop=Stopping(
+            steps=steps,
+            accepted=max(1, round(length * steps)) * recipe.batch_size if length < 1 else None,
+            patience=recipe.patience if validation else None,
+        ),
         affine=(*AFFINE, Affine),
         seed=seed,
+        validate=validation.of_network if validation else None,
+        validate_every=recipe.validate_every,
         checkpoints=Checkpoints(checkpoints, every=CHECKPOINT_STEPS, config=config) if checkpoints else None,
         on_step=on_step,
     )
-    if result.stopped_by != "steps":
+    if result.stopped_by not in ("steps", "accepted", "patience"):
         raise InterruptedTrainingError(
             f"{result.stopped_by} came; step {result.steps} is saved. Run again with --resume to continue."
         )
-    return _Line(suffix, start, copy.deepcopy(suffix.state_dict()), result, batches.times_given)
+    return _Line(
+        suffix, result.best_step / steps, start, copy.deepcopy(suffix.state_dict()), result, batches.times_given
+    )
 
 
 def _below(folder: Path | None, name: str) -> Path | None:
@@ -323,16 +373,3 @@ def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
     if len(rows) <= most:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-
-
-def _validate(
-    line: _Line, pool: Features, rows: np.ndarray, people: np.ndarray, likeness: Tensor, recipe: Recipe, seed: int
-) -> HeldOut:
-    """Score the line on held-out rows of the pool; the pretrained network has embedded them already."""
-    comparisons = all_comparisons(people[rows])
-
-    def score(share: float) -> np.ndarray:
-        embeddings = embed_activations(line.at(share), pool, rows) if share else pool.embeddings[rows]
-        return cosine_scores(embeddings, comparisons)
-
-    return hold_out(comparisons, likeness[rows].numpy(), score, recipe.shares, seed=seed)

@@ -220,6 +220,7 @@ def evaluate_folders(
     Returns:
         "target" and, if given, "retain": each as `Verification.to_dict`.
     """
+    join()
     stages, face_model, results = Stages(listener), load_model(model), {}
     for key, path, root in (("target", evaluation, evaluation_root), ("retain", retain, retain_root)):
         if path is not None:

@@ -165,7 +165,7 @@ def fit(
             def on_step(record: dict[str, float]) -> None:
                 if history is not None:
                     history(record)
-                advance(1)
+                advance("loss" in record)
 
             run = tune(
                 face_model,

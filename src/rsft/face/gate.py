@@ -122,6 +122,13 @@ def hold_out(
     return HeldOut(path, some, pair_likeness[kept], scores)
 
 
+def target_score(comparisons: Comparisons, likeness: np.ndarray, scores: np.ndarray) -> float:
+    """`PathPoint.target` of (P,) scores of all comparisons; 0 where it cannot be told."""
+    order = np.argsort(-scores, kind="stable")
+    weights = likeness[comparisons.a] * likeness[comparisons.b]
+    return float(np.nan_to_num(tar_in_order(comparisons.genuine[order], weights[order], VALIDATION_FMRS)))
+
+
 def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
     """Choose the share by all folds together, and say what it gains and loses.
 

@@ -1,5 +1,6 @@
 """The settings of a face run, with defaults that are safe."""
 
+import importlib.util
 import math
 import tomllib
 from collections.abc import Mapping
@@ -27,10 +28,16 @@ class Recipe(TuningRecipe):
         cut: first stage of the network that is tuned; those before are frozen.
         views: of each picture; itself, its mirror image, and so many more moved by up to `MAX_MOVE` pixels.
         steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
+        patience: of the trainings that the gate judges: so many validations without a better score on pairs of held-out
+            identities that look like the target end them, at the best; the last training then takes as many steps, in
+            proportion. None trains all steps.
+        validate_every: steps between these validations.
         batch_size: samples in a step.
         learnt_prototypes: whether the prototypes of identities are trained; they start as class means.
         scale: of the cosines.
-        margin_rad: ArcFace margin in radians.
+        loss: "arcface", "cosface" (extra `losses`) or "adaface"; see `rsft.face.losses`.
+        margin_rad: in radians, of ArcFace and AdaFace.
+        margin_cosine: of CosFace.
         margin_ramp_fraction: share of the steps in which the margin grows from 0.
         min_label_margin: items whose `label_margin` is below are neither trained on nor used by the gate: their labels
             are doubtful. None trusts all.
@@ -50,10 +57,14 @@ class Recipe(TuningRecipe):
     cut: Annotated[int, Field(ge=0)] = 11
     views: Annotated[int, Field(ge=2)] = 4
     steps: Annotated[int | None, Field(gt=0)] = None
+    patience: Annotated[int | None, Field(gt=0)] = None
+    validate_every: Annotated[int, Field(gt=0)] = 20
     batch_size: Annotated[int, Field(gt=1)] = 32
     learnt_prototypes: bool = False
+    loss: Literal["arcface", "cosface", "adaface"] = "arcface"
     scale: Annotated[float, Field(gt=0)] = 32.0
     margin_rad: Annotated[float, Field(ge=0, lt=math.pi / 2)] = 0.1
+    margin_cosine: Annotated[float, Field(ge=0, lt=1)] = 0.1
     margin_ramp_fraction: Fraction = 0.0
     min_label_margin: float | None = None
     folds: Annotated[int, Field(ge=1)] = 2
@@ -66,6 +77,13 @@ class Recipe(TuningRecipe):
         if 0 not in shares:
             raise ValueError("needs 0, the pretrained weights, among the shares")
         return shares
+
+    @field_validator("loss")
+    @classmethod
+    def _is_installed(cls, loss: str) -> str:
+        if loss == "cosface" and importlib.util.find_spec("pytorch_metric_learning") is None:
+            raise ValueError('"cosface" needs another package: pip install "rsft[losses]"')
+        return loss
 
     def plan_options(self) -> dict[str, Any]:
         """What `plan_faces` takes of it."""

@@ -107,8 +107,8 @@ def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
     points = zip(*(run.gate.path for run in runs), strict=True)
     share = float(np.mean([run.gate.share for run in runs]))
     text = (
-        f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen by cross-validation over the "
-        "pool's identities"
+        f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen on identities of the pool "
+        "that were held out"
     )
     doubtful = sum(run.doubtful for run in runs)
     left_out = f" {doubtful} items with doubtful labels were left out." if doubtful else ""

@@ -138,7 +138,9 @@ def cosine_scores(embeddings: np.ndarray, comparisons: Comparisons, block: int =
     Where a block of comparisons is much of all that its first pictures could have, as where everybody is compared with
     everybody, it is read from a product of matrices.
     """
-    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    # in float64, since squares of a network that training has wrecked do not fit float32
+    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    unit = (embeddings / norms).astype(np.float32)
     scores = np.empty(len(comparisons.a), np.float32)
     for start in range(0, len(scores), block):
         part = slice(start, start + block)

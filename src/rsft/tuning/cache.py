@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -90,8 +91,10 @@ class CachedActivations(Dataset[Batch]):
         return DataLoader(self, batch_size, sampler=sampler, drop_last=drop_last, collate_fn=_as_it_is)
 
     def _compute(self, rows: np.ndarray) -> None:
+        inputs = self._read(rows.tolist())
+        own = next(itertools.chain(self._prefix.parameters(), self._prefix.buffers()), inputs)
         with evaluating(self._prefix):
-            given = self._prefix(self._read(rows.tolist()))
+            given = self._prefix(inputs.to(own.device))
         if not self._shapes:
             self._begin(given)
         flat = torch.cat([shape.to_flat(tensor) for shape, tensor in zip(self._shapes, given, strict=True)], 1)

@@ -97,6 +97,17 @@ def gather(parts: Sequence[Value]) -> list[Value]:
     return list(gather_object(list(parts)))
 
 
+def total(values: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, each of which gives as many values.
+
+    >>> total(torch.ones(2))
+    tensor([1., 1.])
+    """
+    if place()[1] > 1:
+        torch.distributed.all_reduce(values)
+    return values
+
+
 def leave(code: int) -> None:
     """End this process with the others, if there are any; a failed one does not wait, so that its launcher ends all.
 

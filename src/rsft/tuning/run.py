@@ -134,7 +134,7 @@ class Run:
             progress.bad_in_a_row, self._bad_items = 0, []
         else:
             self._optimizer.zero_grad(set_to_none=True)  # the step below then changes nothing
-            self._count_bad(batches)
+            self._count_bad(batches, overflown=bool(value.isfinite()) and self._scale() > 1)
         self._optimizer.step()
         rate = float(self._schedule.get_last_lr()[0])
         self._note(step=progress.step, epoch=batches[-1][0], loss=value.item(), learning_rate=rate)
@@ -154,9 +154,16 @@ class Run:
         total = self._accelerator.reduce(torch.cat([value[None], own]), "sum")
         return total[0] / processes, round(total[1].item()), total[2].item(), total[3].item() / processes
 
-    def _count_bad(self, batches: Sequence[tuple[int, Sequence[Any]]]) -> None:
+    def _scale(self) -> float:
+        """By which the loss is multiplied in half precision."""
+        return float(self._accelerator.scaler.get_scale()) if self._accelerator.scaler else 1.0
+
+    def _count_bad(self, batches: Sequence[tuple[int, Sequence[Any]]], *, overflown: bool) -> None:
         progress = self.progress
-        progress.bad_in_a_row, progress.skipped = progress.bad_in_a_row + 1, progress.skipped + 1
+        progress.skipped += 1
+        if overflown:  # the scaler tries the next step with half the scale, as often as it takes
+            return
+        progress.bad_in_a_row += 1
         self._bad_items += itertools.chain.from_iterable(batch[2] for _, batch in batches if len(batch) > 2)
         if progress.bad_in_a_row == MAX_BAD_STEPS:
             shown = ", ".join(str(item) for item in self._bad_items[:ITEMS_SHOWN])
