@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench evidence clean
 
 demo: .venv/installed
 	$(BIN)/rsft demo --out rsft-demo --overwrite
@@ -19,6 +19,10 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# about two hours; RSFT_DATA, or LFW="--lfw DIR --muct DIR", says where the faces are
+evidence: .venv/installed
+	$(BIN)/python benchmarks/evidence.py $(LFW)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

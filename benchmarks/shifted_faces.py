@@ -122,16 +122,24 @@ class Cases:
     Args:
         model: embeds.
         cut: first stage that is tuned.
-        data: folder of the archives.
+        lfw: folder or archive of LFW, a folder per person.
+        muct: likewise of MUCT, if its shifts are wanted.
         work: where to keep what was made.
         target_pictures: how many unlabelled ones there are.
     """
 
     def __init__(
-        self, model: FaceModel, cut: int, data: Path, work: Path, target_pictures: int = TARGET_PICTURES
+        self,
+        model: FaceModel,
+        cut: int,
+        lfw: Path,
+        muct: Path | None,
+        work: Path,
+        target_pictures: int = TARGET_PICTURES,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
-        self._model, self._cut, self._data, self._work = model, cut, data, work
+        self._model, self._cut, self._work = model, cut, work
+        self._archives = {"lfw": lfw, "muct": muct}
         self._target_pictures = target_pictures
 
     def build(self, name: str, share: float = SHARE) -> Case:
@@ -144,7 +152,7 @@ class Cases:
         """
         if name in MUCT:
             return self._kinds(name, share)
-        chips = self._aligned("lfw-folds1-6.tar")
+        chips = self._aligned("lfw")
         people, generator = chips.people, np.random.default_rng(0)
         counts = np.bincount(people)
         pool_people, others = np.array_split(generator.permutation(np.flatnonzero(counts > 1)), 2)
@@ -193,7 +201,7 @@ class Cases:
     def _kinds(self, name: str, share: float) -> Case:
         """By camera or light: the last two characters of a file's name before the dash."""
         place, usual, new = MUCT[name]
-        chips = self._aligned("muct_32x24.tar")
+        chips = self._aligned("muct")
         kind = np.array([item.rpartition("/")[2][place] for item in chips.ids])
         order = np.random.default_rng(0).permutation(chips.people.max() + 1)
         sides = [np.flatnonzero(np.isin(chips.people, part)) for part in np.split(order, MUCT_DIVISION)]
@@ -214,11 +222,12 @@ class Cases:
             (features, _between(pairs, gallery, gallery)),
         )
 
-    def _aligned(self, archive: str) -> Chips:
+    def _aligned(self, name: str) -> Chips:
         """All faces of an archive on the model's template."""
-        kept = self._work / f"{archive}.npz"
+        kept, archive = self._work / f"{name}.npz", self._archives[name]
         if not kept.exists():
-            images, template = find_images(self._data / archive), np.array(self._model.template)
+            assert archive is not None
+            images, template = find_images(archive), np.array(self._model.template)
             to_face = face_reader(self._model)
             ids, chips, turn = [], [], []
             for index, item in enumerate(images.ids):

@@ -91,6 +91,11 @@ def test_an_interrupted_comparison_continues(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "comparison.json").read_text())["values"] == resumed.to_dict()["values"]
     compare(failing, measure, METHODS, **options)
     assert len(calls) == 5 + 12 - 4
+    compare(failing, measure, METHODS, **options | {"seeds": 5})  # one more of each
+    assert len(calls) == 5 + 12 - 4 + 2
+    longer = METHODS | {"uniform": uniform(20, steps=9)}  # other steps: its five are done again, and two rates
+    compare(failing, measure, longer, **options)
+    assert len(calls) == 5 + 12 - 4 + 2 + 6
     with pytest.raises(InputError, match="steps: 8, now 9"):
         compare(failing, measure, METHODS, **options | {"steps": 9})
 

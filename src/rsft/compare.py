@@ -181,8 +181,8 @@ def compare(
         validate: model -> score, higher is better, from data that `measure` does not see; needed where there is a
             choice of learning rates.
         seeds: trainings of each method; they have the numbers 0, 1, ...
-        out: a folder in which every training's figures are kept: what an interrupted comparison has done is not done
-            again, and `comparison.json` comes last.
+        out: a folder in which every training's figures are kept: what was done there is not done again, by an
+            interrupted comparison or one of fewer methods, learning rates or seeds; `comparison.json` comes last.
         config: what else the figures depend on, for `out`: a comparison of other settings is refused there.
         workers: processes that train at a time; functions reach them by cloudpickle.
         on_run: is called with how many trainings are done, and how many there are.
@@ -196,14 +196,9 @@ def compare(
             f"`compare(learning_rates=...)` got {len(learning_rates)}: give at least one, and `validate` to choose "
             "among several by data that is not measured on."
         )
-    settings = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rates": list(learning_rates),
-        "methods": {name: method.steps or steps for name, method in methods.items()},
-        **(config or {}),
-    }
-    store = _Store(Path(out), settings) if out is not None else None
+    store = None
+    if out is not None:
+        store = _Store(Path(out), {"steps": steps, "batch_size": batch_size, **(config or {})})
 
     def run(method: str, learning_rate: float, seed: int) -> Trained:
         batches = Batches(methods[method], steps, batch_size, seed)
@@ -220,7 +215,8 @@ def compare(
 
     def run_all(jobs: Sequence[tuple[str, float, int]]) -> None:
         found = {job: store.read(*job) for job in jobs} if store else {}
-        done.update({job: trained for job, trained in found.items() if trained})
+        samples = {name: (method.steps or steps) * batch_size for name, method in methods.items()}
+        done.update({job: run for job, run in found.items() if run and run.samples == samples[job[0]]})
         on_run(len(done), total)
         left = (joblib.delayed(run)(*job) for job in jobs if job not in done)
         for trained in joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(left):

@@ -24,7 +24,8 @@ from rsft.face.backbones.dlib import Affine
 from rsft.face.embed import as_input, embed
 from rsft.face.fit import usable, without_overlap
 from rsft.face.gate import VALIDATION_FMRS
-from rsft.face.heads import PrototypeLoss, class_means
+from rsft.face.heads import class_means
+from rsft.face.losses import make_loss
 from rsft.face.model import FaceModel, load_model
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import read_protocol
@@ -53,10 +54,10 @@ PathLike = str | os.PathLike[str]
 Measured = tuple[Features, Comparisons]
 
 
-class WeightedPrototypeLoss(nn.Module):
-    """`PrototypeLoss` of (classes, weights), the weights (B,) of mean 1 or None."""
+class WeightedLoss(nn.Module):
+    """A loss of (classes, weights), the weights (B,) of mean 1 or None, from one of classes that tells its logits."""
 
-    def __init__(self, loss: PrototypeLoss) -> None:
+    def __init__(self, loss: nn.Module) -> None:
         super().__init__()
         self.loss = loss
 
@@ -64,7 +65,8 @@ class WeightedPrototypeLoss(nn.Module):
         classes, weights = targets
         if weights is None:
             return self.loss(embeddings, classes)
-        return (weights * F.cross_entropy(self.loss.logits(embeddings, classes), classes, reduction="none")).mean()
+        logits = self.loss.logits(embeddings, classes)  # type: ignore[operator]
+        return (weights * F.cross_entropy(logits, classes, reduction="none")).mean()
 
 
 class FaceTrial:
@@ -134,19 +136,17 @@ class FaceTrial:
         recipe = self._recipe.model_copy(update={"learning_rate": learning_rate})
         suffix = copy.deepcopy(self.suffix)
         prototypes = class_means(torch.from_numpy(self._pool.embeddings[self.rows] / 2), self._classes)
-        loss = PrototypeLoss(
-            prototypes,
-            scale=recipe.scale,
-            margin_rad=recipe.margin_rad,
-            ramp_batches=round(recipe.margin_ramp_fraction * len(batches)),
-            learnt=recipe.learnt_prototypes,
-        )
+        loss = make_loss(recipe, prototypes, len(batches))
+        if not hasattr(loss, "logits"):
+            raise InputError(
+                f"the recipe's loss '{recipe.loss}' takes no weights of items: compare with arcface or adaface."
+            )
         of_views = ((self._inputs(items), (self._classes[items // self.views], weights)) for items, weights in batches)
         tune_by(
             recipe,
             suffix,
             of_views,
-            WeightedPrototypeLoss(loss),
+            WeightedLoss(loss),
             stop=Stopping(steps=len(batches)),
             affine=(*AFFINE, Affine),
             seed=seed,
