@@ -1,0 +1,27 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from rsft.compare import PRETRAINED
+from rsft.face.comparing import EQUAL_TIME
+from rsft.types import Interval
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "compare.md").read_text()
+
+
+def test_the_example_runs_and_the_table_names_what_is_compared() -> None:
+    names: dict[str, Any] = {}
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    exec(block, names)
+    named = re.findall(r"^\| ([a-z ,]+) \| ", PAGE, re.M)
+    assert set(named) - {"method"} == {PRETRAINED, *names["comparison"].runs, EQUAL_TIME}
+    assert "better than pretrained" in names["comparison"].verdict()
+
+
+def test_the_figures_are_those_of_the_benchmark() -> None:
+    rates = json.loads((ROOT / "benchmarks" / "results" / "stability.json").read_text())["rates"]
+    for rate, other in (("0.03", "weighted sampling"), ("0.3", "loss weights"), ("0.3", "weighted sampling")):
+        figures = Interval(**rates[rate]["differences"]["rejection"][other]["accuracy"])
+        assert figures.signed() in " ".join(PAGE.split()), (rate, other)
