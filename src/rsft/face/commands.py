@@ -21,7 +21,7 @@ from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import write_plan
 from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import Trial, cosine_scores, verify
+from rsft.face.verification import scored, verify
 from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
@@ -199,8 +199,8 @@ def evaluate_folders(
             with stages.stage(f"embed {key}", len(protocol.images)) as advance:
                 features = embed(face_model, protocol.images, cut=Recipe().cut, aligned=aligned, progress=advance)
             comparisons = usable(protocol, features)
-            scores = {face_model.name: cosine_scores(features.embeddings, comparisons)}
-            verification = verify([Trial(comparisons, scores)], seed=seed).systems[face_model.name]
+            trial = scored({face_model.name: features.embeddings}, comparisons)
+            verification = verify([trial], seed=seed).systems[face_model.name]
             results[key] = verification.to_dict() | {"quarantined": len(features.quarantined)}
     return results
 

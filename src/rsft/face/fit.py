@@ -17,6 +17,7 @@ from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, embed_activations, total_steps, tune
 from rsft.face.card import write_card
+from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import chip_reader, embed
 from rsft.face.gate import within_bound
 from rsft.face.model import FaceModel, load_model, tuned
@@ -25,7 +26,7 @@ from rsft.face.protocol import Protocol, read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import PRETRAINED, TUNED, headline_fmr, summarise, write_results
 from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import Comparisons, Trial, cosine_scores, verify
+from rsft.face.verification import AnyTrial, scored, verify
 from rsft.plan import Plan
 from rsft.report.page import write_report
 from rsft.report.run import HISTORY_FILE, THUMBNAILS_FOLDER
@@ -219,26 +220,27 @@ def _within_bound(run: Tuned, model: FaceModel, protocol: Protocol, features: Fe
     return replace(run, gate=within_bound(run.gate, loss_at, recipe.max_retention_loss))
 
 
-def score(networks: Mapping[str, nn.Sequential], cut: int, comparisons: Comparisons, features: Features) -> Trial:
+def score(
+    networks: Mapping[str, nn.Sequential], cut: int, comparisons: Comparisons | Everybody, features: Features
+) -> AnyTrial:
     """Scores of networks that differ from stage `cut` on, from the activations that enter it."""
-    scores = {
-        name: cosine_scores(embed_activations(nn.Sequential(*list(network)[cut:]), features), comparisons)
-        for name, network in networks.items()
+    embeddings = {
+        name: embed_activations(nn.Sequential(*list(network)[cut:]), features) for name, network in networks.items()
     }
-    return Trial(comparisons, scores)
+    return scored(embeddings, comparisons)
 
 
-def usable(protocol: Protocol, features: Features) -> Comparisons:
+def usable(protocol: Protocol, features: Features) -> Comparisons | Everybody:
     """The comparisons of pictures that were embedded.
 
     Raises:
         InputError: they are fewer than half.
     """
     comparisons, left_out = protocol.restricted_to(features.ids)
-    if left_out > (1 - MIN_KEPT_FRACTION) * len(protocol.comparisons.a):
+    if left_out > (1 - MIN_KEPT_FRACTION) * len(protocol.comparisons):
         item, reason = features.quarantined[0]
         raise InputError(
-            f"{left_out} of {len(protocol.comparisons.a)} comparisons have a picture that could not be used, such as "
+            f"{left_out} of {len(protocol.comparisons)} comparisons have a picture that could not be used, such as "
             f"'{item}': {reason}."
         )
     return comparisons

@@ -13,7 +13,7 @@ import scipy.sparse.csgraph
 from rsft.data.images import ImageSet, find_images
 from rsft.data.verification_set import read_verification_set
 from rsft.errors import InputError
-from rsft.face.verification import Comparisons, all_comparisons
+from rsft.face.comparisons import Comparisons, Everybody
 
 COLUMNS = ("a", "b", "same")
 MAX_HEADER = 1 << 16  # characters
@@ -32,22 +32,15 @@ class Protocol:
     """
 
     images: ImageSet
-    comparisons: Comparisons
+    comparisons: Comparisons | Everybody
     people: Sequence[str]
 
-    def restricted_to(self, ids: Sequence[str]) -> tuple[Comparisons, int]:
+    def restricted_to(self, ids: Sequence[str]) -> tuple[Comparisons | Everybody, int]:
         """The comparisons among the pictures `ids`, as indices into them, and how many others were left out."""
         place = {item: row for row, item in enumerate(ids)}
         row = np.array([place.get(item, -1) for item in self.images.ids])
-        old = self.comparisons
-        kept = (row[old.a] >= 0) & (row[old.b] >= 0)
-        comparisons = Comparisons(
-            row[old.a[kept]],
-            row[old.b[kept]],
-            old.identity[row >= 0],
-            None if old.fold is None else old.fold[kept],
-        )
-        return comparisons, int((~kept).sum())
+        comparisons = self.comparisons.restricted_to(row)
+        return comparisons, len(self.comparisons) - len(comparisons)
 
 
 def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Protocol:
@@ -70,7 +63,7 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     if path.suffix.lower() != ".csv" or _is_manifest(path):
         images = find_images(path, labelled=True)
         _, identity = np.unique(images.identities, return_inverse=True)
-        return Protocol(images, all_comparisons(identity), images.identities)
+        return Protocol(images, Everybody(identity), images.identities)
     rows = _read_rows(path)
     images = find_images(root if root is not None else path.parent)
     place = {item: index for index, item in enumerate(images.ids)}
