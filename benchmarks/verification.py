@@ -3,9 +3,8 @@
     python benchmarks/verification.py --pictures 100000
 
 Drawn embeddings of 512 values, ten pictures an identity. The reference multiplies the same blocks and looks at nothing.
-"passed" is one pass over all comparisons, with the histogram and the tail; "verified" is all that `verify` does, its
-bootstrap included. Where both can be done, the figures are compared with those of listed comparisons. Peak memory is
-of the whole process. Writes `benchmarks/results/verification.json`.
+"verified" is all that `verify` does, its bootstrap included. Where comparisons can be listed, the figures are compared.
+Peak memory is of the whole process. Writes `benchmarks/results/verification.json`.
 """
 
 import argparse
@@ -19,8 +18,7 @@ import torch
 
 from rsft.face.comparisons import Everybody
 from rsft.face.everybody import COLUMNS, ROWS, normalised
-from rsft.face.scores import everybodys_scores
-from rsft.face.verification import FMRS, EmbeddedTrial, Trial, cosine_scores, verify
+from rsft.face.verification import EmbeddedTrial, Trial, cosine_scores, verify
 
 RESULTS = Path(__file__).parent / "results" / "verification.json"
 WIDTH, PER_IDENTITY = 512, 10
@@ -69,9 +67,6 @@ def main() -> None:
     start = time.perf_counter()
     bare(normalised(embeddings))
     seconds["bare"] = time.perf_counter() - start
-    start = time.perf_counter()
-    everybodys_scores(embeddings, everybody, FMRS)
-    seconds["passed"] = time.perf_counter() - start
     start = time.perf_counter()
     system = verify([EmbeddedTrial(everybody, {"x": embeddings})], draws=arguments.draws).systems["x"]
     seconds["verified"] = time.perf_counter() - start

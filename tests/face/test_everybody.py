@@ -44,6 +44,10 @@ def test_blocks_hold_every_comparison_once() -> None:
     assert sorted(whose.tolist()) == sorted(int(person) for _, person in plain)
 
 
+def cosines(embeddings: np.ndarray, identity: np.ndarray) -> np.ndarray:
+    return verification.cosine_scores(embeddings, Everybody(identity).listed())
+
+
 def both(embeddings: np.ndarray, identity: np.ndarray, draws: int = 100) -> tuple[VerificationReport, ...]:
     """Listed, and in blocks."""
     everyone = Everybody(identity)
@@ -86,7 +90,7 @@ def test_a_thinned_tail_is_exact_at_the_threshold_and_close_in_its_draws(
     assert len(thinned.impostor) < 16_000
     weights = verification.identity_weights(Everybody(identity), 200, np.random.default_rng(0))
     tars, thresholds = verification.tars(thinned, weights, FMRS)
-    plain = np.sort(scored({"x": embeddings}, Everybody(identity)).scores["x"][~Everybody(identity).listed().genuine])
+    plain = np.sort(cosines(embeddings, identity)[~Everybody(identity).listed().genuine])
     for column, fmr in enumerate(FMRS):
         false = (plain > thresholds[0, column]).sum()
         allowed = int(fmr * len(plain))
@@ -113,9 +117,7 @@ def test_a_tail_that_forgets_what_it_stands_for_is_found() -> None:
 def test_the_total_of_a_draw_is_that_of_its_comparisons() -> None:
     embeddings, identity = people([1, 4, 2, 7])
     weights = verification.identity_weights(Everybody(identity), 30, np.random.default_rng(0))
-    one = scores.listed_scores(
-        scored({"x": embeddings}, Everybody(identity)).scores["x"], Everybody(identity).listed(), FMRS
-    )
+    one = scores.listed_scores(cosines(embeddings, identity), Everybody(identity).listed(), FMRS)
     other = everybodys_scores(embeddings, Everybody(identity), FMRS)
     np.testing.assert_array_equal(one.impostor_weight(weights), other.impostor_weight(weights))
 

@@ -1,6 +1,7 @@
 """Pictures listed in a CSV or Parquet file: `path[,identity][,<attributes...>]`, paths relative to the file."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pyarrow
@@ -58,3 +59,19 @@ def read_columns(path: Path) -> dict[str, list[str]]:
         what = f"a row has {len(ragged[0])}: {','.join(ragged[0])}" if ragged else "a name occurs twice"
         raise InputError(f"'{path}' needs {len(header)} columns of different names in every row, but {what}.")
     return {name: [row[column] for row in rows] for column, name in enumerate(header)}
+
+
+def read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
+    """Attribute -> values in the order of the items, of a file with a column `path` and one for each attribute.
+
+    Raises:
+        InputError: it cannot be read, or an item has no row.
+    """
+    columns = read_columns(path)
+    if PATH not in columns or not columns[PATH]:
+        raise InputError(f"'{path}' needs a header with a column 'path' and one for each attribute.")
+    row = {item: number for number, item in enumerate(columns.pop(PATH))}
+    lacking = [item for item in items if item not in row]
+    if lacking:
+        raise InputError(f"'{path}' has no row for {len(lacking)} pictures, such as '{lacking[0]}'.")
+    return {name: [values[row[item]] for item in items] for name, values in columns.items()}

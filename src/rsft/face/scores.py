@@ -49,14 +49,15 @@ class Scores:
 
     def threshold(self, fmr: float) -> float:
         """The lowest level above which at most a share `fmr` of the impostor scores lies."""
-        allowed = np.searchsorted(self.above, fmr * self.impostors, side="right")
+        allowed = int(np.searchsorted(self.above, fmr * self.impostors, side="right"))
         return float(self.levels[max(allowed - 1, 0)])
 
-    def false_matches(self, thresholds: np.ndarray) -> np.ndarray:
-        """How many impostor scores lie above each of these thresholds, which are levels."""
-        return self.above[
-            np.searchsorted(-self.levels, -np.asarray(thresholds), side="left").clip(max=len(self.above) - 1)
-        ]
+    def false_matches(self, threshold: float) -> int:
+        """How many impostor scores lie above a threshold: a level, or a score of a whole tail."""
+        if self.copies is None and threshold >= self.impostor[-1]:
+            return int(np.searchsorted(-self.impostor, -threshold, side="left"))
+        level = int(np.searchsorted(-self.levels, -threshold, side="left"))
+        return int(self.above[min(level, len(self.above) - 1)])
 
     def matches(self, thresholds: np.ndarray) -> np.ndarray:
         """How many genuine scores lie above each of these thresholds."""
@@ -168,9 +169,29 @@ def everybodys_scores(
     )
 
 
-def _listed_weight(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def false_match_rates(scores: Scores, weights: np.ndarray, threshold: float) -> np.ndarray:
+    """(W,) FMR at a threshold, for every row of weights of identities; the tail must reach down to it."""
+    hit = scores.impostor > threshold
+    copies = None if scores.copies is None else scores.copies[hit]
+    weighed = _listed_weight(scores.first[hit], scores.second[hit], weights, copies)
+    return weighed / np.maximum(scores.impostor_weight(weights), 1)
+
+
+def false_non_match_rates(scores: Scores, weights: np.ndarray, threshold: float) -> np.ndarray:
+    """(W,) FNMR at a threshold, for every row of weights of identities; NaN where they have no genuine comparison."""
     people = weights.shape[1]
-    counts = scipy.sparse.coo_array((np.ones(len(first)), (first, second)), shape=(people, people)).tocsr()
+    every = np.bincount(scores.whose, minlength=people)
+    missed = np.bincount(scores.whose[scores.genuine <= threshold], minlength=people)
+    totals = weights @ every
+    return np.divide(weights @ missed, totals, out=np.full(len(weights), np.nan), where=totals > 0)
+
+
+def _listed_weight(
+    first: np.ndarray, second: np.ndarray, weights: np.ndarray, copies: np.ndarray | None = None
+) -> np.ndarray:
+    people = weights.shape[1]
+    times = np.ones(len(first)) if copies is None else copies
+    counts = scipy.sparse.coo_array((times, (first, second)), shape=(people, people)).tocsr()
     return np.einsum("bi,bi->b", weights, (counts @ weights.T).T)
 
 

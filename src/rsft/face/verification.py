@@ -40,6 +40,7 @@ FMRS = (0.01, 0.001, 0.0001)
 MIN_FALSE_MATCHES = 3
 SURE_FALSE_MATCHES = 30
 FEW_IMPOSTORS = "fewer impostor comparisons than 30 / FMR"
+BLOCK_VALUES = 1 << 24  # of embeddings that are copied at a time
 MAX_LISTED = 1 << 23  # comparisons, with 20 bytes each; more are scored in blocks
 
 
@@ -146,10 +147,15 @@ def scored(embeddings: Mapping[str, np.ndarray], comparisons: Comparisons | Ever
     return Trial(listed, {name: cosine_scores(values, listed) for name, values in embeddings.items()})
 
 
-def cosine_scores(embeddings: np.ndarray, comparisons: Comparisons, block: int = 1_000_000) -> np.ndarray:
-    """Cosine of the two embeddings of each comparison: (N, D) -> (P,) float32 in [-1, 1]."""
+def cosine_scores(embeddings: np.ndarray, comparisons: Comparisons) -> np.ndarray:
+    """Cosine of the two embeddings of each comparison: (N, D) -> (P,) float32 in [-1, 1].
+
+    Raises:
+        InputError: an embedding has no direction.
+    """
     unit = normalised(embeddings)
-    scores = np.empty(len(comparisons.a), np.float32)
+    scores = np.empty(len(comparisons), np.float32)
+    block = max(1, BLOCK_VALUES // unit.shape[1])
     for start in range(0, len(scores), block):
         part = slice(start, start + block)
         scores[part] = np.einsum("pd,pd->p", unit[comparisons.a[part]], unit[comparisons.b[part]])
