@@ -148,7 +148,9 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
     assert "Make room or choose another" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check"])
+@pytest.mark.parametrize(
+    "command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check", "threshold", "forget"]
+)
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
     assert "--json" in rsft(*command.split(), "--help").stdout
     assert f"rsft {command}" in (Path(__file__).parents[2] / "docs" / "commands.md").read_text()

@@ -1,16 +1,18 @@
 """`rsft`: the commands. Exit code 0: done; 1: the job failed; 2: bad input."""
 
 import sys
+import warnings
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from rsft.cli import show
+from rsft.cli.forget import forget
 from rsft.cli.threshold import threshold
-from rsft.errors import InputError, RsftError
+from rsft.errors import InputError, RsftError, WithdrawnDataWarning
 
 app = typer.Typer(
     help="Rejection sampling fine-tuning: adapt a pretrained face model to the population it will meet.",
@@ -21,6 +23,7 @@ app = typer.Typer(
 data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.command()(threshold)
+app.command()(forget)
 
 FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
 POOL_HELP = f"Labelled pictures: {FORMS}."
@@ -155,7 +158,9 @@ def fit(
     seed: Seed = 0,
     overwrite: Overwrite = False,
     resume: Resume = False,
-    show_faces: Annotated[bool, typer.Option("--show-faces", help="Put pictures into the report.")] = False,
+    show_faces: Annotated[
+        bool, typer.Option("--show-faces", help="Put pictures into the report, and names into the run folder.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Adapt a model: plan, fine-tune on what is accepted, evaluate, write the model and a report."""
@@ -253,21 +258,27 @@ def embed(
     model: Model = "dlib",
     aligned: Aligned = False,
     overwrite: Overwrite = False,
+    show_faces: Annotated[bool, typer.Option("--show-faces", help="Name the pictures that were left out.")] = False,
     json: Json = False,
 ) -> None:
     """Embed pictures once, for `rsft plan` or for use elsewhere."""
     from rsft.face.commands import embed_folder
+    from rsft.face.privacy import new_pseudonyms
 
     with show.progress(quiet=json) as listener:
         features = embed_folder(
             pool=pool, out=out, model=model, aligned=aligned, overwrite=overwrite, listener=listener
         )
+    pseudonym = new_pseudonyms(show=show_faces)
+    left_out = [[pseudonym(item), reason] for item, reason in features.quarantined]
     if json:
-        show.print_json({"items": len(features), "quarantined": features.quarantined, "out": str(out)})
+        show.print_json({"items": len(features), "quarantined": left_out, "out": str(out)})
     else:
-        print(f"{len(features)} pictures embedded, {len(features.quarantined)} left out: {out}")
-        for item, reason in features.quarantined[:10]:
-            print(f"  {item}: {reason}")
+        print(f"{len(features)} pictures embedded, {len(left_out)} left out: {out}")
+        for name, reason in left_out[:10]:
+            print(f"  {name}: {reason}")
+        if left_out and not show_faces:
+            print("  Names are hashed: embedding.json has them, or --show-faces.")
 
 
 @app.command()
@@ -329,6 +340,7 @@ def _recipe(config: Path | None, given: Mapping[str, Any] | None = None):  # typ
 
 def run() -> None:
     """The entry point: errors become one line and an exit code."""
+    warnings.showwarning = _warn
     try:
         app()
     except (InputError, ValueError) as error:
@@ -339,6 +351,19 @@ def run() -> None:
         _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
     except KeyboardInterrupt:
         _fail("interrupted; run again with --resume to reuse what was embedded.", 1)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Ours are for the user, and need no line of code; others are for whoever looks into them."""
+    where = "" if issubclass(category, WithdrawnDataWarning) else f"{filename}:{lineno}: {category.__name__}: "
+    print(f"rsft: warning: {where}{message}", file=sys.stderr)
 
 
 def _fail(error: object, code: int) -> None:

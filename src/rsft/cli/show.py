@@ -209,6 +209,21 @@ def _rate(rate: dict[str, Any]) -> str:
     return f"{rate['value']:.2g} [{rate['low']:.2g}, {rate['high']:.2g}]"
 
 
+def print_forgotten(found: dict[str, Any]) -> None:
+    """What each run did with the person, what to do, and what was removed."""
+    for run in found["runs"]:
+        told = f"{run['run']}: {run['pictures']} pictures of the person"
+        if run["trained"] is not None:
+            told += f", trained on {run['trained']} times"
+        elif run["accepted"] is not None:
+            told += f", {run['accepted']} accepted"
+        if run["through"]:
+            told += f"; it started from {run['through']}, which used the person"
+        print(told + (". Make it again without them." if run["pictures"] or run["through"] else "."))
+    for manifest in found["manifests"]:
+        print(f"{manifest['manifest']}: {manifest['removed']} rows removed, {manifest['kept']} kept.")
+
+
 def print_check(found: dict[str, Any]) -> None:
     """How many of each finding, and the first of them."""
     against = found["against"] or {}
@@ -231,5 +246,13 @@ def print_check(found: dict[str, Any]) -> None:
             first = "" if not findings else findings[0]
             example = first if isinstance(first, str) else ", ".join(str(part) for part in first[:3])
             table.add_row(name, str(len(findings)), escape(example))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for name, values in found["provenance"].items():
+        told = ", ".join(f"{value or 'not told'} ({count})" for value, count in values.items())
+        console.print(f"{name}: {escape(told)}")
+    if not found["provenance"]:
+        print("Licence and source of the pictures are not told: a manifest has columns for them.")
+    if found["withdrawn"]:
+        print(f"Seems to be of {found['withdrawn']}, which its makers have withdrawn.")
     print("--json lists all of them.")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,8 @@ from rsft.data.listing import SUFFIXES, Listing, Source, read_source
 from rsft.data.manifest import list_manifest
 from rsft.data.recordio import list_records
 from rsft.data.verification_set import list_verification_set
-from rsft.errors import InputError, UnreadableImageError
+from rsft.data.withdrawn import withdrawn_set
+from rsft.errors import InputError, UnreadableImageError, WithdrawnDataWarning
 
 READERS: Mapping[str, Callable[[Path], Listing]] = {
     ".tar": list_tar,
@@ -59,7 +61,7 @@ class ImageSet:
         try:
             return read_source(self.sources[index])
         except OSError as error:
-            raise UnreadableImageError(f"unreadable: {error}") from error
+            raise UnreadableImageError(f"unreadable: {error.strerror or error}") from error  # without its path
 
     def read(self, index: int) -> np.ndarray:
         """Picture `index` upright: (H, W, 3) uint8 RGB.
@@ -128,6 +130,13 @@ def find_images(path: str | os.PathLike[str], *, labelled: bool = False) -> Imag
     _check_ids(listing.ids, root)
     order = sorted(range(len(listing.ids)), key=listing.ids.__getitem__)
     images = ImageSet(root, listing.ids, listing.sources, listing.attributes).subset(order)
+    withdrawn = withdrawn_set(root, images.identities)
+    if withdrawn:
+        warnings.warn(
+            f"'{root}' seems to be of {withdrawn}, which its makers have withdrawn: see that you may use it.",
+            WithdrawnDataWarning,
+            stacklevel=2,
+        )
     if labelled:
         loose = [item for item in images.ids if "/" not in item]
         if loose:

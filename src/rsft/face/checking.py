@@ -14,12 +14,15 @@ import numpy as np
 from rsft.data.duplicates import THUMBNAIL, difference_hash, near_duplicates, thumbnail
 from rsft.data.features import load_features
 from rsft.data.images import ImageSet, decode, find_images
+from rsft.data.withdrawn import withdrawn_set
 from rsft.errors import InputError, UnreadableImageError
 from rsft.face.labels import label_margin
 from rsft.face.protocol import read_protocol
 from rsft.face.stages import Listener, Stages, silent
 
 READ_AHEAD = 256
+# Attributes that tell where pictures come from and what may be done with them.
+PROVENANCE = ("licence", "license", "source", "provenance", "consent")
 
 PathLike = str | os.PathLike[str]
 
@@ -67,7 +70,8 @@ def check_pool(
         "near_duplicates": two ids and in how many of 64 bits they differ, the nearest first. "against": likewise
         "exact_duplicates" and "near_duplicates", id in the pool first, and "identities" that both have; None if not
         asked for. "doubtful_labels": id and `label_margin` where that is below 0, the least first; None if not asked
-        for.
+        for. "provenance": for each attribute of `PROVENANCE` that the pool has, how many pictures have each value.
+        "withdrawn": the withdrawn data set that the pool seems to be of, and why; or None.
 
     Raises:
         InputError: something given cannot be used.
@@ -92,6 +96,10 @@ def check_pool(
         else _shared(prints, _prints(protocol.images, stages, "read evaluation"))
         | {"identities": sorted(set(identities) & set(protocol.people))},
         "doubtful_labels": doubtful,
+        "provenance": {
+            name: dict(Counter(images.attributes[name])) for name in PROVENANCE if name in images.attributes
+        },
+        "withdrawn": withdrawn_set(images.root, identities),
     }
 
 

@@ -22,6 +22,7 @@ from rsft.face.embed import chip_reader, embed
 from rsft.face.gate import within_bound
 from rsft.face.model import FaceModel, load_model, tuned
 from rsft.face.planning import plan_faces
+from rsft.face.privacy import new_pseudonyms
 from rsft.face.protocol import Protocol, read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import PRETRAINED, TUNED, headline_fmr, summarise, write_results
@@ -99,7 +100,8 @@ def fit(
         drop_overlap: leave identities that are evaluated out of the pool.
         overwrite: replace an existing `out`.
         resume: reuse what an interrupted run has embedded, and continue its training.
-        show_faces: put some pictures of the pool and the target into the report.
+        show_faces: put some pictures of the pool and the target into the report, and names in place of salted hashes
+            into the run folder.
         listener: is told how far each stage is.
 
     Raises:
@@ -128,6 +130,7 @@ def fit(
     protocols = {"target": read_protocol(evaluation, evaluation_root)}
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
+    pseudonym = new_pseudonyms(show=show_faces)
     everybody = find_images(pool, labelled=True)
     pool_images = _without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
     with writing(out, overwrite=overwrite, resume=resume) as folder:
@@ -182,7 +185,9 @@ def fit(
                 seed=seed,
                 images_decoded=sum(len(features) + len(features.quarantined) for features in everything),
                 images_trained=run.samples,
-                quarantined=[entry for features in everything for entry in features.quarantined],
+                quarantined=[
+                    (pseudonym(item), reason) for features in everything for item, reason in features.quarantined
+                ],
             )
             write_results(
                 folder,
@@ -193,6 +198,7 @@ def fit(
                 items=pool_features.ids,
                 people=names,
                 times_trained=run.times_trained,
+                pseudonym=pseudonym,
             )
             shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], f"rsft, from {model}")
             shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
