@@ -215,6 +215,7 @@ def evaluate(
     ] = None,
     det: Annotated[Path | None, typer.Option(help="Where to draw FNMR over FMR, as .svg.")] = None,
     aligned: Aligned = False,
+    landmarks: Annotated[Path | None, typer.Option(help="A CSV, path,x1,y1,...,x5,y5: no face is looked for.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -237,6 +238,7 @@ def evaluate(
             attributes=attributes,
             det=det is not None,
             aligned=aligned,
+            landmarks=landmarks,
             seed=seed,
             listener=listener,
         )
@@ -257,6 +259,7 @@ def embed(
     out: Annotated[Path, typer.Option(help="Folder to make, with embeddings.npy and embedding.json.")],
     model: Model = "dlib",
     aligned: Aligned = False,
+    landmarks: Annotated[Path | None, typer.Option(help="A CSV, path,x1,y1,...,x5,y5: no face is looked for.")] = None,
     overwrite: Overwrite = False,
     show_faces: Annotated[bool, typer.Option("--show-faces", help="Name the pictures that were left out.")] = False,
     json: Json = False,
@@ -267,7 +270,13 @@ def embed(
 
     with show.progress(quiet=json) as listener:
         features = embed_folder(
-            pool=pool, out=out, model=model, aligned=aligned, overwrite=overwrite, listener=listener
+            pool=pool,
+            out=out,
+            model=model,
+            aligned=aligned,
+            landmarks=landmarks,
+            overwrite=overwrite,
+            listener=listener,
         )
     pseudonym = new_pseudonyms(show=show_faces)
     left_out = [[pseudonym(item), reason] for item, reason in features.quarantined]

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow
 import pyarrow.parquet
 
+from rsft.data.huggingface import holds_pictures, list_table
 from rsft.data.listing import Listing, item_id
 from rsft.errors import InputError
 
@@ -14,12 +15,14 @@ PATH, IDENTITY = "path", "identity"
 
 
 def list_manifest(manifest: Path) -> Listing:
-    """The pictures that a manifest names; its further columns become attributes, as text.
+    """The pictures that a manifest names, or holds; its further columns become attributes, as text.
 
     Raises:
         InputError: it cannot be read, has no column `path`, leaves a path or an identity empty, or names a picture that
             is missing or lies outside the folder of the manifest.
     """
+    if manifest.suffix.lower() == ".parquet" and holds_pictures(_schema(manifest)):
+        return list_table(manifest)
     columns = read_columns(manifest)
     if PATH not in columns:
         raise InputError(f"'{manifest}' needs a column 'path', got {', '.join(columns) or 'none'}.")
@@ -38,6 +41,13 @@ def list_manifest(manifest: Path) -> Listing:
     told = identities if identities is not None else [None] * len(paths)
     ids = [item_id(identity, path, manifest) for identity, path in zip(told, paths, strict=True)]
     return Listing(ids, [root / path for path in paths], columns)
+
+
+def _schema(path: Path) -> pyarrow.Schema:
+    try:
+        return pyarrow.parquet.read_schema(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
 
 
 def read_columns(path: Path) -> dict[str, list[str]]:

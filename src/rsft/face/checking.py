@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,8 @@ def check_pool(
 
     Returns:
         For JSON. "pictures", "identities": how many. "unreadable": id and reason. "single": identities of one picture
-        that can be read, or none. "case_collisions": identities that differ in upper and lower case only.
+        that can be read, or none. "case_collisions": identities that differ only in upper and lower
+        case, or in how Unicode composes their letters.
         "exact_duplicates": ids of pictures with the same bytes, a list each; the first stands for all in what follows.
         "near_duplicates": two ids and in how many of 64 bits they differ, the nearest first. "against": likewise
         "exact_duplicates" and "near_duplicates", id in the pool first, and "identities" that both have; None if not
@@ -88,7 +90,7 @@ def check_pool(
         "identities": len(identities),
         "unreadable": [list(entry) for entry in prints.unreadable],
         "single": [name for name in identities if readable[name] < 2],
-        "case_collisions": _groups((name.casefold(), name) for name in identities),
+        "case_collisions": _groups((unicodedata.normalize("NFC", name).casefold(), name) for name in identities),
         "exact_duplicates": _groups(zip(prints.digests, prints.ids, strict=True)),
         "near_duplicates": _near(prints),
         "against": None

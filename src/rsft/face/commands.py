@@ -12,6 +12,7 @@ from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
 from rsft.errors import InputError
 from rsft.face.embed import embed
+from rsft.face.landmarks import points_of
 from rsft.face.model import FaceModel, load_model
 from rsft.face.planning import plan_faces, rank_face_plans
 from rsft.face.recipe import Recipe
@@ -31,16 +32,22 @@ def embed_folder(
     out: PathLike,
     model: PathLike = "dlib",
     aligned: bool = False,
+    landmarks: PathLike | None = None,
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> Features:
     """Embed the pictures that `find_images` finds into the folder `out`; see `Features.save` for its files.
 
+    With `landmarks`, a file as `read_landmarks` takes it, no face is looked for.
+
     Raises:
         InputError: no picture could be used, or `out` exists.
     """
+    images, face_model, stages = find_images(pool), load_model(model), Stages(listener)
+    points = None if landmarks is None else points_of(landmarks, images, aligned)
     with writing(Path(out), overwrite=overwrite) as folder:
-        features = _embedded(pool, load_model(model), Recipe(), "pictures", aligned, Stages(listener))
+        with stages.stage("embed pictures", len(images)) as advance:
+            features = embed(face_model, images, cut=Recipe().cut, aligned=aligned, landmarks=points, progress=advance)
         features.save(folder)
     return features
 

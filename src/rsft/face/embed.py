@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rsft.data.features import ACTIVATIONS_FILE, Features
 from rsft.data.images import ImageSet
 from rsft.errors import InputError, NoFaceError, UnreadableImageError
-from rsft.face.align import AlignedFace, FaceAligner
+from rsft.face.align import AlignedFace, FaceAligner, warp
 from rsft.face.covariates import covariates
 from rsft.face.model import FaceModel, package_file
 
@@ -58,6 +58,7 @@ def embed(
     aligned: bool = False,
     views: int = 0,
     folder: Path | None = None,
+    landmarks: Mapping[str, np.ndarray] | None = None,
     progress: Progress = lambda pictures: None,
 ) -> Features:
     """Embed every picture and its mirror image, rounded to float16 where they enter stage `cut`.
@@ -72,6 +73,7 @@ def embed(
         views: of each picture to keep at that stage, for tuning: 0, or itself, its mirror image and so many moved by
             up to `MAX_MOVE` pixels, every second of them mirrored.
         folder: where to keep them; in memory otherwise.
+        landmarks: id -> (5, 2) points of the face, in place of the detector's; who has none is left out.
         progress: is called with the number of pictures done.
 
     Raises:
@@ -87,7 +89,13 @@ def embed(
     told: list[dict[str, float]] = []
     kept: list[str] = []
     quarantined: list[tuple[str, str]] = []
-    faces = _read_faces(images, face_reader(model, aligned=aligned), np.array(model.template))
+    template = np.array(model.template)
+    find = face_reader(model, aligned=aligned or landmarks is not None)
+
+    def to_face(image: np.ndarray, item: str) -> AlignedFace:
+        return find(image) if landmarks is None else _with_points(image, landmarks.get(item), template, model.size)
+
+    faces = _read_faces(images, to_face, template)
     while batch := list(itertools.islice(faces, BATCH_SIZE)):
         good = [(index, *read) for index, read in batch if not isinstance(read, str)]
         quarantined += [(images.ids[index], read) for index, read in batch if isinstance(read, str)]
@@ -163,14 +171,23 @@ def _activation_shape(prefix: nn.Module, size: int) -> tuple[int, ...]:
         return tuple(prefix(torch.zeros(1, 3, size, size)).shape[1:])
 
 
+def _with_points(image: np.ndarray, points: np.ndarray | None, template: np.ndarray, size: int) -> AlignedFace:
+    """A face whose points are told."""
+    if points is None:
+        raise NoFaceError("no landmarks")
+    if not ((points.mean(0) >= 0) & (points.mean(0) < image.shape[1::-1])).all():
+        raise NoFaceError("its landmarks lie outside")
+    return AlignedFace(warp(image, points, template, size), points)
+
+
 def _read_faces(
-    images: ImageSet, to_face: Callable[[np.ndarray], AlignedFace], template: np.ndarray
+    images: ImageSet, to_face: Callable[[np.ndarray, str], AlignedFace], template: np.ndarray
 ) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
     """(index, (chip, covariates)) in order, or (index, reason) where there is none; read ahead by threads."""
 
     def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
         try:
-            face = to_face(images.read(index))
+            face = to_face(images.read(index), images.ids[index])
         except (UnreadableImageError, NoFaceError) as error:
             return str(error)
         return face.chip, covariates(face, template)

@@ -18,6 +18,7 @@ from rsft.face.embed import embed
 from rsft.face.fit import usable
 from rsft.face.groups import by_group
 from rsft.face.identification import ENROLLED_FRACTION, enrol, identify
+from rsft.face.landmarks import points_of
 from rsft.face.model import FaceModel, load_model
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
@@ -66,6 +67,7 @@ def evaluate_folders(
     attributes: PathLike | None = None,
     det: bool = False,
     aligned: bool = False,
+    landmarks: PathLike | None = None,
     seed: int = 0,
     listener: Listener = silent,
 ) -> dict[str, dict[str, Any]]:
@@ -86,6 +88,7 @@ def evaluate_folders(
         attributes: a CSV or Parquet file `path,<attributes...>`; by default those that the pictures' manifest has.
         det: also FMR and FNMR over all thresholds.
         aligned: the pictures are chips already.
+        landmarks: of the pictures in `evaluation`, as `read_landmarks` takes them: no face is looked for.
         seed: of bootstrap and enrolment.
         listener: is told how far each stage is.
 
@@ -103,7 +106,15 @@ def evaluate_folders(
         raise InputError("attributes are read for groups: name the attribute to group by.")
     name = face_model.name
     target = _evaluated(
-        face_model, evaluation, evaluation_root, stages, "target", aligned, embeddings=embeddings, templates=templates
+        face_model,
+        evaluation,
+        evaluation_root,
+        stages,
+        "target",
+        aligned,
+        embeddings=embeddings,
+        templates=templates,
+        landmarks=landmarks,
     )
     verification = verify([target.trial], seed=seed).systems[name]
     result = verification.to_dict() | target.counts
@@ -159,6 +170,7 @@ def _evaluated(
     *,
     embeddings: PathLike | None = None,
     templates: PathLike | None = None,
+    landmarks: PathLike | None = None,
 ) -> Evaluated:
     if templates is None:
         protocol = read_protocol(path, root)
@@ -167,8 +179,9 @@ def _evaluated(
         wanted = read_templates(templates, path, root)
         images = wanted.images
     if embeddings is None:
+        points = None if landmarks is None else points_of(landmarks, images, aligned)
         with stages.stage(f"embed {stage}", len(images)) as advance:
-            features = embed(model, images, cut=Recipe().cut, aligned=aligned, progress=advance)
+            features = embed(model, images, cut=Recipe().cut, aligned=aligned, landmarks=points, progress=advance)
     else:
         features = _stored(Path(embeddings), images, model)
     counts: dict[str, Any] = {"quarantined": len(features.quarantined)}
