@@ -161,21 +161,18 @@ def print_verification(result: dict[str, Any]) -> None:
 
 
 def print_groups(found: dict[str, Any]) -> None:
-    """FMR and FNMR of every group."""
-    table = Table(title=f"By {escape(found['attribute'])}, one threshold for all", title_justify="left", box=box.SIMPLE)
-    for heading in (
-        "group",
-        "people",
-        *(f"{rate} at {fmr}" for fmr in found["thresholds"] for rate in ("FMR", "FNMR")),
-    ):
-        table.add_column(heading)
-    for value, group in found["groups"].items():
-        rates = [_rate(group[rate][fmr]) for fmr in found["thresholds"] for rate in ("fmr", "fnmr")]
-        table.add_row(escape(value), str(group["people"]), *rates)
-    ratios = [found["min_over_max"][fmr][rate] for fmr in found["thresholds"] for rate in ("fmr", "fnmr")]
-    table.add_row("smallest / largest", "", *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios))
+    """FMR and FNMR of every group, a table for each threshold."""
     console = Console(highlight=False)
-    console.print(table)
+    for fmr, threshold in found["thresholds"].items():
+        title = f"By {escape(found['attribute'])}, at {threshold:.4f} for all: FMR {fmr} over all"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE)
+        for heading in ("group", "people", "FMR", "FNMR"):
+            table.add_column(heading)
+        for value, group in found["groups"].items():
+            table.add_row(escape(value), str(group["people"]), _rate(group["fmr"][fmr]), _rate(group["fnmr"][fmr]))
+        ratios = [found["min_over_max"][fmr][rate] for rate in ("fmr", "fnmr")]
+        table.add_row("smallest / largest", "", *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios))
+        console.print(table)
     if found["accuracies"]:
         ser = found["accuracies"]["ser"]
         console.print(
