@@ -122,6 +122,23 @@ def test_the_total_of_a_draw_is_that_of_its_comparisons() -> None:
     np.testing.assert_array_equal(one.impostor_weight(weights), other.impostor_weight(weights))
 
 
+def test_everybody_can_be_used_as_a_list() -> None:
+    embeddings, identity = people([1, 4, 2, 7])
+    everybody = Everybody(identity)
+    listed = everybody.listed()
+    for name in ("a", "b", "genuine", "people"):
+        np.testing.assert_array_equal(getattr(everybody, name), getattr(listed, name))
+    assert (len(everybody), everybody.counts) == (len(listed), listed.counts)
+    row = np.array([3, -1, 0, 1, -1, 2, *[-1] * 8])
+    kept = everybody.restricted_to(row)
+    old = np.array([2, 3, 5, 0])  # of each new row
+    np.testing.assert_array_equal(kept.identity, identity[old])
+    part = listed.restricted_to(row)
+    pairs = {frozenset(pair) for pair in zip(part.a.tolist(), part.b.tolist(), strict=True)}
+    assert pairs == {frozenset(pair) for pair in zip(kept.a.tolist(), kept.b.tolist(), strict=True)}
+    np.testing.assert_array_equal(part.identity, kept.identity)
+
+
 def test_what_has_no_cosine_is_refused() -> None:
     embeddings, identity = people([3, 3])
     embeddings[2] = 0

@@ -84,8 +84,23 @@ class Everybody:
         return np.unique(self.identity) if len(self.identity) > 1 else self.identity[:0]
 
     def listed(self) -> Comparisons:
-        """All of them."""
+        """All of them, with 8 bytes each and more for whoever uses them."""
         return self._listed
+
+    @property
+    def a(self) -> np.ndarray:
+        """(P,) index of the first picture, listed."""
+        return self._listed.a
+
+    @property
+    def b(self) -> np.ndarray:
+        """(P,) index of the second, listed."""
+        return self._listed.b
+
+    @property
+    def genuine(self) -> np.ndarray:
+        """(P,) bool: both pictures show one person; listed."""
+        return self._listed.genuine
 
     @cached_property
     def _listed(self) -> Comparisons:
