@@ -123,7 +123,7 @@ def test_the_total_of_a_draw_is_that_of_its_comparisons() -> None:
 
 
 def test_everybody_can_be_used_as_a_list() -> None:
-    embeddings, identity = people([1, 4, 2, 7])
+    _, identity = people([1, 4, 2, 7])
     everybody = Everybody(identity)
     listed = everybody.listed()
     for name in ("a", "b", "genuine", "people"):
