@@ -276,3 +276,16 @@ def test_plan_from_shares_of_the_attributes_that_a_manifest_has(faces: Path, tmp
     folder: list[str | Path] = ["plan", "--pool", faces / "pool"]
     assert "has no column 'half'" in refused(*folder, "--shares", tmp_path / "shares.toml")
     assert "--shares alone" in refused(*arguments)
+
+
+def test_a_withdrawn_set_is_warned_of_in_one_line(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number, person in enumerate(("n000001", "n000002", "n000003")):
+        (tmp_path / person).mkdir()
+        Image.fromarray(np.full((9, 9, 3), 70 * number, np.uint8)).save(tmp_path / person / "1.png")
+    result = rsft("data", "check", tmp_path)
+    (line,) = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert line.startswith("rsft: warning: ")
+    assert "VGGFace2, by the names of its identities" in line
+    assert "makers have withdrawn" in result.stdout

@@ -41,6 +41,20 @@ def test_the_property_of_a_rec_tells_and_a_pool_of_it_warns(tmp_path: Path) -> N
         assert len(find_images(path)) == 3
 
 
+def test_the_list_beside_a_rec_tells(tmp_path: Path) -> None:
+    """insightface's own: aligned, path, label."""
+    path = write_rec(tmp_path / "train.rec", {key: record(0, key, picture(key)) for key in range(4)})
+    for people, words in (
+        (("n000001", "n000002", "n000003", "n000004"), "VGGFace2"),
+        (("ann", "bob", "cy", "di"), None),
+    ):
+        lines = [f"1\t/data/faces/{person}/0001_01.jpg\t{key}\n" for key, person in enumerate(people)]
+        (tmp_path / "train.lst").write_text("".join(lines))
+        assert (withdrawn_set(path, ["0", "1", "2", "3"]) or "").partition(",")[0] == (words or "")
+    (tmp_path / "train.lst").write_bytes(b"\xff" * 100)
+    assert withdrawn_set(path, ["0", "1", "2", "3"]) is None
+
+
 def test_a_folder_of_freebase_ids_warns(tmp_path: Path) -> None:
     for person in ("m.01_0d4", "m.0abc1", "m.04yyy"):
         (tmp_path / person).mkdir()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # Of the name of a file, its folder or the one above.
 NAMES = {
@@ -20,6 +20,7 @@ IDENTITIES = {
 COUNTS = {85164: "MS-Celeb-1M", 85742: "MS-Celeb-1M", 93431: "MS-Celeb-1M", 672057: "MegaFace", 8631: "VGGFace2"}
 MOST = 0.9  # of the identities have names of one form
 MIN_IDENTITIES = 3
+LIST_BYTES = 1 << 16
 
 
 def withdrawn_set(path: Path, identities: Sequence[str]) -> str | None:
@@ -35,13 +36,24 @@ def withdrawn_set(path: Path, identities: Sequence[str]) -> str | None:
     for name, form in NAMES.items():
         if re.search(form, places):
             return f"{name}, by the name of its file or folder"
-    people = set(identities)
-    for name, pattern in IDENTITIES.items():
-        like = sum(pattern.fullmatch(person) is not None for person in people)
-        if len(people) >= MIN_IDENTITIES and like >= MOST * len(people):
-            return f"{name}, by the names of its identities"
+    for people, where in ((set(identities), "of its identities"), (_listed(path), "in its .lst")):
+        for name, pattern in IDENTITIES.items():
+            like = sum(pattern.fullmatch(person) is not None for person in people)
+            if len(people) >= MIN_IDENTITIES and like >= MOST * len(people):
+                return f"{name}, by the names {where}"
     count = _property(path)
     return f"{COUNTS[count]}, by the number of identities in '{path.parent / 'property'}'" if count in COUNTS else None
+
+
+def _listed(path: Path) -> set[str]:
+    """The folders that the `.lst` beside a `.rec` names pictures in, of its first `LIST_BYTES`."""
+    try:
+        with open(path.with_suffix(".lst"), "rb") as file:
+            lines = file.read(LIST_BYTES).decode("utf-8", "replace").splitlines()[:-1]
+    except OSError:
+        return set()
+    named = (PurePosixPath(field) for line in lines for field in line.split("\t") if "/" in field)
+    return {name.parent.name for name in named} if path.suffix.lower() == ".rec" else set()
 
 
 def _property(path: Path) -> int | None:
