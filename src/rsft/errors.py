@@ -38,3 +38,7 @@ class DivergedError(RsftError):
 
 class InterruptedTrainingError(RsftError):
     """Training was told to stop before its end, and can be resumed."""
+
+
+class WithdrawnDataWarning(UserWarning):
+    """Pictures seem to be of a data set that its makers have withdrawn."""

@@ -1,7 +1,9 @@
 """The folder a command writes: made aside and renamed when whole, so that what stands there is never half-written."""
 
 import errno
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +53,26 @@ def writing(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iter
     finally:
         with suppress(OSError):
             partial.rmdir()  # only goes if it is empty: then there is nothing to resume
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that is the old one or the new one at any time, also after a crash; its mode stays.
+
+    Raises:
+        OSError: the disk is full or refuses to be written; the old file stays.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, name)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _refused(partial: Path, error: OSError) -> RsftError:

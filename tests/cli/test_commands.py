@@ -148,7 +148,9 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
     assert "Make room or choose another" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check"])
+@pytest.mark.parametrize(
+    "command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check", "threshold", "forget"]
+)
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
     assert "--json" in rsft(*command.split(), "--help").stdout
     assert f"rsft {command}" in (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
@@ -274,3 +276,16 @@ def test_plan_from_shares_of_the_attributes_that_a_manifest_has(faces: Path, tmp
     folder: list[str | Path] = ["plan", "--pool", faces / "pool"]
     assert "has no column 'half'" in refused(*folder, "--shares", tmp_path / "shares.toml")
     assert "--shares alone" in refused(*arguments)
+
+
+def test_a_withdrawn_set_is_warned_of_in_one_line(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number, person in enumerate(("n000001", "n000002", "n000003")):
+        (tmp_path / person).mkdir()
+        Image.fromarray(np.full((9, 9, 3), 70 * number, np.uint8)).save(tmp_path / person / "1.png")
+    result = rsft("data", "check", tmp_path)
+    (line,) = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert line.startswith("rsft: warning: ")
+    assert "VGGFace2, by the names of its identities" in line
+    assert "makers have withdrawn" in result.stdout

@@ -39,6 +39,7 @@ def test_a_clean_pool_has_no_findings(pool: Path) -> None:
     found = check_pool(pool)
     assert (found.pop("pictures"), found.pop("identities")) == (18, PEOPLE)
     assert (found.pop("against"), found.pop("doubtful_labels")) == (None, None)
+    assert (found.pop("provenance"), found.pop("withdrawn")) == ({}, None)
     assert set(found) == {"unreadable", "single", "case_collisions", "exact_duplicates", "near_duplicates"}
     assert not any(found.values())
 
@@ -112,3 +113,11 @@ def test_a_pool_of_nothing_readable_is_reported(tmp_path: Path) -> None:
     found = check_pool(tmp_path, against=tmp_path)
     assert len(found["unreadable"]) == 1
     assert found["against"]["exact_duplicates"] == []
+
+
+def test_licence_and_source_are_shown(pool: Path) -> None:
+    items = sorted(path.relative_to(pool.parent).as_posix() for path in pool.rglob("*.png"))
+    rows = [f"{item},{'CC0' if number else ''},studio,{item.split('/')[1]}" for number, item in enumerate(items)]
+    manifest = pool.parent / "list.csv"
+    manifest.write_text("\n".join(["path,licence,source,identity", *rows]))
+    assert check_pool(manifest)["provenance"] == {"licence": {"": 1, "CC0": 17}, "source": {"studio": 18}}

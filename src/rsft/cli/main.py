@@ -2,14 +2,16 @@
 
 import os
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from rsft.cli import launch, show
 from rsft.cli.compare import compare
+from rsft.cli.forget import forget
 from rsft.cli.options import (
     EVAL_HELP,
     FORMS,
@@ -32,7 +34,8 @@ from rsft.cli.options import (
     Target,
     read_recipe,
 )
-from rsft.errors import InputError, RsftError
+from rsft.cli.threshold import threshold
+from rsft.errors import InputError, RsftError, WithdrawnDataWarning
 
 app = typer.Typer(
     help="Rejection sampling fine-tuning: adapt a pretrained face model to the population it will meet.",
@@ -43,6 +46,8 @@ app = typer.Typer(
 data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.command()(compare)
+app.command()(threshold)
+app.command()(forget)
 
 
 class Shift(StrEnum):
@@ -160,7 +165,9 @@ def fit(
     seed: Seed = 0,
     overwrite: Overwrite = False,
     resume: Resume = False,
-    show_faces: Annotated[bool, typer.Option("--show-faces", help="Put pictures into the report.")] = False,
+    show_faces: Annotated[
+        bool, typer.Option("--show-faces", help="Put pictures into the report, and names into the run folder.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Adapt a model: plan, fine-tune on what is accepted, evaluate, write the model and a report."""
@@ -196,12 +203,31 @@ def evaluate(
     eval_root: EvalRoot = None,
     retain: Annotated[Path | None, typer.Option(help="A second set, evaluated likewise.")] = None,
     retain_root: Annotated[Path | None, typer.Option(help="Like --eval-root, for --retain.")] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="An output of `rsft embed` that has the pictures of --eval: none is read.")
+    ] = None,
+    templates: Annotated[
+        Path | None, typer.Option(help="A CSV, template,path: templates of several pictures are compared.")
+    ] = None,
+    identification: Annotated[
+        bool, typer.Option("--identification", help="Also search people in a gallery of some of them.")
+    ] = False,
+    distractors: Annotated[Path | None, typer.Option(help="Pictures of others, put into that gallery.")] = None,
+    enrolled_fraction: Annotated[float, typer.Option(help="Of the people with two pictures, in that gallery.")] = 0.5,
+    groups: Annotated[
+        str | None, typer.Option(help="An attribute: also FMR and FNMR of its groups at one threshold for all.")
+    ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="For --groups: a CSV, path,<attributes...>; the manifest by default.")
+    ] = None,
+    det: Annotated[Path | None, typer.Option(help="Where to draw FNMR over FMR, as .svg.")] = None,
     aligned: Aligned = False,
+    landmarks: Annotated[Path | None, typer.Option(help="A CSV, path,x1,y1,...,x5,y5: no face is looked for.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Verify pairs: accuracy, TAR at fixed FMRs and EER, with 95 % intervals."""
-    from rsft.face.commands import evaluate_folders
+    """Verify pairs: accuracy, TAR at fixed FMRs and EER, with 95 % intervals; identification and groups on demand."""
+    from rsft.face.evaluating import evaluate_folders
 
     with show.progress(quiet=json) as listener:
         results = evaluate_folders(
@@ -210,10 +236,23 @@ def evaluate(
             evaluation_root=eval_root,
             retain=retain,
             retain_root=retain_root,
+            embeddings=embeddings,
+            templates=templates,
+            identification=identification,
+            distractors=distractors,
+            enrolled_fraction=enrolled_fraction,
+            groups=groups,
+            attributes=attributes,
+            det=det is not None,
             aligned=aligned,
+            landmarks=landmarks,
             seed=seed,
             listener=listener,
         )
+    if det is not None:
+        from rsft.report.figures import det_figure
+
+        det.write_text(det_figure({Path(model).name: results["target"]["det"]}), encoding="utf-8")
     if json:
         show.print_json(results["target"] | ({"retain": results["retain"]} if retain else {}))
     else:
@@ -227,23 +266,37 @@ def embed(
     out: Annotated[Path, typer.Option(help="Folder to make, with embeddings.npy and embedding.json.")],
     model: Model = "dlib",
     aligned: Aligned = False,
+    landmarks: Annotated[Path | None, typer.Option(help="A CSV, path,x1,y1,...,x5,y5: no face is looked for.")] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    show_faces: Annotated[bool, typer.Option("--show-faces", help="Name the pictures that were left out.")] = False,
     json: Json = False,
 ) -> None:
     """Embed pictures once, for `rsft plan` or for use elsewhere."""
     from rsft.face.commands import embed_folder
+    from rsft.face.privacy import new_pseudonyms
 
     with show.progress(quiet=json) as listener:
         features = embed_folder(
-            pool=pool, out=out, model=model, aligned=aligned, overwrite=overwrite, resume=resume, listener=listener
+            pool=pool,
+            out=out,
+            model=model,
+            aligned=aligned,
+            landmarks=landmarks,
+            overwrite=overwrite,
+            resume=resume,
+            listener=listener,
         )
+    pseudonym = new_pseudonyms(show=show_faces)
+    left_out = [[pseudonym(item), reason] for item, reason in features.quarantined]
     if json:
-        show.print_json({"items": len(features), "quarantined": features.quarantined, "out": str(out)})
+        show.print_json({"items": len(features), "quarantined": left_out, "out": str(out)})
     else:
-        print(f"{len(features)} pictures embedded, {len(features.quarantined)} left out: {out}")
-        for item, reason in features.quarantined[:10]:
-            print(f"  {item}: {reason}")
+        print(f"{len(features)} pictures embedded, {len(left_out)} left out: {out}")
+        for name, reason in left_out[:10]:
+            print(f"  {name}: {reason}")
+        if left_out and not show_faces:
+            print("  Names are hashed: embedding.json has them, or --show-faces.")
 
 
 @app.command()
@@ -304,6 +357,7 @@ def run() -> None:
 
 
 def _run() -> int:
+    warnings.showwarning = _warn
     try:
         app()
     except SystemExit as end:
@@ -326,3 +380,16 @@ def _run() -> int:
 def _fail(error: object, code: int) -> int:
     print(f"rsft{launch.name()}: {error}", file=sys.stderr)
     return code
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Ours are for the user, and need no line of code; others are for whoever looks into them."""
+    where = "" if issubclass(category, WithdrawnDataWarning) else f"{filename}:{lineno}: {category.__name__}: "
+    print(f"rsft: warning: {where}{message}", file=sys.stderr)

@@ -132,15 +132,94 @@ def _price_table(prices: list[dict[str, Any]]) -> Table:
 
 
 def print_verification(result: dict[str, Any]) -> None:
-    """Accuracy, TAR at each FMR and EER."""
+    """Accuracy, TAR at each FMR and EER, and what else was asked for."""
     table = Table(show_header=False)
     if result["accuracy"]:
         table.add_row("accuracy", str(Interval(**result["accuracy"])))
+    if result["folds"]:
+        for name, rule in (("exact", "exact thresholds"), ("grid", "reference's grid of thresholds")):
+            brief = result["folds"][name]
+            text = f"{brief['mean']:.4f}, spread {brief['spread']:.4f}, standard error {brief['standard_error']:.4f}"
+            table.add_row(f"over {result['folds']['count']} folds, {rule}", text)
     for fmr, tar in result["tar_at_fmr"].items():
         table.add_row(f"TAR at FMR {fmr}", str(Interval(**tar)))
     table.add_row("EER", f"{result['eer']:.4f}")
     table.add_row("comparisons", f"{result['pairs_genuine']} genuine, {result['pairs_impostor']} impostor")
+    table.add_row("pictures left out", str(result["quarantined"]))
+    if "templates" in result:
+        table.add_row("templates", f"{result['templates']['compared']}, {result['templates']['left_out']} left out")
+    for rank, rate in result.get("identification", {}).get("hit_at_rank", {}).items():
+        table.add_row(f"mate within rank {rank}", str(Interval(**rate)))
+    for fpir, rate in result.get("identification", {}).get("fnir_at_fpir", {}).items():
+        table.add_row(f"FNIR at FPIR {fpir}", str(Interval(**rate)))
+    if "identification" in result:
+        of = result["identification"]
+        searches = f"{of['probes_mated']} mated, {of['probes_non_mated']} non-mated probes"
+        table.add_row("searches", f"{searches}; {of['gallery']} enrolled, {of['distractors']} of them distractors")
     Console(highlight=False).print(table)
+    if "groups" in result:
+        print_groups(result["groups"])
+
+
+def print_groups(found: dict[str, Any]) -> None:
+    """FMR and FNMR of every group, a table for each threshold."""
+    console = Console(highlight=False)
+    for fmr, threshold in found["thresholds"].items():
+        title = f"By {escape(found['attribute'])}, at {threshold:.4f} for all: FMR {fmr} over all"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE)
+        for heading in ("group", "people", "FMR", "FNMR"):
+            table.add_column(heading)
+        for value, group in found["groups"].items():
+            table.add_row(escape(value), str(group["people"]), _rate(group["fmr"][fmr]), _rate(group["fnmr"][fmr]))
+        ratios = [found["min_over_max"][fmr][rate] for rate in ("fmr", "fnmr")]
+        table.add_row("smallest / largest", "", *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios))
+        console.print(table)
+    if found["accuracies"]:
+        ser = found["accuracies"]["ser"]
+        console.print(
+            f"Accuracies of the groups: mean {found['accuracies']['mean']:.4f}, standard deviation "
+            f"{found['accuracies']['std']:.4f}, largest error over smallest {'-' if ser is None else f'{ser:.2f}'}."
+        )
+    if found["unknown"]:
+        console.print(f"{found['unknown']} pictures have no value and are in no group.")
+
+
+def print_thresholds(found: dict[str, Any]) -> None:
+    """Each threshold, the rate measured at it, and its bound."""
+    table = Table(box=box.SIMPLE)
+    for heading in ("FMR", "threshold", "measured", "at most", "matches", "safe"):
+        table.add_column(heading, no_wrap=True)
+    for wished, one in found.items():
+        numbers = f"{one['threshold']:.4f}", f"{one['safe']:.4f}"
+        values = numbers[0], _rate(one["fmr"]), f"{one['bound']:.2g}", str(one["false_matches"]), numbers[1]
+        table.add_row(wished, *values)
+    console = Console(highlight=False)
+    console.print(table)
+    for wished, one in found.items():
+        if "note" in one["fmr"]:
+            console.print(f"FMR {wished}: {one['fmr']['note']}.")
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    """A small rate with its interval."""
+    if rate["value"] is None:
+        return str(rate.get("note", "-"))
+    return f"{rate['value']:.2g} [{rate['low']:.2g}, {rate['high']:.2g}]"
+
+
+def print_forgotten(found: dict[str, Any]) -> None:
+    """What each run did with the person, what to do, and what was removed."""
+    for run in found["runs"]:
+        told = f"{run['run']}: {run['pictures']} pictures of the person"
+        if run["trained"] is not None:
+            told += f", trained on {run['trained']} times"
+        elif run["accepted"] is not None:
+            told += f", {run['accepted']} accepted"
+        if run["through"]:
+            told += f"; it started from {run['through']}, which used the person"
+        print(told + (". Make it again without them." if run["pictures"] or run["through"] else "."))
+    for manifest in found["manifests"]:
+        print(f"{manifest['manifest']}: {manifest['removed']} rows removed, {manifest['kept']} kept.")
 
 
 def print_comparison(result: dict[str, Any]) -> None:
@@ -188,5 +267,13 @@ def print_check(found: dict[str, Any]) -> None:
             first = "" if not findings else findings[0]
             example = first if isinstance(first, str) else ", ".join(str(part) for part in first[:3])
             table.add_row(name, str(len(findings)), escape(example))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for name, values in found["provenance"].items():
+        told = ", ".join(f"{value or 'not told'} ({count})" for value, count in values.items())
+        console.print(f"{name}: {escape(told)}")
+    if not found["provenance"]:
+        print("Licence and source of the pictures are not told: a manifest has columns for them.")
+    if found["withdrawn"]:
+        print(f"Seems to be of {found['withdrawn']}, which its makers have withdrawn.")
     print("--json lists all of them.")

@@ -24,7 +24,7 @@ from rsft.errors import InputError, UnreadableImageError
 Writer = Callable[[ImageSet, Path], None]
 
 
-def convert(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> dict[str, Any]:
+def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.PathLike[str]) -> dict[str, Any]:
     """Write pictures of identities in another form.
 
     Nothing is decoded or changed: a damaged picture stays one. Ids stay the same; those of a `.rec`, which itself knows

@@ -2,20 +2,26 @@
 
 import io
 import os
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from rsft.data.archives import expand, is_pattern, list_shards, list_tar
+from rsft.data.huggingface import is_saved, list_saved, list_stream
 from rsft.data.listing import SUFFIXES, Listing, Source, read_source
 from rsft.data.manifest import list_manifest
 from rsft.data.recordio import list_records
 from rsft.data.verification_set import list_verification_set
-from rsft.errors import InputError, UnreadableImageError
+from rsft.data.withdrawn import withdrawn_set
+from rsft.errors import InputError, UnreadableImageError, WithdrawnDataWarning
+
+MAX_PIXELS = 89_478_485  # where Pillow begins to warn of decompression bombs
 
 READERS: Mapping[str, Callable[[Path], Listing]] = {
     ".tar": list_tar,
@@ -59,13 +65,13 @@ class ImageSet:
         try:
             return read_source(self.sources[index])
         except OSError as error:
-            raise UnreadableImageError(f"unreadable: {error}") from error
+            raise UnreadableImageError(f"unreadable: {error.strerror or error}") from error  # without its path
 
     def read(self, index: int) -> np.ndarray:
         """Picture `index` upright: (H, W, 3) uint8 RGB.
 
         Raises:
-            UnreadableImageError: it is missing, damaged, or larger than Pillow's limit against decompression bombs.
+            UnreadableImageError: it is missing, damaged, or larger than `MAX_PIXELS`.
         """
         return decode(self.read_bytes(index))
 
@@ -85,10 +91,13 @@ def decode(content: bytes) -> np.ndarray:
     Of 16 bits a channel the upper 8 are kept; transparency is left out.
 
     Raises:
-        UnreadableImageError: they are damaged, of no known format, or of numbers without a known range.
+        UnreadableImageError: they are damaged, of no known format, of numbers without a known range, or of more than
+            `MAX_PIXELS` pixels.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels, which may be a decompression bomb")
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I"):
                 upright = Image.fromarray(_upper_bits(np.asarray(upright)))
@@ -110,24 +119,27 @@ def _upper_bits(pixels: np.ndarray) -> np.ndarray:
     return (pixels // 256).astype(np.uint8)
 
 
-def find_images(path: str | os.PathLike[str], *, labelled: bool = False) -> ImageSet:
+def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = False) -> ImageSet:
     """List the pictures that a path names; see docs/data.md for the forms.
 
     Args:
         path: a folder, an uncompressed `.tar`, a pattern of shards (`shard-{000..012}.tar`), a `.rec`, a manifest in
-            `.csv` or `.parquet`, or a `.bin` verification set.
+            `.csv` or `.parquet`, a `.bin` verification set, or an output of Hugging Face's `save_to_disk`. Or pictures
+            that were listed already.
         labelled: whether every picture must have an identity.
 
     Raises:
         InputError: there is no such path, it is damaged, it holds no picture, or one without identity where `labelled`.
     """
-    root = Path(path)
-    listing = _list(root)
-    if not listing.ids:
-        raise InputError(f"'{root}' holds no picture ({', '.join(sorted(SUFFIXES))}).")
-    _check_ids(listing.ids, root)
-    order = sorted(range(len(listing.ids)), key=listing.ids.__getitem__)
-    images = ImageSet(root, listing.ids, listing.sources, listing.attributes).subset(order)
+    images = path if isinstance(path, ImageSet) else image_set(_list(Path(path)), Path(path))
+    root = images.root
+    withdrawn = withdrawn_set(root, images.identities)
+    if withdrawn:
+        warnings.warn(
+            f"'{root}' seems to be of {withdrawn}, which its makers have withdrawn: see that you may use it.",
+            WithdrawnDataWarning,
+            stacklevel=2,
+        )
     if labelled:
         loose = [item for item in images.ids if "/" not in item]
         if loose:
@@ -138,9 +150,36 @@ def find_images(path: str | os.PathLike[str], *, labelled: bool = False) -> Imag
     return images
 
 
+def read_dataset(rows: Iterable[Mapping[str, Any]], *, image: str = "image", label: str | None = None) -> ImageSet:
+    """The pictures of a Hugging Face data set, read once into memory; `convert` writes them down.
+
+    Args:
+        rows: a `datasets.Dataset`, or an `IterableDataset` that streams.
+        image: the column of pictures.
+        label: the column of identities; by default `identity`, `label`, `labels` or `cls`, if there is one.
+
+    Raises:
+        InputError: a row has no picture, or there is none.
+    """
+    return image_set(list_stream(rows, image, label), Path(f"{type(rows).__name__} of rows"))
+
+
+def image_set(listing: Listing, root: Path) -> ImageSet:
+    """What a reader found, sorted.
+
+    Raises:
+        InputError: that is nothing, or an id that no picture can have.
+    """
+    if not listing.ids:
+        raise InputError(f"'{root}' holds no picture ({', '.join(sorted(SUFFIXES))}).")
+    _check_ids(listing.ids, root)
+    order = sorted(range(len(listing.ids)), key=listing.ids.__getitem__)
+    return ImageSet(root, listing.ids, listing.sources, listing.attributes).subset(order)
+
+
 def _list(root: Path) -> Listing:
     if root.is_dir():
-        return _list_folder(root)
+        return list_saved(root) if is_saved(root) else _list_folder(root)
     if is_pattern(root) and not root.exists():
         return list_shards(expand(root))
     if not root.exists():
@@ -152,12 +191,19 @@ def _list(root: Path) -> Listing:
 
 
 def _list_folder(root: Path) -> Listing:
-    found = [
-        Path(folder, name)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if PurePosixPath(name).suffix.lower() in SUFFIXES
-    ]
+    """Links are followed; a folder that is reached in several ways is listed once, by its own name if it has one."""
+    found: list[Path] = []
+    seen: set[Path] = set()
+    tops = [root]
+    for top in tops:  # grows
+        for folder, folders, names in os.walk(top):
+            real = Path(folder).resolve()
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            found += [Path(folder, name) for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+            tops += [Path(folder, name) for name in sorted(folders) if Path(folder, name).is_symlink()]
     return Listing([path.relative_to(root).as_posix() for path in found], found)
 
 
@@ -166,6 +212,10 @@ def _check_ids(ids: Sequence[str], root: Path) -> None:
     outside = [item for item in ids if item.startswith("/") or "/../" in f"/{item}/" or "\0" in item]
     if outside:
         raise InputError(f"'{root}' holds '{outside[0]}': the name of a picture must not lead out of it.")
+    for item in ids:
+        if not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
+            shown = item.encode("utf-8", "backslashreplace").decode()
+            raise InputError(f"'{root}' holds '{shown}', a name that is no UTF-8: rename it.")
     if len(set(ids)) < len(ids):
         item, times = Counter(ids).most_common(1)[0]
         raise InputError(f"'{root}' holds {times} pictures of the name '{item}': names must differ.")

@@ -68,11 +68,7 @@ class FaceAligner:
         if found is None:
             raise NoFaceError("no face found")
         points, confidence, faces = found
-        matrix = similarity_transform(points, self.template)
-        chip = cv2.warpAffine(
-            image, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return AlignedFace(chip, points, confidence, faces)
+        return AlignedFace(warp(image, points, self.template, self.size), points, confidence, faces)
 
     def _detect(self, image: np.ndarray, border: int = 0) -> tuple[np.ndarray, float, int] | None:
         scale = DETECTION_SIDE / max(image.shape[:2])
@@ -95,6 +91,12 @@ class FaceAligner:
                 self._local.detector = cv2.FaceDetectorYN.create(str(self._detector), "", (1, 1), self._min_confidence)
                 cv2.utils.logging.setLogLevel(level)
         return self._local.detector
+
+
+def warp(image: np.ndarray, points: np.ndarray, template: np.ndarray, size: int) -> np.ndarray:
+    """The (size, size, 3) chip of a picture (H, W, 3) with its five points (5, 2) on those of the template."""
+    matrix = similarity_transform(points, template)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:

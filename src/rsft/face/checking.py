@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,15 @@ import numpy as np
 from rsft.data.duplicates import THUMBNAIL, difference_hash, near_duplicates, thumbnail
 from rsft.data.features import load_features
 from rsft.data.images import ImageSet, decode, find_images
+from rsft.data.withdrawn import withdrawn_set
 from rsft.errors import InputError, UnreadableImageError
 from rsft.face.labels import label_margin
 from rsft.face.protocol import read_protocol
 from rsft.face.stages import Listener, Stages, silent
 
 READ_AHEAD = 256
+# Attributes that tell where pictures come from and what may be done with them.
+PROVENANCE = ("licence", "license", "source", "provenance", "consent")
 
 PathLike = str | os.PathLike[str]
 
@@ -62,12 +66,14 @@ def check_pool(
 
     Returns:
         For JSON. "pictures", "identities": how many. "unreadable": id and reason. "single": identities of one picture
-        that can be read, or none. "case_collisions": identities that differ in upper and lower case only.
+        that can be read, or none. "case_collisions": identities that differ only in upper and lower
+        case, or in how Unicode composes their letters.
         "exact_duplicates": ids of pictures with the same bytes, a list each; the first stands for all in what follows.
         "near_duplicates": two ids and in how many of 64 bits they differ, the nearest first. "against": likewise
         "exact_duplicates" and "near_duplicates", id in the pool first, and "identities" that both have; None if not
         asked for. "doubtful_labels": id and `label_margin` where that is below 0, the least first; None if not asked
-        for.
+        for. "provenance": for each attribute of `PROVENANCE` that the pool has, how many pictures have each value.
+        "withdrawn": the withdrawn data set that the pool seems to be of, and why; or None.
 
     Raises:
         InputError: something given cannot be used.
@@ -84,7 +90,7 @@ def check_pool(
         "identities": len(identities),
         "unreadable": [list(entry) for entry in prints.unreadable],
         "single": [name for name in identities if readable[name] < 2],
-        "case_collisions": _groups((name.casefold(), name) for name in identities),
+        "case_collisions": _groups((unicodedata.normalize("NFC", name).casefold(), name) for name in identities),
         "exact_duplicates": _groups(zip(prints.digests, prints.ids, strict=True)),
         "near_duplicates": _near(prints),
         "against": None
@@ -92,6 +98,10 @@ def check_pool(
         else _shared(prints, _prints(protocol.images, stages, "read evaluation"))
         | {"identities": sorted(set(identities) & set(protocol.people))},
         "doubtful_labels": doubtful,
+        "provenance": {
+            name: dict(Counter(images.attributes[name])) for name in PROVENANCE if name in images.attributes
+        },
+        "withdrawn": withdrawn_set(images.root, identities),
     }
 
 

@@ -1,28 +1,24 @@
-"""`rsft plan`, `rsft evaluate` and `rsft embed` on folders of pictures."""
+"""`rsft plan` and `rsft embed` on folders of pictures."""
 
 import os
 import shutil
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
-from rsft.data.manifest import PATH, read_columns
+from rsft.data.manifest import read_attributes
 from rsft.errors import InputError
 from rsft.face.embed import embed
-from rsft.face.fit import usable
+from rsft.face.landmarks import points_of
 from rsft.face.model import FaceModel, load_model
 from rsft.face.planning import plan_faces, rank_face_plans
-from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import write_plan
 from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import Trial, cosine_scores, verify
 from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
@@ -40,6 +36,7 @@ def embed_folder(
     out: PathLike,
     model: PathLike = "dlib",
     aligned: bool = False,
+    landmarks: PathLike | None = None,
     overwrite: bool = False,
     resume: bool = False,
     listener: Listener = silent,
@@ -53,6 +50,7 @@ def embed_folder(
         out: the folder to make.
         model: "dlib" or the folder of a run.
         aligned: the pictures are aligned chips already.
+        landmarks: a file as `read_landmarks` takes it: no face is looked for.
         overwrite: replace an existing `out`.
         resume: keep the parts that an interrupted call has embedded.
         listener: is told how far it is.
@@ -61,9 +59,20 @@ def embed_folder(
         InputError: no picture could be used, or `out` exists.
     """
     join()
+    images, face_model, stages = find_images(pool), load_model(model), Stages(listener)
+    points = None if landmarks is None else points_of(landmarks, images, aligned)
     with first_enters(writing(Path(out), overwrite=overwrite, resume=resume)) as folder:
         parts = folder / PARTS_FOLDER
-        features = _embedded(pool, load_model(model), Recipe(), "pictures", aligned, Stages(listener), folder=parts)
+        with stages.stage("embed pictures", len(images)) as advance:
+            features = embed(
+                face_model,
+                images,
+                cut=Recipe().cut,
+                aligned=aligned,
+                landmarks=points,
+                folder=parts,
+                progress=advance,
+            )
 
         def write() -> None:
             features.save(folder)
@@ -160,7 +169,7 @@ def plan_attributes(
     recipe = recipe or Recipe()
     join()
     images = find_images(pool, labelled=True)
-    values = images.attributes if attributes is None else _read_attributes(Path(attributes), images.ids)
+    values = images.attributes if attributes is None else read_attributes(Path(attributes), images.ids)
     wanted = _read_shares(shares)
     missing = [name for name in wanted if name not in values]
     if missing:
@@ -180,18 +189,6 @@ def plan_attributes(
     return result
 
 
-def _read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
-    """Attribute -> values in the order of the items."""
-    columns = read_columns(path)
-    if PATH not in columns or not columns[PATH]:
-        raise InputError(f"'{path}' needs a header with a column 'path' and one for each attribute.")
-    row = {item: number for number, item in enumerate(columns.pop(PATH))}
-    lacking = [item for item in items if item not in row]
-    if lacking:
-        raise InputError(f"'{path}' has no row for {len(lacking)} pictures of the pool, such as '{lacking[0]}'.")
-    return {name: [values[row[item]] for item in items] for name, values in columns.items()}
-
-
 def _read_shares(path: PathLike) -> dict[str, dict[str, float]]:
     try:
         shares = tomllib.loads(Path(path).read_text())
@@ -202,36 +199,6 @@ def _read_shares(path: PathLike) -> dict[str, dict[str, float]]:
         if not numbers:
             raise InputError(f"'{path}' needs a table [{name}] of values and their shares, such as night = 0.7.")
     return shares
-
-
-def evaluate_folders(
-    *,
-    evaluation: PathLike,
-    model: PathLike = "dlib",
-    evaluation_root: PathLike | None = None,
-    retain: PathLike | None = None,
-    retain_root: PathLike | None = None,
-    aligned: bool = False,
-    seed: int = 0,
-    listener: Listener = silent,
-) -> dict[str, dict[str, Any]]:
-    """Accuracy, TAR at fixed FMRs and EER of a model on one or two sets; arguments as in `fit`.
-
-    Returns:
-        "target" and, if given, "retain": each as `Verification.to_dict`.
-    """
-    join()
-    stages, face_model, results = Stages(listener), load_model(model), {}
-    for key, path, root in (("target", evaluation, evaluation_root), ("retain", retain, retain_root)):
-        if path is not None:
-            protocol = read_protocol(path, root)
-            with stages.stage(f"embed {key}", len(protocol.images)) as advance:
-                features = embed(face_model, protocol.images, cut=Recipe().cut, aligned=aligned, progress=advance)
-            comparisons = usable(protocol, features)
-            scores = {face_model.name: cosine_scores(features.embeddings, comparisons)}
-            verification = verify([Trial(comparisons, scores)], seed=seed).systems[face_model.name]
-            results[key] = verification.to_dict() | {"quarantined": len(features.quarantined)}
-    return results
 
 
 def _embedded(

@@ -21,6 +21,7 @@ from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import default_steps, embed_activations
 from rsft.face.backbones.dlib import Affine
+from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import as_input, embed
 from rsft.face.fit import usable, without_overlap
 from rsft.face.gate import VALIDATION_FMRS
@@ -31,7 +32,7 @@ from rsft.face.planning import plan_faces
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import Comparisons, Trial, all_comparisons, cosine_scores, tar_in_order, verify
+from rsft.face.verification import all_comparisons, cosine_scores, scored, tar_in_order, verify
 from rsft.identities import mind_identities
 from rsft.plan import Plan
 from rsft.tuning.freezing import AFFINE
@@ -51,7 +52,7 @@ LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 
 PathLike = str | os.PathLike[str]
 # what is compared: pictures with activations, and which of them
-Measured = tuple[Features, Comparisons]
+Measured = tuple[Features, Comparisons | Everybody]
 
 
 class WeightedLoss(nn.Module):
@@ -157,7 +158,7 @@ class FaceTrial:
         """TAR at each FMR on every set, with draws of identities; an FMR without sufficient data is left out."""
         result = {}
         for key, (features, comparisons) in self._measured.items():
-            trial = Trial(comparisons, {"": cosine_scores(embed_activations(suffix, features), comparisons)})
+            trial = scored({"": embed_activations(suffix, features)}, comparisons)
             report = verify([trial], fmrs=FMRS, draws=DRAWS)
             for fmr, interval in report.systems[""].tar_at_fmr.items():
                 if interval.value is not None:

@@ -22,7 +22,7 @@ from rsft.face.recipe import Recipe
 from rsft.face.results import PRETRAINED, TUNED, UNIFORM, summarise, write_results
 from rsft.face.shift import SHIFTS
 from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import Trial, all_comparisons, verify
+from rsft.face.verification import AnyTrial, all_comparisons, verify
 from rsft.plan import Plan
 from rsft.report.page import write_report
 from rsft.report.run import HISTORY_FILE
@@ -146,7 +146,7 @@ class FoldResult:
     plan: Plan
     tuned: Tuned
     uniform: Tuned
-    trials: dict[str, Trial]
+    trials: dict[str, AnyTrial]
 
 
 def run_fold(

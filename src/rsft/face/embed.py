@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import itemgetter
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rsft.data.features import Features, join_features, load_features
 from rsft.data.images import ImageSet
 from rsft.errors import InputError, NoFaceError, UnreadableImageError
-from rsft.face.align import AlignedFace, FaceAligner
+from rsft.face.align import AlignedFace, FaceAligner, warp
 from rsft.face.covariates import covariates
 from rsft.face.model import FaceModel, package_file
 from rsft.tuning.processes import device, first, gather, place, wait
@@ -63,6 +63,7 @@ def embed(
     aligned: bool = False,
     views: int = 0,
     folder: Path | None = None,
+    landmarks: Mapping[str, np.ndarray] | None = None,
     progress: Progress = lambda pictures: None,
 ) -> Features:
     """Embed every picture and its mirror image, rounded to float16 where they enter stage `cut`.
@@ -79,21 +80,24 @@ def embed(
             up to `MAX_MOVE` pixels, every second of them mirrored.
         folder: where each part is kept once it is whole, so that an interrupted call continues; all processes must
             see it. In memory otherwise.
+        landmarks: id -> (5, 2) points of the face, in place of the detector's; who has none is left out.
         progress: is called with the number of pictures done by this process or before it.
 
     Raises:
         InputError: no picture could be used.
     """
     parts = [range(start, min(start + PART_PICTURES, len(images))) for start in range(0, len(images), PART_PICTURES)]
-    name = f"{model.fingerprint}-{cut}-{views}-{'chips' if aligned else 'photographs'}"
+    kind = "landmarks" if landmarks is not None else "chips" if aligned else "photographs"
+    name = f"{model.fingerprint}-{cut}-{views}-{kind}"
     paths = [folder / name / f"{number:06d}" for number in range(len(parts))] if folder is not None else []
     # decided by one process: another may be faster to make a part than a third to look whether it is there
     whole = first(lambda: [_is_of(path, images, part) for path, part in zip(paths, parts, strict=False)])
     progress(sum(len(part) for part, is_whole in zip(parts, whole, strict=False) if is_whole))
+    to_face = _face_finder(model, aligned, landmarks)
     rank, processes = place()
     own = [number for number in range(len(parts)) if not (whole and whole[number])][rank::processes]
     made: list[tuple[int, Features]] = []
-    fresh = _embed_parts(model, images, [parts[number] for number in own], cut, aligned, views, progress)
+    fresh = _embed_parts(model, images, [parts[number] for number in own], cut, to_face, views, progress)
     for number, features in zip(own, fresh, strict=True):
         if paths:
             _save_whole(features, paths[number])
@@ -134,7 +138,7 @@ def _embed_parts(
     images: ImageSet,
     parts: Sequence[range],
     cut: int,
-    aligned: bool,
+    to_face: Callable[[np.ndarray, str], AlignedFace],
     views: int,
     progress: Progress,
 ) -> Iterator[Features]:
@@ -143,7 +147,7 @@ def _embed_parts(
     model.network.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     prefix, suffix = model.split(cut)
     indices = list(itertools.chain.from_iterable(parts))
-    faces = _read_faces(images, indices, face_reader(model, aligned=aligned), np.array(model.template), max(2, views))
+    faces = _read_faces(images, indices, to_face, np.array(model.template), max(2, views))
     for part in parts:
         ids: list[str] = []
         quarantined: list[tuple[str, str]] = []
@@ -207,10 +211,30 @@ def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
     return chip[rows.clip(0, chip.shape[0] - 1)][:, columns.clip(0, chip.shape[1] - 1)]
 
 
+def _face_finder(
+    model: FaceModel, aligned: bool, landmarks: Mapping[str, np.ndarray] | None
+) -> Callable[[np.ndarray, str], AlignedFace]:
+    """From a picture and its id to the face."""
+    if landmarks is None:
+        find = face_reader(model, aligned=aligned)
+        return lambda image, item: find(image)
+    template = np.array(model.template)
+    return lambda image, item: _with_points(image, landmarks.get(item), template, model.size)
+
+
+def _with_points(image: np.ndarray, points: np.ndarray | None, template: np.ndarray, size: int) -> AlignedFace:
+    """A face whose points are told."""
+    if points is None:
+        raise NoFaceError("no landmarks")
+    if not ((points.mean(0) >= 0) & (points.mean(0) < image.shape[1::-1])).all():
+        raise NoFaceError("its landmarks lie outside")
+    return AlignedFace(warp(image, points, template, size), points)
+
+
 def _read_faces(
     images: ImageSet,
     indices: Sequence[int],
-    to_face: Callable[[np.ndarray], AlignedFace],
+    to_face: Callable[[np.ndarray, str], AlignedFace],
     template: np.ndarray,
     views: int,
 ) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
@@ -218,7 +242,7 @@ def _read_faces(
 
     def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
         try:
-            face = to_face(images.read(index))
+            face = to_face(images.read(index), images.ids[index])
         except (UnreadableImageError, NoFaceError) as error:
             return str(error)
         return _views(face.chip, index, views), covariates(face, template)

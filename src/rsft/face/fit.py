@@ -17,15 +17,17 @@ from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, embed_activations, total_steps, tune
 from rsft.face.card import write_card
+from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import chip_reader, embed
 from rsft.face.gate import Gate, within_bound
 from rsft.face.model import FaceModel, load_model, tuned
 from rsft.face.planning import plan_faces
+from rsft.face.privacy import new_pseudonyms
 from rsft.face.protocol import Protocol, read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.results import PRETRAINED, TUNED, headline_fmr, summarise, write_results
 from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import Comparisons, Trial, cosine_scores, verify
+from rsft.face.verification import AnyTrial, scored, verify
 from rsft.plan import Plan
 from rsft.report.page import write_report
 from rsft.report.run import HISTORY_FILE, THUMBNAILS_FOLDER
@@ -99,7 +101,8 @@ def fit(
         drop_overlap: leave identities that are evaluated out of the pool.
         overwrite: replace an existing `out`.
         resume: reuse what an interrupted run has embedded, and continue its training.
-        show_faces: put some pictures of the pool and the target into the report.
+        show_faces: put some pictures of the pool and the target into the report, and names in place of salted hashes
+            into the run folder.
         listener: is told how far each stage is.
 
     Under `torchrun` or `accelerate launch` each process embeds its part of the pictures and trains on its part of
@@ -132,6 +135,7 @@ def fit(
     protocols = {"target": read_protocol(evaluation, evaluation_root)}
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
+    pseudonym = new_pseudonyms(show=show_faces)
     everybody = find_images(pool, labelled=True)
     pool_images = without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
     with first_enters(writing(out, overwrite=overwrite, resume=resume)) as folder:
@@ -199,7 +203,9 @@ def fit(
                 seed=seed,
                 images_decoded=sum(len(features) + len(features.quarantined) for features in everything),
                 images_trained=run.samples,
-                quarantined=[entry for features in everything for entry in features.quarantined],
+                quarantined=[
+                    (pseudonym(item), reason) for features in everything for item, reason in features.quarantined
+                ],
             )
             shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], f"rsft, from {model}")
 
@@ -213,6 +219,7 @@ def fit(
                     items=pool_features.ids,
                     people=names,
                     times_trained=run.times_trained,
+                    pseudonym=pseudonym,
                 )
                 shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
                 write_card(folder, metrics, plan, shipped)
@@ -241,27 +248,27 @@ def _within_bound(run: Tuned, protocol: Protocol, features: Features, recipe: Re
 
 
 def score(
-    networks: Mapping[str, nn.Sequential | None], cut: int, comparisons: Comparisons, features: Features
-) -> Trial:
+    networks: Mapping[str, nn.Sequential | None], cut: int, comparisons: Comparisons | Everybody, features: Features
+) -> AnyTrial:
     """Scores of networks that differ from stage `cut` on, by what enters it; None is the one that embedded them."""
     embeddings = {
         name: features.embeddings if network is None else embed_activations(network[cut:], features)
         for name, network in networks.items()
     }
-    return Trial(comparisons, {name: cosine_scores(values, comparisons) for name, values in embeddings.items()})
+    return scored(embeddings, comparisons)
 
 
-def usable(protocol: Protocol, features: Features) -> Comparisons:
+def usable(protocol: Protocol, features: Features) -> Comparisons | Everybody:
     """The comparisons of pictures that were embedded.
 
     Raises:
         InputError: they are fewer than half.
     """
     comparisons, left_out = protocol.restricted_to(features.ids)
-    if left_out > (1 - MIN_KEPT_FRACTION) * len(protocol.comparisons.a):
+    if left_out > (1 - MIN_KEPT_FRACTION) * len(protocol.comparisons):
         item, reason = features.quarantined[0]
         raise InputError(
-            f"{left_out} of {len(protocol.comparisons.a)} comparisons have a picture that could not be used, such as "
+            f"{left_out} of {len(protocol.comparisons)} comparisons have a picture that could not be used, such as "
             f"'{item}': {reason}."
         )
     return comparisons

@@ -13,12 +13,29 @@ import scipy.sparse.csgraph
 from rsft.data.images import ImageSet, find_images
 from rsft.data.verification_set import read_verification_set
 from rsft.errors import InputError
-from rsft.face.verification import Comparisons, all_comparisons
+from rsft.face.comparisons import Comparisons, Everybody
 
 COLUMNS = ("a", "b", "same")
 MAX_HEADER = 1 << 16  # characters
 FOLDS = 10  # of a `.bin`, as insightface evaluates it
 TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The rows of a pairs CSV.
+
+    Attributes:
+        first: (P,) the column `a`.
+        second: (P,) the column `b`.
+        same: (P,) bool.
+        fold: (P,) int, or None.
+    """
+
+    first: Sequence[str]
+    second: Sequence[str]
+    same: np.ndarray
+    fold: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -32,22 +49,15 @@ class Protocol:
     """
 
     images: ImageSet
-    comparisons: Comparisons
+    comparisons: Comparisons | Everybody
     people: Sequence[str]
 
-    def restricted_to(self, ids: Sequence[str]) -> tuple[Comparisons, int]:
+    def restricted_to(self, ids: Sequence[str]) -> tuple[Comparisons | Everybody, int]:
         """The comparisons among the pictures `ids`, as indices into them, and how many others were left out."""
         place = {item: row for row, item in enumerate(ids)}
         row = np.array([place.get(item, -1) for item in self.images.ids])
-        old = self.comparisons
-        kept = (row[old.a] >= 0) & (row[old.b] >= 0)
-        comparisons = Comparisons(
-            row[old.a[kept]],
-            row[old.b[kept]],
-            old.identity[row >= 0],
-            None if old.fold is None else old.fold[kept],
-        )
-        return comparisons, int((~kept).sum())
+        comparisons = self.comparisons.restricted_to(row)
+        return comparisons, len(self.comparisons) - len(comparisons)
 
 
 def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Protocol:
@@ -67,14 +77,15 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     path = Path(path)
     if path.suffix.lower() == ".bin":
         return _verification_set(path)
-    if path.suffix.lower() != ".csv" or _is_manifest(path):
+    pairs = listed_pairs(path)
+    if pairs is None:
         images = find_images(path, labelled=True)
         _, identity = np.unique(images.identities, return_inverse=True)
-        return Protocol(images, all_comparisons(identity), images.identities)
-    rows = _read_rows(path)
+        return Protocol(images, Everybody(identity), images.identities)
+    first, second = ([_normal(name) for name in names] for names in (pairs.first, pairs.second))
     images = find_images(root if root is not None else path.parent)
     place = {item: index for index, item in enumerate(images.ids)}
-    named = sorted({_normal(row[column]) for row in rows for column in ("a", "b")})
+    named = sorted({*first, *second})
     missing = [name for name in named if name not in place]
     if missing:
         raise InputError(
@@ -83,18 +94,35 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
         )
     images = images.subset([place[name] for name in named])
     place = {item: index for index, item in enumerate(named)}
-    a, b = (np.array([place[_normal(row[column])] for row in rows]) for column in ("a", "b"))
-    same = np.array([_truth(row["same"], path, line) for line, row in enumerate(rows, 2)])
-    identity = _identities(named, a[same], b[same])
-    comparisons = Comparisons(a, b, identity, _folds(rows, path))
-    wrong = np.flatnonzero(comparisons.genuine != same)
-    if len(wrong):
-        row = rows[wrong[0]]
-        raise InputError(
-            f"'{path}' line {wrong[0] + 2} contradicts itself: '{row['a']}' and '{row['b']}' have "
-            f"same={row['same']}, but their folders or other pairs say otherwise."
-        )
+    a, b = (np.array([place[name] for name in names]) for names in (first, second))
+    identity = _identities(named, a[pairs.same], b[pairs.same])
+    comparisons = Comparisons(a, b, identity, pairs.fold)
+    check_same(comparisons, pairs, path)
     return Protocol(images, comparisons, images.identities)
+
+
+def listed_pairs(path: Path) -> Pairs | None:
+    """The rows of a pairs CSV; None if the path is something else.
+
+    Raises:
+        InputError: a column or value is missing, or there are no rows.
+    """
+    if path.suffix.lower() != ".csv" or _is_manifest(path):
+        return None
+    rows = _read_rows(path)
+    same = np.array([_truth(row["same"], path, line) for line, row in enumerate(rows, 2)])
+    return Pairs([row["a"] for row in rows], [row["b"] for row in rows], same, _folds(rows, path))
+
+
+def check_same(comparisons: Comparisons, pairs: Pairs, path: Path) -> None:
+    """Refuse pairs whose `same` is not what their identities say."""
+    wrong = np.flatnonzero(comparisons.genuine != pairs.same)
+    if len(wrong):
+        row = wrong[0]
+        raise InputError(
+            f"'{path}' line {row + 2} contradicts itself: '{pairs.first[row]}' and '{pairs.second[row]}' have "
+            f"same={int(pairs.same[row])}, but their folders or other pairs say otherwise."
+        )
 
 
 def _verification_set(path: Path) -> Protocol:

@@ -14,6 +14,7 @@ import tomli_w
 from rsft.evaluation.comparison import Difference, in_words, judge
 from rsft.face.adapt import Tuned
 from rsft.face.gate import mean_point
+from rsft.face.privacy import Pseudonyms
 from rsft.face.verification import VerificationReport
 from rsft.plan import Plan
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, METRICS_FILE, PLAN_FILE
@@ -21,6 +22,7 @@ from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, METRICS_FILE, PLAN_FILE
 TUNED, PRETRAINED, UNIFORM = "tuned", "pretrained", "uniform"
 HEADLINE_FMRS = (0.001, 0.01)
 KEPT = "kept"
+NAMED = Pseudonyms(None)
 
 
 def summarise(
@@ -139,11 +141,12 @@ def write_results(
     items: Sequence[str],
     people: Sequence[str],
     times_trained: np.ndarray,
+    pseudonym: Pseudonyms = NAMED,
 ) -> None:
-    """Write all of a run folder that is told in tables."""
+    """Write all of a run folder that is told in tables; `pseudonym` as in `write_plan`."""
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1))
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(config))
-    write_plan(folder, plan, retain_fraction, items, people, times_trained=times_trained)
+    write_plan(folder, plan, retain_fraction, items, people, pseudonym=pseudonym, times_trained=times_trained)
 
 
 def write_plan(
@@ -152,18 +155,25 @@ def write_plan(
     retain_fraction: float,
     items: Sequence[str],
     people: Sequence[str],
+    *,
+    pseudonym: Pseudonyms = NAMED,
     **columns: np.ndarray,
 ) -> None:
-    """Write `plan.json`, and `accepted.parquet` with a row an item and any further columns."""
+    """Write `plan.json`, and `accepted.parquet` with a row an item and any further columns.
+
+    Items and people go by their `pseudonym`, whose salt is written too: `rsft forget` needs it.
+    """
     (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | {"retain_fraction": retain_fraction}, indent=1))
     table = pa.table(
         {
-            "path": list(items),
-            "identity": list(people),
+            "path": [pseudonym(item) for item in items],
+            "identity": [pseudonym(person) for person in people],
             "log_ratio": plan.log_ratio.numpy(),
             "acceptance": plan.acceptance.numpy(),
             "accepted": np.isin(np.arange(len(items)), plan.sampler().accepted().numpy()),
             **columns,
-        }
+        },
+        metadata={"ids": "named" if pseudonym.salt is None else "hashed"},
     )
+    pseudonym.save(folder)
     pa.parquet.write_table(table, folder / ACCEPTED_FILE)

@@ -10,43 +10,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-from sklearn.metrics import roc_curve
 
 from rsft.errors import InputError
+from rsft.face.comparisons import Comparisons, Everybody, all_comparisons
+from rsft.face.everybody import normalised
+from rsft.face.folds import Folds, best_threshold, folds_of
+from rsft.face.scores import Scores, everybodys_scores, listed_scores
 from rsft.types import CONFIDENCE, Interval
+
+__all__ = [
+    "FMRS",
+    "Comparisons",
+    "EmbeddedTrial",
+    "Trial",
+    "Verification",
+    "VerificationReport",
+    "all_comparisons",
+    "cosine_scores",
+    "identity_weights",
+    "interval",
+    "scored",
+    "scores_of",
+    "tar_in_order",
+    "verify",
+]
 
 FMRS = (0.01, 0.001, 0.0001)
 # At the least so many expected false matches support a threshold; 30 make it sure (J. Doddington's rule of 30).
 MIN_FALSE_MATCHES = 3
 SURE_FALSE_MATCHES = 30
 FEW_IMPOSTORS = "fewer impostor comparisons than 30 / FMR"
-# Only the largest impostor scores can set a threshold; resampling moves it well within this factor.
-TAIL_FACTOR = 5
-MIN_TAIL = 20_000
+BLOCK_VALUES = 1 << 24  # of embeddings that are copied at a time
 DENSE_FACTOR = 4  # a product costs less than so many times the comparisons looked up one by one
-
-
-@dataclass(frozen=True)
-class Comparisons:
-    """Which pictures are compared, and who is in them.
-
-    Attributes:
-        a: (P,) index of the first picture.
-        b: (P,) index of the second.
-        identity: (N,) int, of every picture.
-        fold: (P,) int of the protocol's folds, or None.
-    """
-
-    a: np.ndarray
-    b: np.ndarray
-    identity: np.ndarray
-    fold: np.ndarray | None = None
-
-    @property
-    def genuine(self) -> np.ndarray:
-        """(P,) bool: both pictures show one person."""
-        return self.identity[self.a] == self.identity[self.b]
+MAX_LISTED = 1 << 23  # comparisons, with 20 bytes each; more are scored in blocks
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,22 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class EmbeddedTrial:
+    """Embeddings of one or several systems for everybody against everybody; scored in blocks.
+
+    Attributes:
+        comparisons: what is compared.
+        embeddings: for each system's name, (N, D).
+    """
+
+    comparisons: Everybody
+    embeddings: Mapping[str, np.ndarray]
+
+
+AnyTrial = Trial | EmbeddedTrial
+
+
+@dataclass(frozen=True)
 class Verification:
     """How well a system's scores tell genuine from impostor comparisons.
 
@@ -71,6 +83,7 @@ class Verification:
             the impostor comparisons lies above.
         eer: where FMR and FNMR are equal.
         accuracy: k-fold, each fold at the threshold that is best on the others; None without folds.
+        folds: how accuracy varies over the folds; None without folds.
         thresholds: score of each FMR in `tar_at_fmr`, the mean over trials.
         pairs_genuine: number of genuine comparisons.
         pairs_impostor: number of impostor comparisons.
@@ -79,6 +92,7 @@ class Verification:
     tar_at_fmr: Mapping[float, Interval]
     eer: float
     accuracy: Interval | None
+    folds: Folds | None
     thresholds: Mapping[float, float]
     pairs_genuine: int
     pairs_impostor: int
@@ -89,6 +103,7 @@ class Verification:
             "tar_at_fmr": {f"{fmr:g}": interval.to_dict() for fmr, interval in self.tar_at_fmr.items()},
             "eer": self.eer,
             "accuracy": self.accuracy.to_dict() if self.accuracy else None,
+            "folds": self.folds.to_dict() if self.folds else None,
             "thresholds": {f"{fmr:g}": threshold for fmr, threshold in self.thresholds.items()},
             "pairs_genuine": self.pairs_genuine,
             "pairs_impostor": self.pairs_impostor,
@@ -113,35 +128,38 @@ class VerificationReport:
         if values[0].value is None or values[1].value is None:
             return values[0]
         draws = self.draws[system][fmr] - self.draws[reference][fmr]
-        return _interval(values[0].value - values[1].value, draws, values[0].note)
+        return interval(values[0].value - values[1].value, draws, values[0].note)
 
     def differences(self, system: str, reference: str) -> dict[str, Any]:
         """`difference` at every FMR, for JSON."""
         return {f"{fmr:g}": self.difference(system, reference, fmr).to_dict() for fmr in self.draws[system]}
 
 
-def all_comparisons(identity: Sequence[int] | np.ndarray) -> Comparisons:
-    """Every picture against every other, once.
+def scored(embeddings: Mapping[str, np.ndarray], comparisons: Comparisons | Everybody) -> AnyTrial:
+    """A trial of systems by their embeddings; what need not be listed is not, where it is much.
 
-    >>> comparisons = all_comparisons([0, 0, 1])
-    >>> comparisons.a.tolist(), comparisons.b.tolist(), comparisons.genuine.tolist()
-    ([0, 0, 1], [1, 2, 2], [True, False, False])
+    Args:
+        embeddings: for each system's name, (N, D).
+        comparisons: between these N pictures.
     """
-    identity = np.asarray(identity)
-    a, b = (index.astype(np.int32) for index in np.triu_indices(len(identity), 1))
-    return Comparisons(a, b, identity)
+    if isinstance(comparisons, Everybody) and len(comparisons) > MAX_LISTED:
+        return EmbeddedTrial(comparisons, embeddings)
+    listed = comparisons.listed()
+    return Trial(listed, {name: cosine_scores(values, listed) for name, values in embeddings.items()})
 
 
-def cosine_scores(embeddings: np.ndarray, comparisons: Comparisons, block: int = 1_000_000) -> np.ndarray:
+def cosine_scores(embeddings: np.ndarray, comparisons: Comparisons) -> np.ndarray:
     """Cosine of the two embeddings of each comparison: (N, D) -> (P,) float32 in [-1, 1].
 
     Where a block of comparisons is much of all that its first pictures could have, as where everybody is compared with
     everybody, it is read from a product of matrices.
+
+    Raises:
+        InputError: an embedding has no direction.
     """
-    # in float64, since squares of a network that training has wrecked do not fit float32
-    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    unit = (embeddings / norms).astype(np.float32)
-    scores = np.empty(len(comparisons.a), np.float32)
+    unit = normalised(embeddings)
+    scores = np.empty(len(comparisons), np.float32)
+    block = max(1, BLOCK_VALUES // unit.shape[1])
     for start in range(0, len(scores), block):
         part = slice(start, start + block)
         a, b = comparisons.a[part], comparisons.b[part]
@@ -154,7 +172,7 @@ def cosine_scores(embeddings: np.ndarray, comparisons: Comparisons, block: int =
 
 
 def verify(
-    trials: Sequence[Trial], *, fmrs: Sequence[float] = FMRS, draws: int = 1000, seed: int = 0
+    trials: Sequence[AnyTrial], *, fmrs: Sequence[float] = FMRS, draws: int = 1000, seed: int = 0
 ) -> VerificationReport:
     """TAR at each FMR, EER and accuracy of every system, with 95 % intervals.
 
@@ -173,116 +191,114 @@ def verify(
     """
     generator = np.random.default_rng(seed)
     for trial in trials:
-        genuine = trial.comparisons.genuine
-        if genuine.all() or not genuine.any():
+        genuine, impostor = trial.comparisons.counts
+        if not genuine or not impostor:
             raise InputError(
-                f"verification needs genuine and impostor comparisons, got {int(genuine.sum())} genuine of "
-                f"{len(genuine)}: evaluate on at least two identities, one with two pictures."
+                f"verification needs genuine and impostor comparisons, got {genuine} genuine of {genuine + impostor}: "
+                "evaluate on at least two identities, one with two pictures."
             )
-    weights = [_identity_weights(trial.comparisons, draws, generator) for trial in trials]
-    systems = {name: _verify_system(name, trials, weights, fmrs) for name in trials[0].scores}
+    weights = [identity_weights(trial.comparisons, draws, generator) for trial in trials]
+    names = trials[0].scores if isinstance(trials[0], Trial) else trials[0].embeddings
+    systems = {name: _verify_system(name, trials, weights, fmrs, seed) for name in names}
     return VerificationReport(
         {name: verification for name, (verification, _) in systems.items()},
         {name: tars for name, (_, tars) in systems.items()},
     )
 
 
+def scores_of(
+    trial: AnyTrial, name: str, fmrs: Sequence[float], *, below: float | None = None, seed: int = 0
+) -> Scores:
+    """The scores of one system of a trial; see `listed_scores` and `everybodys_scores`."""
+    if isinstance(trial, Trial):
+        return listed_scores(trial.scores[name], trial.comparisons, fmrs, below)
+    return everybodys_scores(trial.embeddings[name], trial.comparisons, fmrs, below, seed=seed)
+
+
 def _verify_system(
-    name: str, trials: Sequence[Trial], weights: Sequence[np.ndarray], fmrs: Sequence[float]
+    name: str, trials: Sequence[AnyTrial], weights: Sequence[np.ndarray], fmrs: Sequence[float], seed: int
 ) -> tuple[Verification, dict[float, np.ndarray]]:
-    genuine = np.array([trial.comparisons.genuine.sum() for trial in trials])
-    impostor = np.array([(~trial.comparisons.genuine).sum() for trial in trials])
-    curves = [_tars(trial, name, w, fmrs) for trial, w in zip(trials, weights, strict=True)]
-    thresholds = np.average([threshold for _, threshold in curves], axis=0)
+    systems = [scores_of(trial, name, fmrs, seed=seed) for trial in trials]
+    genuine = np.array([len(scores.genuine) for scores in systems])
+    impostor = np.array([scores.impostors for scores in systems])
+    curves = [tars(scores, w, fmrs) for scores, w in zip(systems, weights, strict=True)]
+    thresholds = np.average([threshold[0] for _, threshold in curves], axis=0)
     # (1 + B, F), the first row that of the data themselves
-    tars = np.average([tar for tar, _ in curves], axis=0, weights=genuine)
+    drawn = np.average([tar for tar, _ in curves], axis=0, weights=genuine)
     tar_at_fmr = {
         fmr: Interval(None, None, None, "insufficient data")
         if impostor.min() < MIN_FALSE_MATCHES / fmr
-        else _interval(tars[0, i], tars[1:, i], None if impostor.min() >= SURE_FALSE_MATCHES / fmr else FEW_IMPOSTORS)
+        else interval(drawn[0, i], drawn[1:, i], None if impostor.min() >= SURE_FALSE_MATCHES / fmr else FEW_IMPOSTORS)
         for i, fmr in enumerate(fmrs)
     }
     return Verification(
         tar_at_fmr,
-        float(np.average([_eer(trial, name) for trial in trials], weights=genuine)),
+        float(np.average([scores.eer for scores in systems], weights=genuine)),
         _accuracy(trials, name, weights),
+        folds_of(trials[0].scores[name], trials[0].comparisons)
+        if len(trials) == 1 and isinstance(trials[0], Trial)
+        else None,
         {fmr: float(threshold) for fmr, threshold in zip(fmrs, thresholds, strict=True)},
         int(genuine.sum()),
         int(impostor.sum()),
-    ), {fmr: tars[1:, i] for i, fmr in enumerate(fmrs)}
+    ), {fmr: drawn[1:, i] for i, fmr in enumerate(fmrs)}
 
 
-def _identity_weights(comparisons: Comparisons, draws: int, generator: np.random.Generator) -> np.ndarray:
+def identity_weights(comparisons: Comparisons | Everybody, draws: int, generator: np.random.Generator) -> np.ndarray:
     """(1 + B, identities) counts: all ones, then as many draws with replacement as there are identities."""
-    people = np.unique(comparisons.identity[np.concatenate([comparisons.a, comparisons.b])])
-    counts = np.zeros((1 + draws, int(comparisons.identity.max()) + 1))
+    people = comparisons.people
+    counts = np.zeros((1 + draws, int(comparisons.identity.max()) + 1), np.float32)
     counts[0, people] = 1
-    counts[1:, people] = generator.multinomial(len(people), np.full(len(people), 1 / len(people)), size=draws)
+    for row in range(1, 1 + draws):
+        counts[row, people] = generator.multinomial(len(people), np.full(len(people), 1 / len(people)))
     return counts
 
 
-def _tars(trial: Trial, name: str, weights: np.ndarray, fmrs: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """(1 + B, F) TAR for every row of weights, and the (F,) thresholds of the first.
+def tars(scores: Scores, weights: np.ndarray, fmrs: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """TAR and threshold at each FMR, (1 + B, F) both, for every row of weights.
 
     The threshold is the impostor score at which the weight of those above and at it first exceeds FMR times the whole;
-    a comparison matches when its score is larger, so the FMR is never above the one asked for.
+    a comparison matches when its score is larger, so the FMR is never above the one asked for. Where the tail is a
+    draw, TAR and threshold of the first row are counted over all scores.
     """
-    scores, comparisons = trial.scores[name], trial.comparisons
-    genuine = comparisons.genuine
-    person_a, person_b = comparisons.identity[comparisons.a], comparisons.identity[comparisons.b]
-    genuine_order = np.flatnonzero(genuine)[np.argsort(-scores[genuine])]
-    genuine_scores, genuine_person = scores[genuine_order], person_a[genuine_order]
-    impostor = np.flatnonzero(~genuine)
-    tail = max(MIN_TAIL, int(TAIL_FACTOR * max(fmrs) * len(impostor)))
-    totals = _impostor_weight(person_a[impostor], person_b[impostor], weights)
-    if tail < len(impostor):
-        impostor = impostor[np.argpartition(-scores[impostor], tail)[:tail]]
-    impostor = impostor[np.argsort(-scores[impostor])]
-    impostor_scores, first, second = scores[impostor], person_a[impostor], person_b[impostor]
     # how many genuine comparisons match at each impostor score taken as threshold
-    matches = np.searchsorted(-genuine_scores, -impostor_scores, side="left")
-    tars = np.empty((len(weights), len(fmrs)))
-    thresholds = np.empty(len(fmrs))
-    for row, weight in enumerate(weights):
-        false_matches = np.cumsum(weight[first] * weight[second])
-        at = np.searchsorted(false_matches, np.asarray(fmrs) * totals[row], side="right").clip(max=len(impostor) - 1)
-        matched = np.concatenate([[0.0], np.cumsum(weight[genuine_person])])
-        tars[row] = matched[matches[at]] / matched[-1] if matched[-1] else np.nan
-        if row == 0:
-            thresholds = impostor_scores[at]
-    return tars, thresholds
+    matches = scores.matches(scores.impostor)
+    totals = scores.impostor_weight(weights)
+    result = np.empty((len(weights), len(fmrs)))
+    thresholds = np.empty_like(result)
+    for row, stored in enumerate(weights):
+        weight = stored.astype(float)
+        false = weight[scores.first] * weight[scores.second]
+        false_matches = np.cumsum(false if scores.copies is None else false * scores.copies)
+        at = np.searchsorted(false_matches, np.asarray(fmrs) * totals[row], side="right")
+        at = at.clip(max=len(scores.impostor) - 1)
+        matched = np.concatenate([[0.0], np.cumsum(weight[scores.whose])])
+        result[row] = matched[matches[at]] / matched[-1] if matched[-1] else np.nan
+        thresholds[row] = scores.impostor[at]
+    if scores.copies is not None:
+        thresholds[0] = [scores.threshold(fmr) for fmr in fmrs]
+        result[0] = scores.matches(thresholds[0]) / len(scores.genuine)
+    return result, thresholds
 
 
-def _impostor_weight(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(1 + B,) sum over impostor comparisons of the product of their identities' weights."""
-    people = weights.shape[1]
-    counts = scipy.sparse.coo_array((np.ones(len(first)), (first, second)), shape=(people, people)).tocsr()
-    return np.einsum("bi,bi->b", weights, (counts @ weights.T).T)
-
-
-def _eer(trial: Trial, name: str) -> float:
-    fmr, tar, _ = roc_curve(trial.comparisons.genuine, trial.scores[name])
-    crossing = np.argmin(np.abs(fmr - (1 - tar)))
-    return float((fmr[crossing] + 1 - tar[crossing]) / 2)
-
-
-def _accuracy(trials: Sequence[Trial], name: str, weights: Sequence[np.ndarray]) -> Interval | None:
+def _accuracy(trials: Sequence[AnyTrial], name: str, weights: Sequence[np.ndarray]) -> Interval | None:
     """Each fold at the threshold that is right most often on the others."""
-    comparisons, scores = trials[0].comparisons, trials[0].scores[name]
-    genuine, fold = comparisons.genuine, comparisons.fold
-    if len(trials) > 1 or fold is None:
+    trial = trials[0]
+    if len(trials) > 1 or isinstance(trial, EmbeddedTrial) or trial.comparisons.fold is None:
         return None
+    comparisons, scores = trial.comparisons, trial.scores[name]
+    genuine, fold = comparisons.genuine, trial.comparisons.fold
     correct = np.empty(len(scores))
     for held_out in np.unique(fold):
         inside = fold == held_out
-        threshold = _best_threshold(scores[~inside], genuine[~inside])
+        threshold = best_threshold(scores[~inside], genuine[~inside])
         correct[inside] = (scores[inside] > threshold) == genuine[inside]
     w_a = weights[0][:, comparisons.identity[comparisons.a]]
     pair_weights = np.where(genuine, w_a, w_a * weights[0][:, comparisons.identity[comparisons.b]])
     share = genuine.mean()
     rates = share * _weighted_mean(correct, pair_weights, genuine)
     rates += (1 - share) * _weighted_mean(correct, pair_weights, ~genuine)
-    return _interval(rates[0], rates[1:])
+    return interval(rates[0], rates[1:])
 
 
 def _weighted_mean(values: np.ndarray, weights: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -290,20 +306,8 @@ def _weighted_mean(values: np.ndarray, weights: np.ndarray, where: np.ndarray) -
     return weights @ values[where] / weights.sum(1).clip(min=1)
 
 
-def _best_threshold(scores: np.ndarray, genuine: np.ndarray) -> float:
-    """The score above which calling a comparison genuine is right most often, halfway to the next lower one."""
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    gain = np.concatenate([[0], np.cumsum(np.where(genuine[order], 1, -1))])
-    # a threshold may only lie where the score changes
-    gain[1:-1][ordered[:-1] == ordered[1:]] = -len(scores)
-    best = int(np.argmax(gain))
-    if best == 0:
-        return float(ordered[0])
-    return float(ordered[best - 1 :][:2].mean()) if best < len(ordered) else -np.inf
-
-
-def _interval(value: float, draws: np.ndarray, note: str | None = None) -> Interval:
+def interval(value: float, draws: np.ndarray, note: str | None = None) -> Interval:
+    """A value with the middle 95 % of its draws."""
     low, high = np.nanquantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(value), float(low), float(high), note)
 

@@ -45,6 +45,24 @@ def tar_figure(systems: dict[str, dict[str, Any]], sets: dict[str, str], fmr: st
     return draw_svg(draw, (6.4, 3.4))
 
 
+def det_figure(curves: dict[str, dict[str, list[float]]]) -> str:
+    """FNMR over FMR of every system, from one false match on."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name, curve in curves.items():
+            fmr, fnmr = np.array(curve["fmr"]), np.array(curve["fnmr"])
+            shown = (fmr > 0) & (fnmr > 0)
+            axes.plot(fmr[shown], fnmr[shown], color=_colour(name), label=name)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("FMR")
+        axes.set_ylabel("FNMR")
+        axes.legend(frameon=False, loc="best")
+
+    return draw_svg(draw, (6.4, 4.2))
+
+
 def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
     """Where the pool lies in log ratio, what of it is accepted, and the envelope."""
 

@@ -1,0 +1,161 @@
+"""Error rates of groups of people at one threshold for all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rsft.face.comparisons import Comparisons, Everybody
+from rsft.face.folds import folds_of
+from rsft.face.scores import false_match_rates, false_non_match_rates
+from rsft.face.verification import (
+    FEW_IMPOSTORS,
+    MIN_FALSE_MATCHES,
+    SURE_FALSE_MATCHES,
+    AnyTrial,
+    EmbeddedTrial,
+    Trial,
+    identity_weights,
+    interval,
+    scores_of,
+)
+from rsft.types import Interval
+
+INSUFFICIENT = Interval(None, None, None, "insufficient data")
+MIN_PEOPLE = 2
+
+
+@dataclass(frozen=True)
+class Group:
+    """The comparisons within a group.
+
+    Attributes:
+        fmr: for each FMR that the thresholds were set for over all, the group's own.
+        fnmr: likewise.
+        accuracy: over the folds, with thresholds of the group's own, as RFW has it; None without folds.
+        people: how many.
+        pairs_genuine: number of genuine comparisons.
+        pairs_impostor: of impostor comparisons between two of the group.
+    """
+
+    fmr: Mapping[float, Interval]
+    fnmr: Mapping[float, Interval]
+    accuracy: float | None
+    people: int
+    pairs_genuine: int
+    pairs_impostor: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, FMRs as text."""
+        rates = {
+            name: {f"{fmr:g}": rate.to_dict() for fmr, rate in getattr(self, name).items()} for name in ("fmr", "fnmr")
+        }
+        counts = ("accuracy", "people", "pairs_genuine", "pairs_impostor")
+        return rates | {name: getattr(self, name) for name in counts}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of one attribute.
+
+    Attributes:
+        groups: by value, sorted.
+        thresholds: one for all groups, for each FMR.
+        unknown: how many pictures have no value and are in no group.
+    """
+
+    groups: Mapping[str, Group]
+    thresholds: Mapping[float, float]
+    unknown: int
+
+    def ratio(self, rate: str, fmr: float) -> float | None:
+        """Smallest over largest "fmr" or "fnmr" of the groups: 1 is equal. None without two, or if all are 0."""
+        values = [getattr(group, rate)[fmr].value for group in self.groups.values()]
+        known = [value for value in values if value is not None]
+        return min(known) / max(known) if len(known) > 1 and max(known) > 0 else None
+
+    def accuracies(self) -> dict[str, float | None] | None:
+        """Of the groups' accuracies: mean, standard deviation (K - 1), and SER, the largest error over the smallest.
+
+        None where fewer than two groups have folds; SER is None where a group has no error.
+
+        Source: M. Wang and W. Deng, "Mitigating bias in face recognition using skewness-aware reinforcement learning",
+        2020, section 4.2.
+        """
+        known = np.array([group.accuracy for group in self.groups.values() if group.accuracy is not None])
+        if len(known) < MIN_PEOPLE:
+            return None
+        errors = 1 - known
+        ser = float(errors.max() / errors.min()) if errors.min() > 0 else None
+        return {"mean": float(known.mean()), "std": float(known.std(ddof=1)), "ser": ser}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, FMRs as text."""
+        return {
+            "groups": {value: group.to_dict() for value, group in self.groups.items()},
+            "thresholds": {f"{fmr:g}": threshold for fmr, threshold in self.thresholds.items()},
+            "min_over_max": {
+                f"{fmr:g}": {rate: self.ratio(rate, fmr) for rate in ("fmr", "fnmr")} for fmr in self.thresholds
+            },
+            "accuracies": self.accuracies(),
+            "unknown": self.unknown,
+        }
+
+
+def by_group(
+    trial: AnyTrial,
+    name: str,
+    values: Sequence[str],
+    thresholds: Mapping[float, float],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Groups:
+    """FMR and FNMR within each group, at thresholds that were set over all.
+
+    Args:
+        trial: scores of all.
+        name: of the system.
+        values: (N,) of each picture; an empty one is in no group.
+        thresholds: for each FMR, one for all groups, as `Verification.thresholds`.
+        draws: number of bootstrap draws of a group's identities.
+        seed: of the bootstrap.
+    """
+    of_picture = np.array(values)
+    groups = {
+        value: _group(_within(trial, name, of_picture == value), name, thresholds, draws, seed)
+        for value in sorted(set(values) - {""})
+    }
+    return Groups(groups, dict(thresholds), int((of_picture == "").sum()))
+
+
+def _within(trial: AnyTrial, name: str, inside: np.ndarray) -> AnyTrial:
+    """The comparisons between two pictures of a group."""
+    if isinstance(trial, EmbeddedTrial):
+        return EmbeddedTrial(Everybody(trial.comparisons.identity[inside]), {name: trial.embeddings[name][inside]})
+    old = trial.comparisons
+    both = inside[old.a] & inside[old.b]
+    fold = None if old.fold is None else old.fold[both]
+    return Trial(Comparisons(old.a[both], old.b[both], old.identity, fold), {name: trial.scores[name][both]})
+
+
+def _group(trial: AnyTrial, name: str, thresholds: Mapping[float, float], draws: int, seed: int) -> Group:
+    genuine, impostor = trial.comparisons.counts
+    people = len(trial.comparisons.people)
+    fmr, fnmr = dict.fromkeys(thresholds, INSUFFICIENT), dict.fromkeys(thresholds, INSUFFICIENT)
+    accuracy = None
+    if genuine and impostor:
+        weights = identity_weights(trial.comparisons, draws, np.random.default_rng(seed))
+        scores = scores_of(trial, name, list(thresholds), below=min(thresholds.values()), seed=seed)
+        for rate, threshold in thresholds.items():
+            missed = false_non_match_rates(scores, weights, threshold)
+            fnmr[rate] = interval(missed[0], missed[1:])
+            if impostor >= MIN_FALSE_MATCHES / rate:
+                false = false_match_rates(scores, weights, threshold)
+                note = None if impostor >= SURE_FALSE_MATCHES / rate else FEW_IMPOSTORS
+                fmr[rate] = interval(false[0], false[1:], note)
+        if isinstance(trial, Trial):
+            folds = folds_of(trial.scores[name], trial.comparisons)
+            accuracy = None if folds is None else folds.exact.mean
+    return Group(fmr, fnmr, accuracy, people, genuine, impostor)

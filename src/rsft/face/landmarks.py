@@ -1,0 +1,64 @@
+"""Five points of each face from a file, in place of a detector's."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rsft.data.images import ImageSet
+from rsft.data.manifest import PATH, read_columns
+from rsft.errors import InputError
+
+# Left eye, right eye, nose, left and right mouth corner, as seen in the picture.
+COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
+MIN_SPREAD = 1.0  # pixels between eyes and mouth: less is no face
+
+
+def read_landmarks(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read a CSV or Parquet file `path,x1,y1,...,x5,y5`, in pixels of the upright picture.
+
+    Returns:
+        For each path (5, 2) float32.
+
+    Raises:
+        InputError: a column is missing, a path occurs twice, or a row has no five points of a face.
+    """
+    path = Path(path)
+    columns = read_columns(path)
+    absent = [name for name in (PATH, *COLUMNS) if name not in columns]
+    if absent:
+        raise InputError(f"'{path}' needs the columns path,x1,y1,...,x5,y5: it lacks {', '.join(absent)}.")
+    items = columns[PATH]
+    if len(set(items)) < len(items):
+        twice = next(item for item in items if items.count(item) > 1)
+        raise InputError(f"'{path}' names '{twice}' twice: one face a picture.")
+    rows = zip(*(columns[name] for name in COLUMNS), strict=True)
+    return {item: _points(row, path, line) for line, (item, row) in enumerate(zip(items, rows, strict=True), 2)}
+
+
+def points_of(path: str | os.PathLike[str], images: ImageSet, aligned: bool) -> dict[str, np.ndarray]:
+    """`read_landmarks` for some pictures.
+
+    Raises:
+        InputError: it names none of them, or they are aligned chips, which need no landmarks.
+    """
+    if aligned:
+        raise InputError("landmarks are of photographs: aligned chips have none. Leave one of the two out.")
+    points = read_landmarks(path)
+    if not points.keys() & set(images.ids):
+        raise InputError(f"'{path}' has landmarks of none of the {len(images)} pictures, such as '{images.ids[0]}'.")
+    return points
+
+
+def _points(row: Sequence[str], path: Path, line: int) -> np.ndarray:
+    try:
+        points = np.array([float(value) for value in row], np.float32).reshape(5, 2)
+    except ValueError as error:
+        raise InputError(f"'{path}' line {line} needs ten numbers: {error}.") from error
+    if not np.isfinite(points).all() or np.linalg.norm(points[:2].mean(0) - points[3:].mean(0)) < MIN_SPREAD:
+        raise InputError(
+            f"'{path}' line {line} has no face: it needs left eye, right eye, nose, left and right mouth corner, in "
+            "pixels."
+        )
+    return points

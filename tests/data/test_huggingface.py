@@ -1,0 +1,141 @@
+"""What the `datasets` library itself writes is read without it, and its streams once."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow
+import pyarrow.parquet
+import pytest
+from forms import LIGHT, PICTURES
+
+from rsft.data.convert import convert
+from rsft.data.images import ImageSet, find_images, read_dataset
+from rsft.data.listing import Part
+from rsft.errors import InputError
+
+PEOPLE = ["10", "9"]
+FEATURES = datasets.Features(
+    {"image": datasets.Image(), "label": datasets.ClassLabel(names=PEOPLE), "light": datasets.Value("string")}
+)
+
+
+def made() -> datasets.Dataset:
+    rows = {
+        "image": [{"bytes": content, "path": None} for content in PICTURES.values()],
+        "label": [PEOPLE.index(item.split("/")[0]) for item in PICTURES],
+        "light": list(LIGHT.values()),
+    }
+    return datasets.Dataset.from_dict(rows, features=FEATURES)
+
+
+def as_saved(root: Path) -> ImageSet:
+    made().save_to_disk(root / "saved", num_shards=2)
+    return find_images(root / "saved", labelled=True)
+
+
+def as_split(root: Path) -> ImageSet:
+    datasets.DatasetDict({"train": made(), "test": made()}).save_to_disk(root / "splits")
+    return find_images(root / "splits" / "train", labelled=True)
+
+
+def as_parquet(root: Path) -> ImageSet:
+    made().to_parquet(root / "x.parquet")
+    return find_images(root / "x.parquet", labelled=True)
+
+
+def as_rows(root: Path) -> ImageSet:
+    return read_dataset(made())
+
+
+def as_stream(root: Path) -> ImageSet:
+    return read_dataset(made().to_iterable_dataset(num_shards=2))
+
+
+@pytest.mark.parametrize("form", [as_saved, as_split, as_parquet, as_rows, as_stream])
+def test_every_form_gives_the_same_pictures_of_the_same_people(
+    form: Callable[[Path], ImageSet], tmp_path: Path
+) -> None:
+    images = form(tmp_path)
+    found = sorted((person, images.read_bytes(row)) for row, person in enumerate(images.identities))
+    assert found == sorted((item.split("/")[0], content) for item, content in PICTURES.items())
+    light = {content: LIGHT[item] for item, content in PICTURES.items()}
+    assert images.attributes == {"light": [light[images.read_bytes(row)] for row in range(len(images))]}
+    assert list(images.ids) == ["10/00000000.png", "10/00000001.png", "10/00000002.jpg", "9/00000003.png"]
+    assert all(images.read(row).shape[2] == 3 for row in range(4))
+
+
+def test_saved_pictures_stay_on_disk(tmp_path: Path) -> None:
+    assert all(isinstance(source, Part) for source in as_saved(tmp_path).sources)
+
+
+def test_a_stream_is_read_once_and_written_down(tmp_path: Path) -> None:
+    asked = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number, (item, content) in enumerate(PICTURES.items()):
+            asked.append(number)
+            yield {"image": {"bytes": content, "path": None}, "identity": item.split("/")[0]}
+
+    made = convert(read_dataset(datasets.IterableDataset.from_generator(rows)), tmp_path / "pool")
+    assert asked == [0, 1, 2, 3]
+    assert made == {"pictures": 4, "identities": 2, "lost": []}
+    assert len(find_images(tmp_path / "pool", labelled=True)) == 4
+
+
+def test_pictures_in_files_are_read_from_rows_and_refused_where_only_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PICTURES["9/a.png"])
+    rows = datasets.Dataset.from_dict({"image": [str(tmp_path / "a.png")]}).cast_column("image", datasets.Image())
+    assert read_dataset(rows).read_bytes(0) == PICTURES["9/a.png"]
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    named = pyarrow.array([{"bytes": None, "path": "/etc/a.png"}], kind)
+    pyarrow.parquet.write_table(pyarrow.table({"image": named}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="row 0 holds a path and no picture"):
+        find_images(tmp_path / "x.parquet")
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    as_split(tmp_path)
+    with pytest.raises(InputError, match=r"has the splits train, test: name one, such as '.*splits/train'"):
+        find_images(tmp_path / "splits")
+    as_saved(tmp_path)
+    (first,) = (tmp_path / "saved").glob("data-00000-of-*")
+    whole = first.read_bytes()
+    for damage in (whole[: len(whole) // 2], b"no arrow"):
+        first.write_bytes(damage)
+        with pytest.raises(InputError, match="not a whole output of `save_to_disk`"):
+            find_images(tmp_path / "saved")
+    first.unlink()
+    with pytest.raises(InputError, match="not a whole output of `save_to_disk`"):
+        find_images(tmp_path / "saved")
+    (tmp_path / "saved" / "state.json").write_text("[]")
+    with pytest.raises(InputError, match="not a whole output of `save_to_disk`"):
+        find_images(tmp_path / "saved")
+    two = made().add_column("mask", [{"bytes": b"x", "path": None}] * 4, feature=datasets.Image())
+    two.to_parquet(tmp_path / "two.parquet")
+    with pytest.raises(InputError, match="needs one column of pictures, got image, mask"):
+        find_images(tmp_path / "two.parquet")
+    with pytest.raises(InputError, match="row 0 needs a picture in its column 'image', got NoneType"):
+        read_dataset([{"picture": 1}])
+    with pytest.raises(InputError, match="row 0 has no column 'who', but image"):
+        read_dataset([{"image": {"bytes": b"x"}}], label="who")
+    with pytest.raises(InputError, match="holds no picture"):
+        read_dataset([])
+    with pytest.raises(InputError, match="without '/'"):
+        read_dataset([{"image": {"bytes": b"x"}, "label": "../up"}])
+
+
+def test_without_labels_there_are_no_identities(tmp_path: Path) -> None:
+    made().remove_columns("label").to_parquet(tmp_path / "x.parquet")
+    assert find_images(tmp_path / "x.parquet").ids[0] == "00000000.png"
+    with pytest.raises(InputError, match="needs one folder per identity"):
+        find_images(tmp_path / "x.parquet", labelled=True)
+
+
+def test_a_plain_parquet_is_a_manifest_still(tmp_path: Path) -> None:
+    buffer = io.BytesIO(PICTURES["9/a.png"])
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png"]}), tmp_path / "x.parquet")
+    assert find_images(tmp_path / "x.parquet").ids == ["a.png"]

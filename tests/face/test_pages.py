@@ -1,0 +1,53 @@
+"""The pages on evaluation and privacy say what is so."""
+
+import re
+from pathlib import Path
+
+from rsft.data.images import MAX_PIXELS
+from rsft.data.withdrawn import IDENTITIES, NAMES
+from rsft.face.checking import PROVENANCE
+from rsft.face.everybody import BINS
+from rsft.face.folds import GRID
+from rsft.face.privacy import HASH_DIGITS, SALT_FILE
+from rsft.face.verification import MAX_LISTED
+
+DOCS = Path(__file__).parents[2] / "docs"
+EVALUATION, PRIVACY, DATA = ((DOCS / f"{name}.md").read_text() for name in ("evaluation", "privacy", "data"))
+
+
+def test_the_example_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", EVALUATION, re.S)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert names["threshold"].wished == 0.001  # type: ignore[attr-defined]
+
+
+def test_the_options_are_those_of_the_commands() -> None:
+    from typer.main import get_command
+
+    from rsft.cli.main import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    options = {
+        option
+        for name in ("evaluate", "threshold", "forget", "fit", "embed", "plan")
+        for parameter in commands[name].params
+        for option in parameter.opts
+    }
+    for page in (EVALUATION, PRIVACY):
+        assert set(re.findall(r"--[a-z][a-z-]+", page)) <= options
+
+
+def test_numbers_and_names_are_those_of_the_code() -> None:
+    assert f"2^{MAX_LISTED.bit_length() - 1} comparisons are listed" in EVALUATION
+    assert f"bins of 2^-{BINS.bit_length() - 1}" in EVALUATION
+    assert (GRID[1], round(GRID[-1], 2)) == (0.01, 3.99)
+    assert f"{HASH_DIGITS} digits" in PRIVACY
+    assert SALT_FILE in PRIVACY
+    assert f"{MAX_PIXELS // 10**6} million pixels" in DATA
+    assert all(name in PRIVACY for name in NAMES)
+    assert all(f"`{name}`" in PRIVACY for name in PROVENANCE)
+    shown = re.search(r"\((`m\..*?)\)", PRIVACY)
+    assert shown is not None
+    for example, pattern in zip(re.findall(r"`(.*?)`", shown[1]), IDENTITIES.values(), strict=True):
+        assert pattern.fullmatch(example)
