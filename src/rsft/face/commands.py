@@ -1,7 +1,6 @@
 """`rsft plan`, `rsft evaluate` and `rsft embed` on folders of pictures."""
 
 import os
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
 from rsft.data.manifest import PATH, read_columns
+from rsft.data.shares import read_shares
 from rsft.errors import InputError
 from rsft.face.embed import embed
 from rsft.face.fit import usable
@@ -133,7 +133,7 @@ def plan_attributes(
     recipe = recipe or Recipe()
     images = find_images(pool, labelled=True)
     values = images.attributes if attributes is None else _read_attributes(Path(attributes), images.ids)
-    wanted = _read_shares(shares)
+    wanted = read_shares(shares)
     missing = [name for name in wanted if name not in values]
     if missing:
         where = pool if attributes is None else attributes
@@ -162,18 +162,6 @@ def _read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
     if lacking:
         raise InputError(f"'{path}' has no row for {len(lacking)} pictures of the pool, such as '{lacking[0]}'.")
     return {name: [values[row[item]] for item in items] for name, values in columns.items()}
-
-
-def _read_shares(path: PathLike) -> dict[str, dict[str, float]]:
-    try:
-        shares = tomllib.loads(Path(path).read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot read '{path}': {error}.") from error
-    for name, table in shares.items():
-        numbers = isinstance(table, dict) and all(isinstance(share, int | float) for share in table.values())
-        if not numbers:
-            raise InputError(f"'{path}' needs a table [{name}] of values and their shares, such as night = 0.7.")
-    return shares
 
 
 def evaluate_folders(
