@@ -57,8 +57,9 @@ def membership_ratio(
     Of all ratios with these shares the one of least Kullback-Leibler divergence from the pool is an exponential tilt,
     r = exp(sum_k lambda_k g_k) with g_k = n_k - t_k n (I. Csiszar, "I-divergence geometry of probability distributions
     and minimization problems", 1975); lambda minimises the convex log E_q[r]. Deviations are let in at a price,
-    |E_p g|^2 / (2 s), which adds s |lambda|^2 / 2; the price is raised until the shares are met, or cannot be met better,
-    or the next step would leave fewer than `least_effective` items' worth: what is then missing is the `shortfall`.
+    |E_p g|^2 / (2 s), which adds s |lambda|^2 / 2; the price is raised until the shares are met, or cannot be met
+    better, or the next step would leave fewer than `least_effective` items' worth: what is then missing is the
+    `shortfall`.
 
     With one class an item this is `raked_ratio`.
 
