@@ -1,7 +1,9 @@
 """rsft: rejection sampling fine-tuning for PyTorch, face recognition first."""
 
 from rsft.acceptance import acceptance_probability
+from rsft.alternatives import Method, alternatives
 from rsft.batches import IdentityBatches
+from rsft.compare import Comparison, compare
 from rsft.drawing import draw
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.minimum import MinimumPerIdentity
@@ -27,10 +29,12 @@ from rsft.verdict import Outcome, Verdict
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "DensityRatio",
     "Envelope",
     "IdentityBatches",
     "MembershipRatio",
+    "Method",
     "MinimumPerIdentity",
     "OnlineRejection",
     "Outcome",
@@ -41,10 +45,12 @@ __all__ = [
     "TuningResult",
     "Verdict",
     "acceptance_probability",
+    "alternatives",
     "attribute_ratio",
     "band_tilt",
     "check_sharding",
     "choose_envelope",
+    "compare",
     "density_ratio",
     "draw",
     "exponential_tilt",
