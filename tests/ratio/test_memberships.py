@@ -49,17 +49,17 @@ def test_the_ratio_is_the_tilt_of_least_divergence() -> None:
     torch.testing.assert_close(
         shares(counts, found.log_ratio.exp()), torch.tensor(list(WANTED.values())).double(), rtol=0, atol=1e-6
     )
-    # Log r is linear in the counts: what Lagrange's condition says of the least divergence.
-    design = torch.cat([counts.double(), torch.ones(len(counts), 1, dtype=torch.float64)], 1)
+    # Log r is linear in the gaps: what Lagrange's condition says of the least divergence.
+    gaps = counts.double() - counts.double().sum(1, keepdim=True) * torch.tensor(list(WANTED.values())).double()
+    design = torch.cat([gaps[:, 1:], torch.ones(len(counts), 1, dtype=torch.float64)], 1)  # the gaps sum to 0
     fit = design @ torch.linalg.lstsq(design, found.log_ratio[:, None]).solution
     torch.testing.assert_close(fit[:, 0], found.log_ratio, rtol=0, atol=1e-6)
-    # Another ratio with these shares diverges more: along a direction that keeps shares and total.
-    generator = torch.Generator().manual_seed(1)
+    # Another ratio with these shares diverges more.
     weight = found.log_ratio.softmax(0)
-    move = torch.randn(len(counts), dtype=torch.float64, generator=generator) * weight
+    move = torch.randn(len(weight), dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * weight
     move -= design @ torch.linalg.lstsq(design, move[:, None]).solution.flatten()
     other = weight + move * (weight / move.abs()).min() / 2
-    torch.testing.assert_close(shares(counts, other), shares(counts, weight), rtol=0, atol=1e-9)
+    torch.testing.assert_close(other @ design, weight @ design, rtol=0, atol=1e-9)
     assert (other * (other * len(other)).log()).sum() > (weight * (weight * len(weight)).log()).sum()
 
 
@@ -112,6 +112,14 @@ def test_what_the_pool_lacks_is_told_as_a_shortfall() -> None:
     assert "achieved 0.2500, wanted 0.5000" in str(found)
 
 
+def test_pictures_that_hold_nothing_or_little_do_not_pass_for_a_share_that_is_met() -> None:
+    # The best there is, 4 of 10, is in crowded pictures; empty and nearly empty ones have none.
+    counts = torch.tensor([[6.0, 4.0]] * 100 + [[1.0, 0.0]] * 100 + [[0.0, 0.0]] * 100)
+    found = membership_ratio({"box": counts}, {"box": {1: 0.5}})
+    assert found.achieved["box"][1] == pytest.approx(0.4, abs=1e-4)
+    assert found.shortfall == pytest.approx(0.1, abs=1e-4)
+
+
 def test_the_effective_size_is_not_given_up_for_a_share() -> None:
     counts = boxes()
     sizes = []
@@ -127,10 +135,10 @@ def test_items_that_hold_nothing_and_classes_left_out() -> None:
     found = membership_ratio({"box": counts}, {"box": {2: 0.2}})
     ratio = found.log_ratio[:3].exp()
     assert ratio.isfinite().all()
-    assert ratio[0] > 0
     achieved = shares(counts, found.log_ratio.exp())
     assert achieved[2] == pytest.approx(0.2, abs=1e-6)
     assert achieved[0] / achieved[1] == pytest.approx(2.0)  # left as they are
+    assert ratio[0] > 0
     assert found.log_ratio.logsumexp(0) - math.log(150) == pytest.approx(0, abs=1e-9)
 
 
@@ -157,6 +165,8 @@ def test_order_and_unit_do_not_matter() -> None:
         ({"box": torch.tensor([[1.0, 1.0], [1.0, -1.0]])}, {"box": {1: 0.1}}, "item 1 has"),
         ({"box": torch.tensor([[1.0, math.nan]])}, {"box": {1: 0.1}}, "item 0 has"),
         ({"box": torch.ones(4)}, {"box": {0: 0.1}}, r"needs \(N, K\) counts"),
+        ({"a": torch.zeros(4, 2)}, {"a": {0: 0.1}}, "hold nothing"),
+        ({"a": torch.zeros(4, 2)}, {"a": {0: 0.0}}, "hold nothing"),
         ({"a": torch.ones(4, 2), "b": torch.ones(3, 2)}, {"a": {0: 0.1}, "b": {0: 0.1}}, "of the same N items"),
     ],
 )

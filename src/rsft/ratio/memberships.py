@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LARGEST_SOFTNESS, SMALLEST_SOFTNESS, SOFTER = 1.0, 1e-12, 0.25
-TOLERANCE = 1e-7
+LARGEST_SOFTNESS, SMALLEST_SOFTNESS, SOFTER, LEAST_STEP = 4.0, 1e-12, 0.25, 0.98
+TOLERANCE, MET = 1e-7, 1e-4  # of the means that are solved for; of the shares that come of them
 MAX_STEPS, MAX_HALVINGS = 100, 40
 
 
@@ -55,11 +55,12 @@ def membership_ratio(
     """The log ratio that meets shares of what items hold, and is otherwise nearest to the pool.
 
     Of all ratios with these shares the one of least Kullback-Leibler divergence from the pool is an exponential tilt,
-    r = exp(sum_k lambda_k g_k) with g_k = n_k - t_k n (I. Csiszar, "I-divergence geometry of probability distributions
-    and minimization problems", 1975); lambda minimises the convex log E_q[r]. Deviations are let in at a price,
-    |E_p g|^2 / (2 s), which adds s |lambda|^2 / 2; the price is raised until the shares are met, or cannot be met
-    better, or the next step would leave fewer than `least_effective` items' worth: what is then missing is the
-    `shortfall`.
+    r = exp(sum_k lambda_k n_k + c) (I. Csiszar, "I-divergence geometry of probability distributions and minimization
+    problems", 1975); lambda minimises a convex function. Deviations d are let in at a price, |d|^2 / (2 s), which adds
+    s |lambda|^2 / 2 to it; the price is raised until the shares are met, or the accepted would be worth fewer than
+    `least_effective` items, or nothing is gained: what is then missing is the `shortfall`. Where some is missing, items
+    that hold next to nothing could pass for a small deviation: it is then also tried with as many pixels or boxes an
+    item as in the pool, and what comes nearer is taken.
 
     With one class an item this is `raked_ratio`.
 
@@ -79,26 +80,26 @@ def membership_ratio(
     tensor([0.3000, 0.3000, 2.4000], dtype=torch.float64)
     """
     counts = _checked(memberships, target_shares)
-    items = len(next(iter(counts.values())))
-    gaps = _gaps(counts, target_shares)
-    least_effective = min(least_effective, items / 2)
-    weight, multipliers = torch.full((items,), 1 / items, dtype=torch.float64), gaps.new_zeros(gaps.shape[1])
-    softness = LARGEST_SOFTNESS
-    while softness > SMALLEST_SOFTNESS and float((weight @ gaps).abs().max()) > TOLERANCE:
-        multipliers = _minimise(gaps, multipliers, softness)
-        tried = (gaps @ multipliers).softmax(0)
-        if float(1 / tried.square().sum()) < least_effective:
-            break
-        weight, softness = tried, softness * SOFTER
-    achieved = {name: _stated(shares(table, weight), target_shares[name]) for name, table in counts.items()}
+    gaps = torch.cat([_gaps(table, target_shares[name]) for name, table in counts.items()], 1)
+    totals = torch.stack([table.sum(1) / table.sum(1).mean() - 1 for table in counts.values()], 1)
+    least = min(least_effective, len(gaps) / 2)
+
+    def missing(log_ratio: Tensor) -> float:
+        found = {name: shares(table, log_ratio.exp()).nan_to_num() for name, table in counts.items()}
+        return max(abs(float(found[name][k]) - t) for name, table in target_shares.items() for k, t in table.items())
+
+    log_ratio = _as_near_as(gaps, least)
+    if missing(log_ratio) > MET:
+        log_ratio = min(log_ratio, _as_near_as(torch.cat([gaps, totals], 1), least), key=missing)
+    achieved = {name: _stated(shares(table, log_ratio.exp()), target_shares[name]) for name, table in counts.items()}
     wanted = {name: {k: float(share) for k, share in table.items()} for name, table in target_shares.items()}
     return MembershipRatio(
-        log_ratio=weight.log() + math.log(items),
+        log_ratio=log_ratio,
         wanted=wanted,
         pool={name: _stated(shares(table), target_shares[name]) for name, table in counts.items()},
         achieved=achieved,
-        shortfall=max(abs(achieved[name][k] - share) for name in wanted for k, share in wanted[name].items()),
-        effective_size=float(1 / weight.square().sum()),
+        shortfall=missing(log_ratio),
+        effective_size=_effective_size(log_ratio),
     )
 
 
@@ -135,6 +136,8 @@ def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapp
             raise ValueError(
                 f"{call} needs finite counts >= 0, item {int(wrong[0])} has {table[wrong[0, 0]].tolist()}."
             )
+        if not table.any():
+            raise ValueError(f"{call}: all items hold nothing.")
         wanted, classes = target_shares[name], table.shape[1]
         outside = [k for k in wanted if not (isinstance(k, int) and 0 <= k < classes)]
         if outside:
@@ -154,17 +157,41 @@ def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapp
     return counts
 
 
-def _gaps(counts: Mapping[str, Tensor], target_shares: Mapping[str, Mapping[int, float]]) -> Tensor:
-    """(N, G): n_k - t_k n of every stated class, in units of the pool's mean n, so that its mean is a share's gap."""
-    columns = []
-    for name, table in counts.items():
-        total = table.sum(1)
-        columns += [(table[:, k] - share * total) / total.mean() for k, share in target_shares[name].items()]
-    return torch.stack(columns, 1)
+def _gaps(counts: Tensor, wanted: Mapping[int, float]) -> Tensor:
+    """(N, G): n_k - t_k n of each stated class, in units of the pool's mean n: where the total stays, a share's gap."""
+    total = counts.sum(1)
+    return torch.stack([counts[:, k] - share * total for k, share in wanted.items()], 1) / total.mean()
+
+
+def _as_near_as(gaps: Tensor, least_effective: float) -> Tensor:
+    """The log ratio for the smallest softness that is needed and that leaves so large an effective size: (N,)."""
+    found = torch.zeros(len(gaps), dtype=gaps.dtype)
+    multipliers = gaps.new_zeros(gaps.shape[1])
+    softness, step = LARGEST_SOFTNESS, SOFTER
+    while step < LEAST_STEP and softness > SMALLEST_SOFTNESS and not _met(found, gaps):
+        tried = _minimise(gaps, multipliers, softness * step)
+        log_ratio = _normalised(gaps @ tried)
+        if _effective_size(log_ratio) < least_effective:
+            step = step**0.5  # smaller steps from here on
+        else:
+            found, multipliers, softness = log_ratio, tried, softness * step
+    return found
+
+
+def _met(log_ratio: Tensor, gaps: Tensor) -> bool:
+    return float((log_ratio.softmax(0) @ gaps).abs().max()) < TOLERANCE
+
+
+def _normalised(log_ratio: Tensor) -> Tensor:
+    return log_ratio - (torch.logsumexp(log_ratio, 0) - math.log(len(log_ratio)))
+
+
+def _effective_size(log_ratio: Tensor) -> float:
+    return float(1 / log_ratio.softmax(0).square().sum())
 
 
 def _minimise(gaps: Tensor, start: Tensor, softness: float) -> Tensor:
-    """Newton's method on log mean exp(gaps lambda) + softness |lambda|^2 / 2, which is strictly convex."""
+    """Newton's method on log sum exp(gaps lambda) + softness |lambda|^2 / 2, which is strictly convex."""
 
     def value(at: Tensor) -> float:
         return float(torch.logsumexp(gaps @ at, 0) + softness * at.square().sum() / 2)
