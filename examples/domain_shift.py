@@ -32,7 +32,8 @@ def main(quick: bool = False) -> tuple[rsft.Plan, Comparison]:
     target = [night[row] for row in order[900:1100]]  # no labels are looked at
     validation, test = ([(night[row], int(labels[row])) for row in rows] for rows in order[1100:].split(300)[:2])
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
-    batches = DataLoader(pool, 32, shuffle=True, collate_fn=TASK.collate)  # type: ignore[arg-type]
+    clear = [(pictures[row], int(labels[row])) for row in order[:900]]  # what the network knows: no dim picture
+    batches = DataLoader(clear, 32, shuffle=True, collate_fn=TASK.collate)  # type: ignore[arg-type]
     rsft.fine_tune(model, batches, TASK.loss, stop=rsft.Stopping(epochs=2 if quick else 15), learning_rate=1e-3)
 
     rows, wanted = describe(TASK, pool).table()[:, :4], unlabelled(TASK, target)[:, :4]  # all are of one size

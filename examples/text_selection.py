@@ -1,7 +1,7 @@
 """Text: which documents of a mixed pool are like a target domain, by precomputed sentence embeddings.
 
 The pool is docstrings of installed packages, a third of those of scipy.stats among them; the target is another third of
-these, with no label. What is accepted is measured by a perplexity: a unigram model estimated on it meets the last third.
+these, with no label. What is accepted is measured by a perplexity: a unigram model of it meets the last third.
 
     python examples/text_selection.py [--quick]
 """
@@ -59,11 +59,8 @@ def main(quick: bool = False) -> dict[str, float]:
     packages, most, length = (PACKAGES[:3], 90, 100) if quick else (PACKAGES, 160, 300)
     texts = {package: docstrings(package, most, length) for package in packages}
     target, test = texts[TARGET][0::3], texts[TARGET][1::3]
-    pool = [
-        (text, package)
-        for package in PACKAGES
-        for text in (texts[package][2::3] if package == TARGET else texts[package])
-    ]
+    texts[TARGET] = texts[TARGET][2::3]
+    pool = [(text, package) for package in packages for text in texts[package]]
     rows = embed([*(text for text, _ in pool), *target])
     rows = PCA(min(WIDTH, len(target) // 2), random_state=0).fit_transform(rows)
     plan = rsft.plan(rows[: len(pool)], rows[len(pool) :], envelope="max_tv=0.1")

@@ -10,6 +10,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, jaccard_score
+from small_tasks import CLASSES, SIDE, SMALL, classification, decode, detection, loss_of_each, segmentation
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
@@ -26,7 +27,6 @@ from rsft.tasks.measuring import evaluate, trainer
 from rsft.tasks.pictures import covariates
 from rsft.tasks.protocol import Task
 from rsft.tasks.segmentation import Segmentation
-from tests.tasks.small import CLASSES, SIDE, SMALL, classification, decode, detection, loss_of_each, segmentation
 
 each_task = pytest.mark.parametrize("small", SMALL.values(), ids=SMALL)
 Small = Callable[[], tuple[Any, nn.Module, list[Any]]]

@@ -62,6 +62,7 @@ def read_matrix(source: str | os.PathLike[str]) -> Matrix:
         InputError: it cannot be read, has no such key, or holds no (N, D) table of real numbers.
     """
     path, key = split_key(source)
+    rows: np.ndarray | Tensor
     columns: Sequence[str] | None = None
     if path.suffix.lower() == PARQUET:
         rows, columns = _read_parquet(path, key)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rsft.errors import RsftError
 from rsft.tasks.protocol import Task
 
-CLOSE = {"rtol": 1e-3, "atol": 1e-4}
+RELATIVE, ABSOLUTE = 1e-3, 1e-4
 
 
 class NotATaskError(RsftError):
@@ -60,7 +60,7 @@ def _check_scores(task: Task, model: nn.Module, items: Sequence[Any], outputs: A
     for item in items:
         one, truth = task.collate([item])
         alone.append(task.score(model(one), truth))
-    if not torch.allclose(torch.cat(alone), scores, **CLOSE):
+    if not _close(torch.cat(alone), scores):
         raise NotATaskError(
             "`score` of an item differs when it is alone in its batch: it must be of its own output and target only "
             "(do not average over the batch, and normalise by what the item holds)."
@@ -85,7 +85,7 @@ def _check_covariates(task: Task, items: Sequence[Any]) -> None:
                 f"`covariates` must give ({len(items)},) finite numbers as '{name}', got {_told(values)}."
             )
         alone = torch.cat([task.covariates([one])[name] for one in inputs])
-        if not torch.allclose(alone.double(), values.double(), **CLOSE):
+        if not _close(alone.double(), values.double()):
             raise NotATaskError(f"`covariates` '{name}' of an input depends on the others: it must be of it alone.")
 
 
@@ -108,8 +108,12 @@ def _check_metric(task: Task, outputs: list[Any], targets: list[Any], items: int
     if not isinstance(found, Mapping) or not found or not all(isinstance(value, float) for value in found.values()):
         raise NotATaskError(f"`metric` must give names and floats, got {found}.")
     for name, value in found.items():
-        if not torch.allclose(torch.tensor(value), torch.tensor(turned[name]), equal_nan=True, **CLOSE):
+        if not _close(torch.tensor(value), torch.tensor(turned[name])):
             raise NotATaskError(f"`metric` '{name}' depends on the items' order: {value} and {turned[name]}.")
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
 
 
 def _told(value: Any) -> str:

@@ -80,9 +80,10 @@ def plan_matrix(
     else:
         assert target is not None
         sides = _both(features, read_matrix(target), target)
+        named: dict[str, Any] = {"method": method} if method else {}
         if compare:
             ranking = rank_plans({"rows": sides}, _estimators(features), **options)
-        made = ranking[0].plan if ranking else plan(*sides, **options, **({"method": method} if method else {}))
+        made = ranking[0].plan if ranking else plan(*sides, **{**options, **named})
     if out is not None:
         with writing(Path(out), overwrite=overwrite) as folder:
             _write(folder, made, epochs, options)
