@@ -49,7 +49,8 @@ def test_each_task_is_planned_and_tuned(small: Small) -> None:
     torch.testing.assert_close(told.scores[:6], told.scores[6:12])
     ratio = rsft.membership_ratio(told.memberships, {"class": {2: 0.5}}, least_effective=10)
     plan = rsft.plan_from_ratio(rsft.product_ratio(ratio.log_ratio, rsft.percentile_tilt(told.scores, 0.5)))
-    batches: Any = DataLoader(pool, 8, sampler=plan.sampler(), collate_fn=task.collate, drop_last=True)
+    data: Any = pool
+    batches: Any = DataLoader(data, 8, sampler=plan.sampler(), collate_fn=task.collate, drop_last=True)
     before = [parameter.clone() for parameter in model.parameters()]
     rsft.fine_tune(model, batches, task.loss, stop=rsft.Stopping(steps=3), learning_rate=1e-2)
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
@@ -172,7 +173,7 @@ def test_average_precision_is_that_of_pycocotools(capsys: pytest.CaptureFixture[
     ours = average_precision(found, truth, 2, (32.0**2, 96.0**2))
 
     def rows(objects: list[dict[str, Tensor]]) -> list[dict[str, Any]]:
-        result = []
+        result: list[dict[str, Any]] = []
         for image, one in enumerate(objects):
             for n, (box, label) in enumerate(zip(one["boxes"].tolist(), one["labels"].tolist(), strict=True)):
                 width, height = box[2] - box[0], box[3] - box[1]
@@ -246,6 +247,7 @@ def test_the_bootstrap_is_paired_and_of_items() -> None:
 
 PICTURE = torch.rand(1, SIDE, SIDE)
 OBJECTS = {"boxes": torch.tensor([[1.0, 1.0, 5.0, 5.0]]), "labels": torch.tensor([0])}
+NOTHING: Any = {"boxes": [], "labels": []}
 DETECTION = Detection(CLASSES, loss_of_each, decode)
 
 
@@ -277,7 +279,7 @@ def test_pictures_of_several_sizes_are_filled_up_and_that_counts_nowhere() -> No
     inputs, masks = Segmentation(3).collate([(small, torch.ones(6, 8)), (large, torch.zeros(9, 5))])
     assert inputs.shape == (2, 1, 9, 8)
     assert Segmentation(3).memberships(masks)["class"].tolist() == [[0, 48, 0], [45, 0, 0]]
-    inputs, objects = DETECTION.collate([(small, OBJECTS), (large, {"boxes": [], "labels": []})])
+    inputs, objects = DETECTION.collate([(small, OBJECTS), (large, NOTHING)])
     assert inputs.shape == (2, 1, 9, 8)
     assert objects[0]["boxes"].tolist() == OBJECTS["boxes"].tolist()
     assert objects[1]["boxes"].shape == (0, 4)
