@@ -16,6 +16,7 @@ from rsft.ratio.attributes import attribute_ratio, raked_ratio
 from rsft.ratio.base import DensityRatio
 from rsft.ratio.combine import mixture_ratio, product_ratio, retain_pool
 from rsft.ratio.density import density_ratio
+from rsft.ratio.memberships import MembershipRatio, membership_ratio
 from rsft.ratio.tilt import band_tilt, exponential_tilt, percentile_tilt
 from rsft.sampler import RejectionSampler
 from rsft.sharding import check_sharding, gather_updates
@@ -32,6 +33,7 @@ __all__ = [
     "DensityRatio",
     "Envelope",
     "IdentityBatches",
+    "MembershipRatio",
     "Method",
     "MinimumPerIdentity",
     "OnlineRejection",
@@ -56,6 +58,7 @@ __all__ = [
     "fit_ratio",
     "gather_updates",
     "largest_ratio",
+    "membership_ratio",
     "mixture_ratio",
     "pareto_k",
     "percentile_tilt",

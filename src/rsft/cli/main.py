@@ -9,7 +9,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from rsft.cli import launch, show
+from rsft.cli import launch, matrix, show
 from rsft.cli.compare import compare
 from rsft.cli.forget import forget
 from rsft.cli.options import (
@@ -77,8 +77,10 @@ def demo(
 
 @app.command()
 def plan(
-    pool: Annotated[Path, typer.Option(help=POOL_HELP + " Or an output of `rsft embed`.")],
-    target: Annotated[Path | None, typer.Option(help=TARGET_HELP + " Or an output of `rsft embed`.")] = None,
+    pool: Annotated[Path, typer.Option(help=f"{POOL_HELP} Or an output of `rsft embed`. {matrix.MATRIX_HELP}")],
+    target: Annotated[
+        Path | None, typer.Option(help=f"{TARGET_HELP} Or an output of `rsft embed`. {matrix.MATRIX_HELP}")
+    ] = None,
     attributes: Annotated[Path | None, typer.Option(help="With --shares: a CSV, path,<attributes...>.")] = None,
     shares: Annotated[
         Path | None, typer.Option(help="For --target: a TOML table of target shares an attribute.")
@@ -94,12 +96,18 @@ def plan(
     accept_by: Annotated[str | None, typer.Option(help="item, or identity: all its items or none.")] = None,
     floor: Annotated[int | None, typer.Option(help="Items that an accepted identity gets at least.")] = None,
     aligned: Aligned = False,
+    labels: Annotated[
+        Path | None, typer.Option(help="Of rows of features: identity or class of each, .npy or FILE.csv:COLUMN.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of rows of features: write the accepted of so many, 1 by default.")
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Say before any training what would be accepted, what it costs, and whether to try."""
-    from rsft.face.commands import plan_attributes, plan_folders
+    from rsft.data.matrix import is_matrix
 
     given = {
         "features": features,
@@ -109,6 +117,16 @@ def plan(
         "accept_by": accept_by,
         "floor": floor,
     }
+    if is_matrix(pool):
+        places = {"pool": pool, "target": target, "shares": shares, "attributes": attributes, "out": out}
+        rows = {"labels": labels, "epochs": epochs, "compare": compare, "seed": seed, "overwrite": overwrite}
+        no_rows = {"--model": model != "dlib", "--config": config, "--features": features, "--aligned": aligned}
+        options = {name: value for name, value in given.items() if name != "features"}
+        matrix.run_plan(places | rows | options, of_pictures=no_rows, json=json)
+        return
+    matrix.refuse_pictures({"--labels": labels, "--epochs": epochs})
+    from rsft.face.commands import plan_attributes, plan_folders
+
     if (target is None) == (shares is None) or (attributes is not None and shares is None):
         raise InputError(
             "the target is stated by --target, or by --attributes and --shares together, or by --shares alone where "

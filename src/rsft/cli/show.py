@@ -89,9 +89,12 @@ def print_plan(plan: dict[str, Any]) -> None:
         "accepted an epoch": f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items",
         "clipped (total variation)": f"{envelope['clipped_mass']:.1%}",
         "effective size": f"{envelope['effective_size']:.0f} items",
-        "identities accepted": f"{figures['identities_accepted']:.0f} of {figures['identities']:.0f} "
-        f"(uniform subset: {figures['identities_uniform']:.0f})",
     }
+    if "identities" in figures:
+        rows["identities accepted"] = (
+            f"{figures['identities_accepted']:.0f} of {figures['identities']:.0f} "
+            f"(uniform subset: {figures['identities_uniform']:.0f})"
+        )
     if arrival:
         rows["target outside the pool"] = f"{figures['unsupported_fraction']:.1%} (1 % is usual)" + (
             f": {', '.join(arrival['unsupported'])}" if arrival["unsupported"] else ""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tomllib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
+from rsft.data.shares import read_shares
 from rsft.errors import InputError
 from rsft.face.embed import embed
 from rsft.face.landmarks import points_of
@@ -170,7 +170,7 @@ def plan_attributes(
     join()
     images = find_images(pool, labelled=True)
     values = images.attributes if attributes is None else read_attributes(Path(attributes), images.ids)
-    wanted = _read_shares(shares)
+    wanted = read_shares(shares)
     missing = [name for name in wanted if name not in values]
     if missing:
         where = pool if attributes is None else attributes
@@ -187,18 +187,6 @@ def plan_attributes(
         with first_enters(writing(Path(out), overwrite=overwrite)) as folder:
             first(lambda: write_plan(folder, result, recipe.retain_fraction, images.ids, names))
     return result
-
-
-def _read_shares(path: PathLike) -> dict[str, dict[str, float]]:
-    try:
-        shares = tomllib.loads(Path(path).read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot read '{path}': {error}.") from error
-    for name, table in shares.items():
-        numbers = isinstance(table, dict) and all(isinstance(share, int | float) for share in table.values())
-        if not numbers:
-            raise InputError(f"'{path}' needs a table [{name}] of values and their shares, such as night = 0.7.")
-    return shares
 
 
 def _embedded(

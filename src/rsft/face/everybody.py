@@ -49,7 +49,8 @@ def normalised(embeddings: np.ndarray) -> np.ndarray:
     Raises:
         InputError: one has length 0 or is not finite: it has no cosine.
     """
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    # in float64, since squares of a network that training has wrecked do not fit float32
+    lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings, dtype=np.float64))[:, None]
     wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(wrong):
         raise InputError(

@@ -1,0 +1,216 @@
+"""The ratio when items hold several classes at once: shares of the target by pixel, by box, by word.
+
+An item's memberships are counts: how many of its pixels or boxes are of each class. Accepting an item takes all it
+holds, so shares are met by the whole: the share of class k is E_q[r n_k] / E_q[r n], n the item's total.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LARGEST_SOFTNESS, SMALLEST_SOFTNESS, SOFTER, LEAST_STEP = 4.0, 1e-12, 0.25, 0.98
+TOLERANCE, MET = 1e-7, 1e-4  # of the means that are solved for; of the shares that come of them
+MAX_STEPS, MAX_HALVINGS = 100, 40
+
+
+@dataclass(frozen=True)
+class MembershipRatio:
+    """What was found.
+
+    Attributes:
+        log_ratio: (N,) float64, log target - log pool, with mean ratio 1 over the pool.
+        wanted: table -> class -> share, as stated.
+        pool: table -> class -> share of the pool.
+        achieved: the same of the pool weighed by the ratio.
+        shortfall: largest absolute difference of an achieved to a wanted share; about 0 where the pool permits.
+        effective_size: (sum r)^2 / sum r^2, in items.
+    """
+
+    log_ratio: Tensor
+    wanted: dict[str, dict[int, float]]
+    pool: dict[str, dict[int, float]]
+    achieved: dict[str, dict[int, float]]
+    shortfall: float
+    effective_size: float
+
+    def __str__(self) -> str:
+        rows = [
+            f"{table} {number}: pool {self.pool[table][number]:.4f}, achieved {self.achieved[table][number]:.4f}, "
+            f"wanted {share:.4f}"
+            for table, shares in self.wanted.items()
+            for number, share in shares.items()
+        ]
+        return "\n".join([*rows, f"shortfall {self.shortfall:.4f}, worth {self.effective_size:.0f} items"])
+
+
+def membership_ratio(
+    memberships: Mapping[str, Tensor],
+    target_shares: Mapping[str, Mapping[int, float]],
+    *,
+    least_effective: float = 30.0,
+) -> MembershipRatio:
+    """The log ratio that meets shares of what items hold, and is otherwise nearest to the pool.
+
+    Of all ratios with these shares the one of least Kullback-Leibler divergence from the pool is an exponential tilt,
+    r = exp(sum_k lambda_k n_k + c) (I. Csiszar, "I-divergence geometry of probability distributions and minimization
+    problems", 1975); lambda minimises a convex function. Deviations d are let in at a price, |d|^2 / (2 s), which adds
+    s |lambda|^2 / 2 to it; the price is raised until the shares are met, or the accepted would be worth fewer than
+    `least_effective` items, or nothing is gained: what is then missing is the `shortfall`. Where some is missing, items
+    that hold next to nothing could pass for a small deviation: it is then also tried with as many pixels or boxes an
+    item as in the pool, and what comes nearer is taken.
+
+    With one class an item this is `raked_ratio`.
+
+    Args:
+        memberships: table -> (N, K) counts >= 0 of each item; items may hold nothing.
+        target_shares: table -> class -> its share of all that the target holds, in [0, 1]; classes left out are
+            left as they are, and share what the stated ones leave.
+        least_effective: effective size not to fall below, in items; where the pool has fewer, half the pool.
+
+    Raises:
+        ValueError: counts are negative or not finite, tables differ in length, a table or class is unknown, shares are
+            outside [0, 1] or sum to more than 1, or a class with a share occurs nowhere in the pool.
+
+    >>> pixels = torch.tensor([[8.0, 0.0], [8.0, 0.0], [4.0, 4.0]])
+    >>> found = membership_ratio({"class": pixels}, {"class": {1: 0.4}}, least_effective=1)
+    >>> found.log_ratio.exp()
+    tensor([0.3000, 0.3000, 2.4000], dtype=torch.float64)
+    """
+    counts = _checked(memberships, target_shares)
+    gaps = torch.cat([_gaps(table, target_shares[name]) for name, table in counts.items()], 1)
+    totals = torch.stack([table.sum(1) / table.sum(1).mean() - 1 for table in counts.values()], 1)
+    least = min(least_effective, len(gaps) / 2)
+
+    def missing(log_ratio: Tensor) -> float:
+        found = {name: shares(table, log_ratio.exp()).nan_to_num() for name, table in counts.items()}
+        return max(abs(float(found[name][k]) - t) for name, table in target_shares.items() for k, t in table.items())
+
+    log_ratio = _as_near_as(gaps, least)
+    if missing(log_ratio) > MET:
+        log_ratio = min(log_ratio, _as_near_as(torch.cat([gaps, totals], 1), least), key=missing)
+    achieved = {name: _stated(shares(table, log_ratio.exp()), target_shares[name]) for name, table in counts.items()}
+    wanted = {name: {k: float(share) for k, share in table.items()} for name, table in target_shares.items()}
+    return MembershipRatio(
+        log_ratio=log_ratio,
+        wanted=wanted,
+        pool={name: _stated(shares(table), target_shares[name]) for name, table in counts.items()},
+        achieved=achieved,
+        shortfall=missing(log_ratio),
+        effective_size=_effective_size(log_ratio),
+    )
+
+
+def shares(counts: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Share of each class in all that weighted items hold: (N, K), (N,) >= 0 -> (K,) float64.
+
+    >>> shares(torch.tensor([[3, 1], [0, 4]]), torch.tensor([1.0, 0.0]))
+    tensor([0.7500, 0.2500], dtype=torch.float64)
+    """
+    counts = counts.double()
+    totals = counts.sum(0) if weight is None else weight.double() @ counts
+    return totals / totals.sum()
+
+
+def _stated(found: Tensor, stated: Mapping[int, float]) -> dict[int, float]:
+    return {k: float(found[k]) for k in stated}
+
+
+def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapping[int, float]]) -> dict[str, Tensor]:
+    """The tables that shares are stated of, as float64."""
+    unknown = [name for name in target_shares if name not in memberships]
+    if unknown or not target_shares or not all(target_shares.values()):
+        raise ValueError(
+            f"`membership_ratio(target_shares=...)` needs shares of {sorted(memberships)}, got {dict(target_shares)}."
+        )
+    counts = {name: memberships[name].detach().cpu().double() for name in target_shares}
+    lengths = {len(table) for table in counts.values()}
+    for name, table in counts.items():
+        call = f"`membership_ratio(memberships=...)['{name}']`"
+        if table.ndim != 2 or not len(table) or len(lengths) > 1:
+            raise ValueError(f"{call} needs (N, K) counts of the same N items, got {tuple(table.shape)} and {lengths}.")
+        wrong = (~(table >= 0) | table.isinf()).any(1).nonzero()
+        if len(wrong):
+            raise ValueError(
+                f"{call} needs finite counts >= 0, item {int(wrong[0])} has {table[wrong[0, 0]].tolist()}."
+            )
+        if not table.any():
+            raise ValueError(f"{call}: all items hold nothing.")
+        wanted, classes = target_shares[name], table.shape[1]
+        outside = [k for k in wanted if not (isinstance(k, int) and 0 <= k < classes)]
+        if outside:
+            raise ValueError(f"{call} has classes 0 to {classes - 1}, and `target_shares` names {outside}.")
+        total = sum(wanted.values())
+        short = len(wanted) == classes and not math.isclose(total, 1, abs_tol=1e-6)
+        if not all(0 <= share <= 1 for share in wanted.values()) or total > 1 + 1e-6 or short:
+            raise ValueError(
+                f"`membership_ratio(target_shares=...)['{name}']` needs shares in [0, 1] with a sum of at most 1, or "
+                f"of 1 where all {classes} classes are named; got a sum of {total:g}."
+            )
+        absent = [k for k, share in wanted.items() if share > 0 and not table[:, k].any()]
+        if absent:
+            raise ValueError(
+                f"`membership_ratio(target_shares=...)['{name}']` gives a share to {absent}: no item has it."
+            )
+    return counts
+
+
+def _gaps(counts: Tensor, wanted: Mapping[int, float]) -> Tensor:
+    """(N, G): n_k - t_k n of each stated class, in units of the pool's mean n: where the total stays, a share's gap."""
+    total = counts.sum(1)
+    return torch.stack([counts[:, k] - share * total for k, share in wanted.items()], 1) / total.mean()
+
+
+def _as_near_as(gaps: Tensor, least_effective: float) -> Tensor:
+    """The log ratio for the smallest softness that is needed and that leaves so large an effective size: (N,)."""
+    found = torch.zeros(len(gaps), dtype=gaps.dtype)
+    multipliers = gaps.new_zeros(gaps.shape[1])
+    softness, step = LARGEST_SOFTNESS, SOFTER
+    while step < LEAST_STEP and softness > SMALLEST_SOFTNESS and not _met(found, gaps):
+        tried = _minimise(gaps, multipliers, softness * step)
+        log_ratio = _normalised(gaps @ tried)
+        if _effective_size(log_ratio) < least_effective:
+            step = step**0.5  # smaller steps from here on
+        else:
+            found, multipliers, softness = log_ratio, tried, softness * step
+    return found
+
+
+def _met(log_ratio: Tensor, gaps: Tensor) -> bool:
+    return float((log_ratio.softmax(0) @ gaps).abs().max()) < TOLERANCE
+
+
+def _normalised(log_ratio: Tensor) -> Tensor:
+    return log_ratio - (torch.logsumexp(log_ratio, 0) - math.log(len(log_ratio)))
+
+
+def _effective_size(log_ratio: Tensor) -> float:
+    return float(1 / log_ratio.softmax(0).square().sum())
+
+
+def _minimise(gaps: Tensor, start: Tensor, softness: float) -> Tensor:
+    """Newton's method on log sum exp(gaps lambda) + softness |lambda|^2 / 2, which is strictly convex."""
+
+    def value(at: Tensor) -> float:
+        return float(torch.logsumexp(gaps @ at, 0) + softness * at.square().sum() / 2)
+
+    at, height = start, value(start)
+    for _ in range(MAX_STEPS):
+        weight = (gaps @ at).softmax(0)
+        mean = weight @ gaps
+        slope = mean + softness * at
+        spread = (gaps * weight[:, None]).T @ gaps - mean.outer(mean)
+        step = torch.linalg.solve(spread + softness * torch.eye(len(at), dtype=at.dtype), slope)
+        decrement = float(slope @ step)
+        if decrement < 1e-20 + 1e-15 * abs(height):
+            break
+        length = 1.0
+        for _ in range(MAX_HALVINGS):
+            tried = value(at - length * step)
+            if tried <= height - 1e-4 * length * decrement + 1e-15 * abs(height):
+                break
+            length /= 2
+        at, height = at - length * step, tried
+    return at

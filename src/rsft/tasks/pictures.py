@@ -1,0 +1,71 @@
+"""What can be told of any picture without labels, and pictures of several sizes in one batch."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+MIN_SPREAD = 1e-12
+
+
+def covariates(pictures: Sequence[Tensor] | Tensor) -> dict[str, Tensor]:
+    """Light, contrast, sharpness, noise and size of pictures: name -> (B,) float32.
+
+    Args:
+        pictures: (B, C, H, W), or B of (C, H, W) that may differ in size, at least 3 x 3 pixels, on any scale.
+
+    Returns:
+        brightness: mean of the grey level (the mean of the channels).
+        contrast: its standard deviation.
+        sharpness: log of the variance of its Laplacian, smoothed against noise (3 x 3 mean).
+        noise: mean absolute difference of the grey level to its 3 x 3 median.
+        size: square root of the number of pixels.
+
+    Raises:
+        ValueError: a picture is not (C, H, W) or smaller than 3 x 3, or has a pixel that is not finite.
+    """
+    rows = [_covariates_of(picture, number) for number, picture in enumerate(pictures)]
+    names = ("brightness", "contrast", "sharpness", "noise", "size")
+    return dict(zip(names, torch.tensor(rows).reshape(-1, len(names)).T, strict=True))
+
+
+def _covariates_of(picture: Tensor, number: int) -> list[float]:
+    if picture.ndim != 3 or min(picture.shape[1:]) < 3 or not torch.isfinite(picture).all():
+        raise ValueError(
+            f"`covariates` needs finite pictures (C, H, W) of at least 3 x 3 pixels; number {number} is "
+            f"{tuple(picture.shape)}" + (" and not finite." if not torch.isfinite(picture).all() else ".")
+        )
+    grey = picture.detach().float().mean(0)[None, None]
+    height, width = picture.shape[1:]
+    patches = functional.unfold(functional.pad(grey, (1, 1, 1, 1), mode="replicate"), 3)[0]  # (9, H * W)
+    smooth = patches.mean(0).view(1, 1, height, width)
+    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], device=grey.device)[None, None]
+    edges = functional.conv2d(smooth, kernel)
+    sharpness = (edges.var(correction=0) + MIN_SPREAD).log()
+    noise = (grey.flatten() - patches.median(0).values).abs().mean()
+    figures = (grey.mean(), grey.std(correction=0), sharpness, noise)
+    return [*(float(figure) for figure in figures), float(height * width) ** 0.5]
+
+
+def pad_together(pictures: Sequence[Tensor], value: float) -> Tensor:
+    """(..., H, W) each -> (B, ..., H, W) of the largest height and width, filled up below and to the right.
+
+    >>> pad_together([torch.ones(1, 1), torch.ones(2, 1)], 0.0).tolist()
+    [[[1.0], [0.0]], [[1.0], [1.0]]]
+    """
+    height, width = (max(picture.shape[side] for picture in pictures) for side in (-2, -1))
+    return torch.stack(
+        [functional.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2]), value=value) for p in pictures]
+    )
+
+
+def check_pictures(pictures: Sequence[Tensor], call: str) -> None:
+    """Raise a ValueError unless all are (C, H, W) of as many channels."""
+    channels = pictures[0].shape[0] if pictures[0].ndim == 3 else None
+    for number, picture in enumerate(pictures):
+        if picture.ndim != 3 or picture.shape[0] != channels:
+            raise ValueError(
+                f"`{call}` needs pictures (C, H, W) of as many channels; number {number} of the batch is "
+                f"{tuple(picture.shape)}, the first {tuple(pictures[0].shape)}."
+            )

@@ -1,0 +1,29 @@
+import re
+from pathlib import Path
+
+import torch
+
+import rsft
+
+PAGE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+
+
+def test_the_examples_run_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    for block in blocks:
+        exec(block, names)
+    assert isinstance(names["ratio"], rsft.MembershipRatio)
+    assert names["ratio"].shortfall < 0.01
+
+
+def test_the_template_is_short() -> None:
+    (template,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.S) if "class Depth" in block]
+    assert 15 < len(template.strip().splitlines()) < 30
+
+
+def test_every_example_is_named() -> None:
+    named = set(re.findall(r"\(\.\./examples/(\w+)\.py\)", PAGE))
+    there = {path.stem for path in (Path(__file__).parents[2] / "examples").glob("*.py")}
+    assert named == there - {"compared", "scenes", "textbook_loop"}
