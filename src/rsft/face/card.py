@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from rsft.face.model import FaceModel
+from rsft.face.bundle import FaceModel
 from rsft.plan import Plan
 from rsft.types import Interval
 

@@ -13,9 +13,10 @@ from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
 from rsft.data.manifest import PATH, read_columns
 from rsft.errors import InputError
+from rsft.face.bundle import FaceModel
 from rsft.face.embed import embed
 from rsft.face.fit import usable
-from rsft.face.model import FaceModel, load_model
+from rsft.face.model import load_model
 from rsft.face.planning import plan_faces, rank_face_plans
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe

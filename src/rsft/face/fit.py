@@ -16,10 +16,11 @@ from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, embed_activations, total_steps, tune
+from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
 from rsft.face.embed import chip_reader, embed
 from rsft.face.gate import within_bound
-from rsft.face.model import FaceModel, load_model, tuned
+from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import Protocol, read_protocol
 from rsft.face.recipe import Recipe

@@ -1,7 +1,7 @@
-"""Recorded outputs of a network, which tell whether its crop, colour order and normalisation are still the right ones.
+"""Recorded outputs of a network tell whether its crop, colour order and normalisation are still the right ones.
 
-The chip is no picture of anybody: it is drawn by formula around the five points, so it is the same everywhere, and moves
-with the template.
+The chips are no pictures of anybody: they are drawn by formula around the five points of the template, so they are the
+same everywhere, and other ones for another crop.
 """
 
 import itertools

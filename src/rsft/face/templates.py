@@ -1,4 +1,7 @@
-"""Where a network expects the five points of a face in its chip: left eye, right eye, nose, left and right mouth corner."""
+"""Where a network expects a face in its chip, as five points in pixels.
+
+These are left eye, right eye, nose, left and right mouth corner, as seen in the picture.
+"""
 
 Template = tuple[tuple[float, float], ...]
 

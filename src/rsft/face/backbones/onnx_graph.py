@@ -182,7 +182,9 @@ class _Conversion:
 
         attributes = {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
         try:
-            if any(index < len(node.input) and node.input[index] in self._nodes for index in FIXED.get(node.op_type, ())):
+            if any(
+                index < len(node.input) and node.input[index] in self._nodes for index in FIXED.get(node.op_type, ())
+            ):
                 raise UnsupportedError("what should be its weights or its shape depends on the picture")
             inputs = [self._known(name) for name in node.input]
             made = OPERATORS[node.op_type](attributes, inputs)
