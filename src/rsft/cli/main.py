@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rsft.cli import show
+from rsft.cli.models import models
 from rsft.errors import InputError, RsftError
 
 app = typer.Typer(
@@ -19,11 +20,12 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(models, name="models")
 
 FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
 POOL_HELP = f"Labelled pictures: {FORMS}."
 TARGET_HELP = f"Unlabelled pictures of the deployment: {FORMS}."
-MODEL_HELP = "'dlib', or the folder of an earlier run."
+MODEL_HELP = "A name of `rsft models`, the folder of an earlier run, an .onnx file or a checkpoint."
 EVAL_HELP = "A pairs CSV (a,b,same[,fold]), a .bin set, or labelled pictures as for --pool."
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -297,6 +299,7 @@ def _recipe(config: Path | None, given: Mapping[str, Any] | None = None):  # typ
 
 def run() -> None:
     """The entry point: errors become one line and an exit code."""
+    show.log_to_stderr()
     try:
         app()
     except (InputError, ValueError) as error:

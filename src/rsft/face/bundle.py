@@ -29,6 +29,10 @@ NON_COMMERCIAL_WORDS = ("non-commercial", "noncommercial", "-nc", "research")
 POINTS = 5
 
 
+class ChangedModelError(InputError):
+    """A model folder is not as it was written."""
+
+
 @dataclass(frozen=True)
 class FaceModel:
     """A network from aligned chips to embeddings that are compared by cosine; made by `face_model`.
@@ -244,7 +248,8 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
         check: refuse weights, preprocessing or a crop that are not those the fingerprint was made of.
 
     Raises:
-        InputError: the folder is not whole, was changed, or its network is needed and not given.
+        InputError: the folder is not whole, or its network is needed and not given.
+        ChangedModelError: it was changed.
     """
     declared = read_declared(folder / BUNDLE_FILE)
     try:
@@ -267,7 +272,7 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise InputError(f"'{folder}' is not a whole model: {reason}.") from error
     if check and model.fingerprint != expected:
-        raise InputError(
+        raise ChangedModelError(
             f"'{folder}' has weights, preprocessing or a crop that its {BUNDLE_FILE} was not made for, and does not "
             f"describe: copy the model folder again; `rsft models check {folder}` may say what is wrong."
         )

@@ -80,16 +80,16 @@ def compare(recorded: Sequence[Sequence[float]], network: nn.Sequential, templat
         size: of the chip in pixels.
     """
     wanted = np.asarray(recorded, np.float32)
-    error = _error(outputs(network, template, size), wanted)
+    error = relative_error(outputs(network, template, size), wanted)
     if error <= MAX_ERROR:
         return Parity(error, True, None)
     for name, other, other_template in _mistakes(network, template, size):
-        if _error(outputs(other, other_template, size), wanted) <= MAX_ERROR:
+        if relative_error(outputs(other, other_template, size), wanted) <= MAX_ERROR:
             return Parity(error, False, name)
     return Parity(error, False, None)
 
 
-def _error(found: np.ndarray, wanted: np.ndarray) -> float:
+def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
     return float((np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)).max())
