@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rsft.cli import show
+from rsft.cli.export import export, gallery
 from rsft.cli.models import models
 from rsft.errors import InputError, RsftError
 
@@ -21,6 +22,8 @@ app = typer.Typer(
 data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(models, name="models")
+app.add_typer(gallery, name="gallery")
+app.command()(export)
 
 FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
 POOL_HELP = f"Labelled pictures: {FORMS}."

@@ -90,6 +90,7 @@ def compare(recorded: Sequence[Sequence[float]], network: nn.Sequential, templat
 
 
 def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest distance between rows, (N, D) each, as a share of the length of the wanted one."""
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
     return float((np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)).max())
