@@ -16,7 +16,7 @@ from rsft.errors import InputError
 from rsft.face.bundle import FaceModel
 from rsft.face.embed import embed
 from rsft.face.fit import usable
-from rsft.face.model import load_model
+from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces, rank_face_plans
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
@@ -35,7 +35,7 @@ def embed_folder(
     *,
     pool: PathLike,
     out: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     aligned: bool = False,
     overwrite: bool = False,
     listener: Listener = silent,
@@ -55,7 +55,7 @@ def plan_folders(
     *,
     pool: PathLike,
     target: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     out: PathLike | None = None,
     recipe: Recipe | None = None,
     compare: bool = False,
@@ -69,7 +69,7 @@ def plan_folders(
     Args:
         pool: anything that `find_images` reads, with identities, or an output of `embed_folder`.
         target: pictures without labels, or an output of `embed_folder`.
-        model: "dlib" or the folder of a run.
+        model: as for `load_model`.
         out: folder for `plan.json` and `accepted.parquet`, if wanted.
         recipe: what it says of the plan is used, and its cut.
         compare: make a plan with each kind of features, and rank them; otherwise with those of the recipe.
@@ -180,7 +180,7 @@ def _read_shares(path: PathLike) -> dict[str, dict[str, float]]:
 def evaluate_folders(
     *,
     evaluation: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     evaluation_root: PathLike | None = None,
     retain: PathLike | None = None,
     retain_root: PathLike | None = None,

@@ -20,7 +20,7 @@ from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
 from rsft.face.embed import chip_reader, embed
 from rsft.face.gate import within_bound
-from rsft.face.model import load_model
+from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import Protocol, read_protocol
 from rsft.face.recipe import Recipe
@@ -67,7 +67,7 @@ def fit(
     target: PathLike,
     evaluation: PathLike,
     out: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     evaluation_root: PathLike | None = None,
     retain: PathLike | None = None,
     retain_root: PathLike | None = None,
@@ -88,7 +88,7 @@ def fit(
         target: pictures of the deployment, likewise; no labels are needed.
         evaluation: a pairs CSV, a `.bin` set, or pictures of identities, like the target.
         out: the run folder to make.
-        model: "dlib", or the folder of an earlier run.
+        model: as for `load_model`: a name, a file, the folder of an earlier run, or a `FaceModel`.
         evaluation_root: what the paths of a pairs CSV are relative to; the folder of the CSV by default.
         retain: like `evaluation`, of what must not get worse.
         retain_root: like `evaluation_root`.

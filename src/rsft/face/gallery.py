@@ -55,7 +55,7 @@ def migrate(
         model: the model used from now on.
         out: the folder of the new gallery to make, with `changes.json`, which lists the changes by name.
         probes: pictures to look for in the gallery.
-        old_model: the model used so far, which probes need.
+        old_model: the model used so far; probes need it, and so do decisions before.
         fmr: which of the models' thresholds is used, as in `bundle.json`.
         aligned: all pictures are aligned chips already.
         overwrite: replace an existing `out`.
@@ -75,8 +75,8 @@ def migrate(
     new = load_model(model)
     if before.fingerprint == new.fingerprint:
         raise InputError(f"'{gallery}' was embedded with this model already ({new.fingerprint}).")
-    if (probes is None) != (old_model is None):
-        raise InputError("probes are embedded with both models: give `probes` and `old_model` together, or neither.")
+    if probes is not None and old_model is None:
+        raise InputError("probes are embedded with both models: give the old model too.")
     old = None if old_model is None else load_model(old_model)
     if old is not None and old.fingerprint != before.fingerprint:
         raise InputError(

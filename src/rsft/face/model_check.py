@@ -15,7 +15,7 @@ RECORDED, RUNTIME = "recorded outputs", "onnxruntime"
 
 
 def list_models() -> dict[str, Any]:
-    """For JSON: "models", those with a name, and "architectures", those that are known when their checkpoint is given."""
+    """For JSON: "models", those with a name, and "architectures", those whose checkpoints are known."""
     return {
         "models": [
             {
