@@ -38,36 +38,28 @@ def _conv(attributes: Attributes, inputs: Inputs) -> nn.Module:
     weight, bias = _given(inputs, 1), inputs[2] if len(inputs) > 2 else None
     if weight.ndim != 4:
         raise UnsupportedError(f"only kernels of two dimensions are known, got a weight {tuple(weight.shape)}")
-    groups = attributes.get("group", 1)
+    groups, pads = attributes.get("group", 1), _pads(attributes)
+    is_even = pads[0] == pads[1] and pads[2] == pads[3]
     layer = nn.Conv2d(
         weight.shape[1] * groups,
         weight.shape[0],
         tuple(weight.shape[2:]),
         stride=tuple(attributes.get("strides", (1, 1))),
+        padding=(pads[2], pads[0]) if is_even else 0,
         dilation=tuple(attributes.get("dilations", (1, 1))),
         groups=groups,
         bias=bias is not None,
     )
     _fill(layer, weight=weight, bias=bias)
-    return _padded(layer, _pads(attributes, "Conv"), 0.0)
+    return layer if is_even else nn.Sequential(nn.ConstantPad2d(pads, 0.0), layer)
 
 
-def _pads(attributes: Attributes, operator: str) -> tuple[int, int, int, int]:
+def _pads(attributes: Attributes) -> tuple[int, int, int, int]:
     """(left, right, top, bottom)."""
     if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or attributes.get("ceil_mode", 0):
-        raise UnsupportedError(f"{operator} with auto_pad or ceil_mode is not known: export with explicit pads")
+        raise UnsupportedError("auto_pad and ceil_mode are not known: export with explicit pads")
     top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
     return left, right, top, bottom
-
-
-def _padded(layer: nn.Module, pads: tuple[int, int, int, int], value: float) -> nn.Module:
-    left, right, top, bottom = pads
-    if left == right and top == bottom and not (value and any(pads)):
-        layer.padding = (top, left)
-        if isinstance(layer, nn.Conv2d):
-            layer._reversed_padding_repeated_twice = [left, left, top, top]
-        return layer
-    return nn.Sequential(nn.ConstantPad2d(pads, value), layer)
 
 
 def _batch_norm(attributes: Attributes, inputs: Inputs) -> nn.Module:
@@ -126,10 +118,10 @@ def _clip(attributes: Attributes, inputs: Inputs) -> nn.Module:
 def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Builder:
     def build(attributes: Attributes, inputs: Inputs) -> nn.Module:
         kernel, strides = tuple(attributes["kernel_shape"]), tuple(attributes.get("strides", (1, 1)))
-        pads = _pads(attributes, "Pool")
+        pads = _pads(attributes)
         if kind is nn.MaxPool2d:
             layer = nn.MaxPool2d(kernel, strides, dilation=tuple(attributes.get("dilations", (1, 1))))
-            return _padded(layer, pads, -math.inf) if any(pads) else layer
+            return nn.Sequential(nn.ConstantPad2d(pads, -math.inf), layer) if any(pads) else layer
         counted = bool(attributes.get("count_include_pad", 0))
         if pads[0] != pads[1] or pads[2] != pads[3]:
             raise UnsupportedError(f"averages with uneven pads {pads} are not known")
