@@ -98,7 +98,9 @@ def test_mistakes_are_one_line(
     assert "exists" in refused(monkeypatch, capsys, "export", "dlib", "--bundle", tmp_path)
     assert "no model 'nonesuch'" in refused(monkeypatch, capsys, "models", "check", "nonesuch")
     (tmp_path / "x.onnx").write_bytes(b"no graph")
-    assert "is no ONNX file" in refused(monkeypatch, capsys, "embed", "--pool", ".", "--model", tmp_path / "x.onnx", "--out", tmp_path / "o")
+    assert "is no ONNX file" in refused(
+        monkeypatch, capsys, "embed", "--pool", ".", "--model", tmp_path / "x.onnx", "--out", tmp_path / "o"
+    )
 
 
 def test_the_licence_goes_to_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,6 @@ from torch import nn
 
 from rsft.data.images import find_images
 from rsft.errors import InputError
-from rsft.face.backbones.preprocess import Preprocess
 from rsft.face.bundle import ChangedModelError, FaceModel, face_model
 from rsft.face.embed import embed
 from rsft.face.model import KNOWN, load_model
@@ -34,7 +33,8 @@ def network() -> nn.Sequential:
 
 
 def own_model(**options: Any) -> FaceModel:
-    return face_model(network(), name="mine", size=SIZE, template=scaled(ARCFACE, SIZE / 112), **options)
+    usual: dict[str, Any] = {"name": "mine", "size": SIZE, "template": scaled(ARCFACE, SIZE / 112)}
+    return face_model(network(), **(usual | options))
 
 
 def changed(folder: Path, **values: Any) -> None:
@@ -58,7 +58,8 @@ def test_the_preprocessing_is_a_part_of_the_network_and_of_the_fingerprint() -> 
     plain, model = own_model(mean=0.0, std=1.0), own_model(order="BGR", std=128.0)
     chips = torch.rand(2, 3, SIZE, SIZE) * 255
     torch.testing.assert_close(model.network(chips), plain.network((chips.flip(1) - 127.5) / 128))
-    models = [plain, model, own_model(), face_model(network(), name="mine", size=SIZE)]
+    other_crop = face_model(network(), name="mine", size=SIZE, template=scaled(DLIB, SIZE / 150))
+    models = [plain, model, own_model(), other_crop]
     assert len({each.fingerprint for each in models}) == 4
     assert [len(each.network) for each in (plain, model)] == [3, 4]
 
@@ -81,7 +82,10 @@ def saved(tmp_path: Path) -> Path:
     onnx = pytest.importorskip("onnx")
     weight = np.random.default_rng(0).normal(size=(16, 3 * SIZE * SIZE)).astype(np.float32) / 50
     proto = onnx.helper.make_graph(
-        [onnx.helper.make_node("Flatten", ["x"], ["flat"]), onnx.helper.make_node("Gemm", ["flat", "w"], ["y"], transB=1)],
+        [
+            onnx.helper.make_node("Flatten", ["x"], ["flat"]),
+            onnx.helper.make_node("Gemm", ["flat", "w"], ["y"], transB=1),
+        ],
         "linear",
         [onnx.helper.make_tensor_value_info("x", 1, ("batch", 3, SIZE, SIZE))],
         [onnx.helper.make_tensor_value_info("y", 1, ("batch", 16))],
@@ -109,7 +113,7 @@ def test_a_wrong_crop_order_or_normalisation_is_refused_and_named(mistake: str, 
 def test_other_weights_are_told_from_wrong_preprocessing(saved: Path) -> None:
     model = load_model(saved)
     with torch.no_grad():
-        model.network[-1].get_parameter("node_y.weight" if False else next(iter(dict(model.network[-1].named_parameters())))).mul_(-1)
+        next(model.network.parameters()).mul_(-1)
     parity = compare(model.parity or [], model.network, model.template, model.size)
     assert (parity.matches, parity.fits) == (False, None)
     changed(saved, parity=(np.array(model.parity) * 1.00001).tolist(), fingerprint="0")
@@ -134,13 +138,14 @@ def test_drawn_chips_move_with_the_template_and_no_channel_is_another() -> None:
         ({"std": 0.0}, "std not 0"),
         ({"mean": [1.0, 2.0]}, "one number or three"),
         ({"template": [[1, 2]]}, "five points"),
-        ({"size": 16}, "takes no 16 px chips"),
-        ({"size": 0}, "whole number of pixels"),
+        ({"template": ARCFACE}, "in its chip of 32 px"),
+        ({"size": 28}, "takes no 28 px chips"),
+        ({"size": 1.5}, "whole number of pixels"),
     ],
 )
 def test_what_a_model_cannot_be_given_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        face_model(network(), **({"name": "mine", "size": SIZE} | options))
+        own_model(**options)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +195,7 @@ def test_embeddings_of_any_network_know_their_model(faces: Path) -> None:
     assert features.activations.shape == (3, 3, 8, 6, 6)
     whole = embed(model, images, cut=0, aligned=True)
     np.testing.assert_allclose(features.embeddings, whole.embeddings, atol=2e-3)
-    large = face_model(nn.Sequential(Preprocess("RGB", 0.0, 1e-4), *network()), name="large", size=SIZE, mean=0, std=1)
+    large = own_model(mean=0.0, std=1e-4)
     with pytest.raises(InputError, match="does not fit into float16"):
         embed(large, images, cut=2, aligned=True)
 

@@ -73,13 +73,18 @@ class FaceModel:
         return first if isinstance(first, Preprocess) else Preprocess()
 
     @property
+    def own_stages(self) -> nn.Sequential:
+        """The network without what is done to a chip before: its names do not depend on that."""
+        return nn.Sequential(*(stage for stage in self.network if not isinstance(stage, Preprocess)))
+
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of weights, preprocessing and crop.
 
         Embeddings of different fingerprints are not comparable.
         """
         digest = hashlib.sha256(json.dumps([self.preprocess.settings(), self.size, self.template]).encode())
-        for name, tensor in self.network.state_dict().items():
+        for name, tensor in self.own_stages.state_dict().items():
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
         return digest.hexdigest()[:16]
@@ -106,7 +111,7 @@ class FaceModel:
         """Write the weights and `bundle.json` into `folder`; `more` is added to the latter."""
         folder.mkdir(parents=True)
         # contiguous: safetensors keeps no memory format; cloned: nor that two names are one tensor
-        state = {name: t.detach().cpu().contiguous().clone() for name, t in self.network.state_dict().items()}
+        state = {name: t.detach().cpu().contiguous().clone() for name, t in self.own_stages.state_dict().items()}
         safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
         if self.graph is not None:
             (folder / GRAPH_FILE).write_bytes(self.graph)
@@ -171,8 +176,8 @@ def face_model(
     if not isinstance(size, int) or size < 1:
         raise InputError(f"the size of a model is a whole number of pixels, got {size}.")
     points = np.asarray(template, float)
-    if points.shape != (POINTS, 2) or not np.isfinite(points).all():
-        raise InputError(f"the template of a model needs five points (x, y), got {template}.")
+    if points.shape != (POINTS, 2) or not ((points >= 0) & (points <= size)).all():
+        raise InputError(f"the template of a model needs five points (x, y) in its chip of {size} px, got {template}.")
     example = torch.zeros(1, 3, size, size)
     stages = in_stages(network.eval(), example)
     preprocess = Preprocess(order, mean, std)
@@ -266,7 +271,7 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
                 "`load_model(folder, network=...)`, or save it as ONNX."
             )
         model = face_model(network, graph=graph, **declared)
-        model.network.load_state_dict(weights)
+        model.own_stages.load_state_dict(weights)
         expected = bundle["fingerprint"]
     except (OSError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -155,7 +155,9 @@ def test_every_operator_is_in_one_of_the_graphs() -> None:
 def test_what_trains_are_the_weights_and_nothing_else() -> None:
     nodes, constants = GRAPHS["grouped convolution and batch norm"]
     converted = read_onnx(graph([*nodes, FLAT], constants), "made.onnx")
-    assert sum(p.numel() for p in converted.network.parameters()) == sum(constants[k].size for k in ("w", "s", "b", "p"))
+    assert sum(p.numel() for p in converted.network.parameters()) == sum(
+        constants[k].size for k in ("w", "s", "b", "p")
+    )
     assert set(converted.constants) == {"m", "v", "low", "high"}
     converted.network(torch.ones(1, 3, SIZE, SIZE)).sum().backward()
     assert all(p.grad is not None for p in converted.network.parameters())
@@ -181,7 +183,11 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
     "the batch moved": ([node("Transpose", "x", output="h", perm=[1, 0, 2, 3])], {}, "moves the batch"),
     "a mean over the batch": ([node("ReduceMean", "x", output="h", axes=[0])], {}, "without that of the batch"),
     "the batch joined": ([node("Concat", "x", "x", output="h", axis=0)], {}, "joins along the batch"),
-    "a constant only": ([node("Relu", "x", output="z"), node("Relu", "w", output="h")], {"w": weights(1, 2, 2)}, "does not depend on the picture"),
+    "a constant only": (
+        [node("Relu", "x", output="z"), node("Relu", "w", output="h")],
+        {"w": weights(1, 2, 2)},
+        "does not depend on the picture",
+    ),
 }
 
 

@@ -53,7 +53,7 @@ def test_a_published_network_has_a_stage_for_each_block() -> None:
     """Stem, 2 + 2 + 2 + 2 blocks, and the embedding."""
     stages = in_stages(IResNet(18, 16).eval(), torch.zeros(1, 3, 112, 112))
     assert len(stages) == 10
-    assert [tuple(stage.state_dict())[0].split(".")[0] for stage in stages][:2] == ["conv1", "layer1"]
+    assert [next(iter(stage.state_dict())).split(".")[0] for stage in stages][:2] == ["conv1", "layer1"]
 
 
 def test_a_network_that_cannot_be_followed_is_refused_and_a_sequence_is_not_looked_into() -> None:
