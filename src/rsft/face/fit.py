@@ -194,7 +194,12 @@ def fit(
                 people=names,
                 times_trained=run.times_trained,
             )
-            shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], f"rsft, from {model}")
+            shipped = tuned(
+                face_model,
+                run.network,
+                metrics[TUNED]["target"]["thresholds"],
+                f"rsft, from {face_model.name} {face_model.fingerprint}",
+            )
             shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
             write_card(folder, metrics, plan, shipped)
             if show_faces:
