@@ -64,7 +64,7 @@ def test_the_preprocessing_is_a_part_of_the_network_and_of_the_fingerprint() -> 
     assert [len(each.network) for each in (plain, model)] == [3, 4]
 
 
-MISTAKES = {
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "colour order": ({"order": "RGB"}, "its outputs match with BGR: correct"),
     "normalisation": ({"std": 128.0}, r"its outputs match with \(x - 127.5\) / 127.5: correct"),
     "order and normalisation": ({"order": "RGB", "mean": 0.0, "std": 255.0}, r"with BGR and \(x - 127.5\) / 127.5"),

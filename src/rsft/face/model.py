@@ -149,7 +149,9 @@ def _load_known(name: str) -> FaceModel:
 def _load_onnx(path: Path) -> FaceModel:
     graph = path.read_bytes()
     converted = read_onnx(graph, path)
-    usual = {"name": path.stem, "size": converted.size, "source": path.name} | (RAW if converted.normalises else {})
+    usual: dict[str, Any] = {"name": path.stem, "size": converted.size, "source": path.name} | (
+        RAW if converted.normalises else {}
+    )
     declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
     if not declared:
         begins = "begins" if converted.normalises else "does not begin"
@@ -175,7 +177,7 @@ def _load_onnx(path: Path) -> FaceModel:
 def _load_checkpoint(path: Path) -> FaceModel:
     name, network = recognise(read_weights(path), path)
     family = ARCHITECTURES[name]
-    usual = {
+    usual: dict[str, Any] = {
         "size": family.size,
         "order": family.order,
         "mean": family.mean,

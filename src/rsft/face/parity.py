@@ -100,7 +100,7 @@ def _mistakes(network: nn.Sequential, template: Template, size: int) -> Iterator
     """Each a name, a network and a template: one thing otherwise, then two."""
     first = next(iter(network))
     own = first if isinstance(first, Preprocess) else Preprocess()
-    rest = network[1:] if isinstance(first, Preprocess) else network
+    rest = list(network)[1:] if isinstance(first, Preprocess) else list(network)
     orders = {own.order: None} | {order: order for order in ORDERS if order != own.order}
     settings = {None: own.settings()} | {
         name: Preprocess(own.order, *numbers).settings() for name, numbers in NORMALISATIONS.items()

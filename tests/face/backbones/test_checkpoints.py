@@ -102,8 +102,8 @@ def mobile() -> nn.Module:
         network = ARCHITECTURES["mobilefacenet"].build(32)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr, operator]
-                module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr, operator]
+                module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
     return network.eval()
 
 

@@ -67,7 +67,12 @@ GRAPHS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
             node("Clip", "e", "low", "high", output="h"),
         ],
         {name: weights(6) for name in "sbmv"}
-        | {"w": weights(6, 1, 3, 3), "p": -weights(6, 1, 1), "low": np.float32(-1), "high": np.float32(1)},
+        | {
+            "w": weights(6, 1, 3, 3),
+            "p": -weights(6, 1, 1),
+            "low": np.array(-1, np.float32),
+            "high": np.array(1, np.float32),
+        },
     ),
     "pools": (
         [
@@ -91,7 +96,7 @@ GRAPHS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
         ],
         {
             "pads": np.array([0, 1, 0, 0, 0, 0, 2, 0]),
-            "value": np.float32(0.5),
+            "value": np.array(0.5, np.float32),
             "shape": np.array([-1, 9, 30]),
             "axes": np.array([2]),
         },
@@ -105,7 +110,12 @@ GRAPHS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
             node("Sigmoid", "d", output="e"),
             node("Sub", "one", "e", output="h"),
         ],
-        {"mean": np.float32(0.5), "scale": weights(1), "channels": weights(3, 1, 1), "one": np.float32(1)},
+        {
+            "mean": np.array(0.5, np.float32),
+            "scale": weights(1),
+            "channels": weights(3, 1, 1),
+            "one": np.array(1, np.float32),
+        },
     ),
     "a matrix, a bias, a length": (
         [

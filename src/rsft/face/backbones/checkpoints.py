@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -48,10 +49,10 @@ def _arcface(build: Callable[[int], nn.Module], order: str = "RGB") -> Architect
 # facenet's chip is the detector's box, which five points only come near to
 FACENET = Architecture(lambda size: InceptionResnetV1(), 160, "RGB", 127.5, 128.0, scaled(ARCFACE, 160 / 112))
 ARCHITECTURES: dict[str, Architecture] = {
-    **{f"iresnet{depth}": _arcface(lambda size, depth=depth: IResNet(depth, size)) for depth in LAYERS},
+    **{f"iresnet{depth}": _arcface(partial(IResNet, depth)) for depth in LAYERS},
     "mobilefacenet": _arcface(MobileFaceNet),
-    **{f"adaface-ir{depth}": _arcface(lambda size, depth=depth: IR(depth, size), "BGR") for depth in LAYERS},
-    **{f"cvlface-ir{depth}": _arcface(lambda size, depth=depth: IR(depth, size)) for depth in LAYERS},
+    **{f"adaface-ir{depth}": _arcface(partial(IR, depth), "BGR") for depth in LAYERS},
+    **{f"cvlface-ir{depth}": _arcface(partial(IR, depth)) for depth in LAYERS},
     "inception-resnet-v1": FACENET,
 }
 # A weight that only this family has, and where its depth can be counted.

@@ -43,7 +43,7 @@ def _conv(attributes: Attributes, inputs: Inputs) -> nn.Module:
     layer = nn.Conv2d(
         weight.shape[1] * groups,
         weight.shape[0],
-        tuple(weight.shape[2:]),
+        (weight.shape[2], weight.shape[3]),
         stride=tuple(attributes.get("strides", (1, 1))),
         padding=(pads[2], pads[0]) if is_even else 0,
         dilation=tuple(attributes.get("dilations", (1, 1))),
