@@ -169,7 +169,7 @@ def face_model(
     Raises:
         InputError: one of these is out of range, or the network cannot be followed or gives no embedding.
 
-    >>> model = face_model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8)), name="tiny", size=16)
+    >>> model = face_model(nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3 * 7 * 7, 8)), name="tiny")
     >>> model.embedding_size, model.preprocess.settings()["std"]
     (8, [127.5, 127.5, 127.5])
     """

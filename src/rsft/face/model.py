@@ -14,10 +14,10 @@ from torch import nn
 from rsft.errors import InputError
 from rsft.face.backbones.checkpoints import ARCHITECTURES, SUFFIXES, read_weights, recognise
 from rsft.face.backbones.dlib import read_dlib_resnet
-from rsft.face.backbones.onnx_graph import read_onnx
+from rsft.face.backbones.onnx_graph import USUAL_SIZE, read_onnx
 from rsft.face.bundle import BUNDLE_FILE, UNKNOWN_LICENCE, FaceModel, face_model, load_bundle, read_declared
 from rsft.face.packages import package_file, package_folder
-from rsft.face.templates import ARCFACE, DLIB, Template
+from rsft.face.templates import ARCFACE, DLIB, Template, scaled
 
 PARITY_FILE = "parity.json"
 RAW: dict[str, Any] = {"order": "RGB", "mean": 0.0, "std": 1.0}  # of networks with a normalisation of their own
@@ -149,9 +149,12 @@ def _load_known(name: str) -> FaceModel:
 def _load_onnx(path: Path) -> FaceModel:
     graph = path.read_bytes()
     converted = read_onnx(graph, path)
-    usual: dict[str, Any] = {"name": path.stem, "size": converted.size, "source": path.name} | (
-        RAW if converted.normalises else {}
-    )
+    usual: dict[str, Any] = {
+        "name": path.stem,
+        "size": converted.size,
+        "template": scaled(ARCFACE, converted.size / USUAL_SIZE),
+        "source": path.name,
+    } | (RAW if converted.normalises else {})
     declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
     if not declared:
         begins = "begins" if converted.normalises else "does not begin"
