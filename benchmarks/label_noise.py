@@ -17,11 +17,12 @@ import numpy as np
 from rsft.data.features import Features
 from rsft.data.images import find_images
 from rsft.face.adapt import plan_faces, tune
+from rsft.face.bundle import FaceModel
 from rsft.face.demo import draw_faces
 from rsft.face.embed import embed
 from rsft.face.fit import score
 from rsft.face.labels import label_margin
-from rsft.face.model import FaceModel, load_model
+from rsft.face.model import load_model
 from rsft.face.orl import orl_faces
 from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, verify

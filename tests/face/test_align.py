@@ -6,15 +6,17 @@ from PIL import Image
 
 from rsft.errors import NoFaceError
 from rsft.face.align import FaceAligner, similarity_transform
+from rsft.face.crops import DLIB
 from rsft.face.embed import YUNET_FILE, YUNET_PACKAGE, YUNET_SHA256, chip_reader
-from rsft.face.model import DLIB_TEMPLATE, load_model, package_file
+from rsft.face.model import load_model
 from rsft.face.orl import orl_faces
+from rsft.face.packages import package_file
 
 
 @given(st.floats(-3, 3), st.floats(0.1, 10), st.floats(-50, 50), st.floats(-50, 50))
 def test_a_similarity_is_found_again(angle: float, scale: float, x: float, y: float) -> None:
     matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    source = np.array(DLIB_TEMPLATE)
+    source = np.array(DLIB)
     found = similarity_transform(source, source @ matrix.T + [x, y])
     np.testing.assert_allclose(found, np.column_stack([matrix, [x, y]]), atol=1e-6)
 
@@ -22,7 +24,7 @@ def test_a_similarity_is_found_again(angle: float, scale: float, x: float, y: fl
 def test_points_follow_the_face() -> None:
     """In a larger copy with margins they are where they were, within a fifth of the distance of the eyes."""
     detector = package_file(YUNET_PACKAGE, YUNET_FILE, YUNET_SHA256)
-    align = FaceAligner(np.array(DLIB_TEMPLATE), 150, detector)
+    align = FaceAligner(np.array(DLIB), 150, detector)
     photographs = orl_faces()
     for index in (0, 100, 200):
         photograph = photographs.read(index)

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from rsft.errors import InputError
-from rsft.face.model import DLIB_FILE, DLIB_PACKAGE, DLIB_SHA256, check_file, load_model, package_file
+from rsft.face.model import KNOWN, load_model
 from rsft.face.orl import orl_faces
+from rsft.face.packages import check_file, package_file
 
 REFERENCE = json.loads((Path(__file__).parent / "dlib_reference.json").read_text())
 
@@ -41,7 +42,8 @@ def test_the_network_can_be_trained() -> None:
 
 @pytest.mark.parametrize("change", ["truncated", "altered"])
 def test_a_file_that_is_not_whole_is_refused(change: str, tmp_path: Path) -> None:
-    data = bytearray(package_file(DLIB_PACKAGE, DLIB_FILE, DLIB_SHA256).read_bytes())
+    known = KNOWN["dlib"]
+    data = bytearray(package_file(known.package, known.file, known.sha256).read_bytes())
     if change == "truncated":
         data = data[:-1]
     else:
@@ -49,7 +51,7 @@ def test_a_file_that_is_not_whole_is_refused(change: str, tmp_path: Path) -> Non
     copy = tmp_path / "network.dat"
     copy.write_bytes(data)
     with pytest.raises(InputError, match="truncated or altered"):
-        check_file(copy, DLIB_SHA256)
+        check_file(copy, known.sha256)
 
 
 def test_a_missing_package_or_model_is_named() -> None:

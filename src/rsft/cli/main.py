@@ -11,7 +11,9 @@ import typer
 
 from rsft.cli import launch, matrix, show
 from rsft.cli.compare import compare
+from rsft.cli.export import export, gallery
 from rsft.cli.forget import forget
+from rsft.cli.models import models
 from rsft.cli.options import (
     EVAL_HELP,
     FORMS,
@@ -45,7 +47,10 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(models, name="models")
+app.add_typer(gallery, name="gallery")
 app.command()(compare)
+app.command()(export)
 app.command()(threshold)
 app.command()(forget)
 
@@ -376,6 +381,7 @@ def run() -> None:
 
 def _run() -> int:
     warnings.showwarning = _warn
+    show.log_to_stderr()
     try:
         app()
     except SystemExit as end:

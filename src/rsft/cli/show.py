@@ -1,6 +1,7 @@
 """What the commands print."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,13 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield listen
+
+
+def log_to_stderr() -> None:
+    """What the library has to say, such as a model's licence, goes to the error stream as it is."""
+    logger = logging.getLogger("rsft")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.StreamHandler())
 
 
 def print_json(value: Any) -> None:

@@ -12,9 +12,10 @@ from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
 from rsft.data.shares import read_shares
 from rsft.errors import InputError
+from rsft.face.bundle import FaceModel
 from rsft.face.embed import embed
 from rsft.face.landmarks import points_of
-from rsft.face.model import FaceModel, load_model
+from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces, rank_face_plans
 from rsft.face.recipe import Recipe
 from rsft.face.results import write_plan
@@ -34,7 +35,7 @@ def embed_folder(
     *,
     pool: PathLike,
     out: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     aligned: bool = False,
     landmarks: PathLike | None = None,
     overwrite: bool = False,
@@ -86,7 +87,7 @@ def plan_folders(
     *,
     pool: PathLike,
     target: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     out: PathLike | None = None,
     recipe: Recipe | None = None,
     compare: bool = False,
@@ -100,7 +101,7 @@ def plan_folders(
     Args:
         pool: anything that `find_images` reads, with identities, or an output of `embed_folder`.
         target: pictures without labels, or an output of `embed_folder`.
-        model: "dlib" or the folder of a run.
+        model: as for `load_model`.
         out: folder for `plan.json` and `accepted.parquet`, if wanted.
         recipe: what it says of the plan is used, and its cut.
         compare: make a plan with each kind of features, and rank them; otherwise with those of the recipe.

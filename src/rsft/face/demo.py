@@ -12,10 +12,11 @@ from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, total_steps, tune
+from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
 from rsft.face.embed import MAX_MOVE, chip_reader, embed, move
 from rsft.face.fit import MODEL_FOLDER, FitResult, save_thumbnails, score
-from rsft.face.model import FaceModel, load_model, tuned
+from rsft.face.model import load_model
 from rsft.face.orl import orl_faces
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe

@@ -18,8 +18,9 @@ from rsft.data.features import Features, join_features, load_features
 from rsft.data.images import ImageSet
 from rsft.errors import InputError, NoFaceError, UnreadableImageError
 from rsft.face.align import AlignedFace, FaceAligner, warp
+from rsft.face.bundle import FaceModel
 from rsft.face.covariates import covariates
-from rsft.face.model import FaceModel, package_file
+from rsft.face.packages import package_file
 from rsft.tuning.processes import device, first, gather, place, wait
 
 BATCH_SIZE = 32
@@ -186,15 +187,19 @@ def sum_views(suffix: nn.Module, activations: np.ndarray) -> np.ndarray:
 
 
 def as_input(activations: Tensor) -> Tensor:
-    """Stored activations (B, C, H, W) as a network takes them fastest."""
-    return activations.float().contiguous(memory_format=torch.channels_last)
+    """Stored activations (B, ...) as a network takes them fastest."""
+    maps = activations.ndim == 4
+    return activations.float().contiguous(memory_format=torch.channels_last if maps else torch.contiguous_format)
 
 
 def _forward(prefix: nn.Module, views: list[np.ndarray], where: torch.device) -> np.ndarray:
     """B times (V, size, size, 3) uint8 -> (B, V, ...) float16."""
     pictures = torch.from_numpy(np.concatenate(views)).to(where).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        return prefix(as_input(pictures)).half().unflatten(0, (len(views), -1)).cpu().numpy()
+        hidden = prefix(as_input(pictures)).half()
+    if not hidden.isfinite().all():
+        raise InputError("what enters the stages to be tuned does not fit into float16: choose another `cut`.")
+    return hidden.unflatten(0, (len(views), -1)).cpu().numpy()
 
 
 def _views(chip: np.ndarray, index: int, views: int) -> np.ndarray:

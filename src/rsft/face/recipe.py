@@ -25,7 +25,8 @@ class Recipe(TuningRecipe):
         retain_fraction: share of the pool in the target.
         accept_by: "item" or "identity".
         floor: items that an accepted identity gets at least; in training, views of them.
-        cut: first stage of the network that is tuned; those before are frozen.
+        cut: first stage of the network that is tuned, or how many of its last are, as a negative number; those before
+            are frozen.
         views: of each picture; itself, its mirror image, and so many more moved by up to `MAX_MOVE` pixels.
         steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
         patience: of the trainings that the gate judges: so many validations without a better score on pairs of held-out
@@ -54,7 +55,7 @@ class Recipe(TuningRecipe):
     retain_fraction: Fraction = 0.5
     accept_by: Literal["item", "identity"] = "item"
     floor: Annotated[int, Field(ge=1)] = 1
-    cut: Annotated[int, Field(ge=0)] = 11
+    cut: int = -5
     views: Annotated[int, Field(ge=2)] = 4
     steps: Annotated[int | None, Field(gt=0)] = None
     patience: Annotated[int | None, Field(gt=0)] = None

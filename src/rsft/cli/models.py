@@ -1,0 +1,53 @@
+"""`rsft models`: what there is, and whether it is right."""
+
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from rsft.cli import show
+
+models = typer.Typer(help="Models by name, and whether a model is right.", invoke_without_command=True)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+@models.callback()
+def list_all(context: typer.Context, json: Json = False) -> None:
+    """List the models that --model knows by name, and the networks whose checkpoints it knows."""
+    from rsft.face.model_check import list_models
+
+    if context.invoked_subcommand is not None:
+        return
+    found = list_models()
+    if json:
+        show.print_json(found)
+        return
+    table = Table(box=box.SIMPLE)
+    for heading in ("name", "licence", "chip", "embedding", "present"):
+        table.add_column(heading)
+    for model in found["models"]:
+        present = "yes" if model["present"] else model["install"]
+        table.add_row(model["name"], model["licence"], f"{model['size']} px", str(model["embedding_size"]), present)
+    console = Console(highlight=False)
+    console.print(table)
+    names = ", ".join(family["name"] for family in found["architectures"])
+    console.print(f"Also: an .onnx file, the folder of a run, or a checkpoint (.pt, .safetensors, ...) of {names}.")
+
+
+@models.command()
+def check(
+    model: Annotated[str, typer.Argument(help="As for --model.")],
+    json: Json = False,
+) -> None:
+    """Compare a model's outputs with those recorded with it: a wrong crop, colour order or normalisation is named."""
+    from rsft.face.model_check import RUNTIME, check_model
+
+    found = check_model(model)
+    if json:
+        show.print_json(found)
+        return
+    print(f"{model}: off by {found['error']:.1g} from {found['reference']}; licence {found['licence']}")
+    if found["reference"] == RUNTIME:
+        print("  No outputs were recorded with it, so its crop, colour order and normalisation are not checked.")

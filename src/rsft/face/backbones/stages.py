@@ -1,0 +1,100 @@
+"""Any network as a sequence of stages, so that it can be cut where tuning starts."""
+
+import operator
+from collections.abc import Sequence
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+from torch.fx import Graph, GraphModule, Node
+
+from rsft.errors import InputError
+from rsft.tuning.freezing import evaluating
+
+
+def in_stages(network: nn.Module, example: Tensor) -> nn.Sequential:
+    """The same network, with the same weights, as a sequence of stages.
+
+    A stage ends where a single tensor is all that the rest needs, as between two residual blocks; stages without a
+    matrix or a kernel join the one before. A parameter keeps its name, with the number of its stage in front. A
+    sequence is taken as it is.
+
+    Args:
+        network: one tensor in, one out; its `forward` must be one that `torch.fx` can follow.
+        example: (B, ...) an input.
+
+    Raises:
+        InputError: it cannot be followed.
+
+    >>> network = nn.Sequential(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> [len(stage.state_dict()) for stage in in_stages(torch.fx.symbolic_trace(network), torch.zeros(1, 4))]
+    [2, 2]
+    """
+    if isinstance(network, nn.Sequential):
+        return network
+    with evaluating(network):
+        try:
+            traced = network if isinstance(network, GraphModule) else torch.fx.symbolic_trace(network)
+            values = _values(traced, example)
+        except Exception as error:
+            raise InputError(
+                f"`torch.fx` cannot follow '{type(network).__name__}' ({' '.join(str(error).split())[:200]}): give an "
+                "nn.Sequential of its stages instead."
+            ) from error
+    stages: list[list[Node]] = []
+    for segment in _segments(traced.graph, values, len(example)):
+        if stages and not (_heavy(traced, stages[-1]) and _heavy(traced, segment)):
+            stages[-1] += segment
+        else:
+            stages.append(segment)
+    return nn.Sequential(*(_stage(traced, nodes) for nodes in stages)).train(network.training)
+
+
+def _values(module: GraphModule, example: Tensor) -> dict[Node, object]:
+    values: dict[Node, object] = {}
+
+    class Recorder(torch.fx.Interpreter):
+        def run_node(self, n: Node) -> object:
+            values[n] = super().run_node(n)
+            return values[n]
+
+    Recorder(module).run(example)
+    return values
+
+
+def _segments(graph: Graph, values: dict[Node, object], batch: int) -> list[list[Node]]:
+    """The graph's nodes in order, divided wherever one tensor with a batch in front is all that crosses."""
+    nodes = [node for node in graph.nodes if node.op not in ("placeholder", "output")]
+    place = {node: index for index, node in enumerate(graph.nodes)}
+    last_use = {node: max((place[user] for user in node.users), default=-1) for node in graph.nodes}
+    segments: list[list[Node]] = [[]]
+    alive = {node for node in graph.nodes if node.op == "placeholder"}
+    for node in nodes:
+        segments[-1].append(node)
+        alive = {old for old in alive | {node} if last_use[old] > place[node]}
+        value = values[node]
+        if alive == {node} and isinstance(value, Tensor) and value.ndim > 1 and len(value) == batch:
+            segments.append([])
+    return segments[:-1] if not segments[-1] else segments
+
+
+def _heavy(module: GraphModule, nodes: Sequence[Node]) -> bool:
+    """Whether a matrix or a kernel is among what the nodes hold."""
+    held: list[Tensor] = []
+    for node in nodes:
+        if node.op == "call_module":
+            held += module.get_submodule(str(node.target)).parameters()
+        elif node.op == "get_attr":
+            held.append(operator.attrgetter(str(node.target))(module))
+    return any(isinstance(tensor, nn.Parameter) and (torch.tensor(tensor.shape) > 1).sum() > 1 for tensor in held)
+
+
+def _stage(module: GraphModule, nodes: Sequence[Node]) -> GraphModule:
+    graph, copies = Graph(), dict[Node, Node]()
+    x = graph.placeholder("x")
+    for node in nodes:
+        for source in node.all_input_nodes:
+            copies.setdefault(source, x)  # what is not made here is the one tensor that enters
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(copies[nodes[-1]])
+    return GraphModule(module, graph)

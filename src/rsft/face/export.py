@@ -1,0 +1,150 @@
+"""`rsft export`: a model as others can load it, and the proof that it is the same."""
+
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsft.data.images import find_images
+from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError
+from rsft.face.backbones.onnx_runtime import run_onnx
+from rsft.face.bundle import FaceModel, rounded
+from rsft.face.card import CARD_FILE
+from rsft.face.embed import chip_reader
+from rsft.face.model import ModelLike, load_model
+from rsft.face.parity import MAX_ERROR, drawn_chips, relative_error
+
+MAX_CHIPS = 16
+INPUT, OUTPUT = "chip", "embedding"
+
+PathLike = str | os.PathLike[str]
+
+
+def export(
+    model: ModelLike,
+    *,
+    onnx: PathLike | None = None,
+    bundle: PathLike | None = None,
+    pictures: PathLike | None = None,
+    aligned: bool = False,
+) -> dict[str, Any]:
+    """Write a model as ONNX, as a bundle with safetensors weights, or both.
+
+    The ONNX graph takes chips (batch, 3, size, size), float32, RGB in 0..255: preprocessing is inside. What else is
+    needed is in its metadata and, as a bundle, in `NAME.json` beside it, so that `--model NAME.onnx` is this model.
+
+    Args:
+        model: as for `load_model`.
+        onnx: the file to make; replaced if it exists.
+        bundle: the folder to make, which must be new.
+        pictures: faces to compare the graph with the network on, anything `find_images` reads; the first sixteen in
+            which one is found are used. Drawn chips are used without.
+        aligned: these are chips already.
+
+    Returns:
+        For JSON: "onnx", "bundle": what was written; "chips" and "error": on how many the graph was compared with the
+        network, and the largest distance as a share of the length.
+
+    Raises:
+        InputError: nothing is to be written, `bundle` exists, or no picture could be used.
+        RsftError: onnxruntime gives something else than the network; nothing is left then.
+    """
+    if onnx is None and bundle is None:
+        raise InputError("`export` needs `onnx`, a file, or `bundle`, a folder, to write.")
+    if bundle is not None and Path(bundle).exists():
+        raise InputError(f"'{bundle}' exists: choose another folder for the bundle.")
+    if onnx is not None and not Path(onnx).absolute().parent.is_dir():
+        raise InputError(f"'{onnx}' is to lie in a folder that does not exist: make it first.")
+    found = load_model(model)
+    result: dict[str, Any] = {"fingerprint": found.fingerprint}
+    if onnx is not None:
+        chips = drawn_chips(found.template, found.size) if pictures is None else _chips(found, pictures, aligned)
+        result |= {"onnx": str(onnx), "chips": len(chips), "error": _write_onnx(found, Path(onnx), chips)}
+    if bundle is not None:
+        found.save(Path(bundle))
+        if not isinstance(model, FaceModel) and (Path(model) / CARD_FILE).is_file():
+            shutil.copy(Path(model) / CARD_FILE, Path(bundle) / CARD_FILE)
+        result["bundle"] = str(bundle)
+    return result
+
+
+def _chips(model: FaceModel, pictures: PathLike, aligned: bool) -> np.ndarray:
+    """(B, size, size, 3) of the first pictures that can be used."""
+    images, to_chip = find_images(pictures), chip_reader(model, aligned=aligned)
+    chips: list[np.ndarray] = []
+    for index in range(len(images)):
+        try:
+            chips.append(to_chip(images.read(index)))
+        except (UnreadableImageError, NoFaceError):
+            continue
+        if len(chips) == MAX_CHIPS:
+            break
+    if not chips:
+        raise InputError(f"none of the {len(images)} pictures in '{images.root}' shows a face: nothing to compare on.")
+    return np.stack(chips)
+
+
+def _write_onnx(model: FaceModel, file: Path, chips: np.ndarray) -> float:
+    graph = to_onnx(model)
+    inputs = torch.from_numpy(chips).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        wanted = model.network(inputs).numpy()
+    error = relative_error(run_onnx(graph, inputs.numpy()), wanted)
+    if error > MAX_ERROR:
+        raise RsftError(f"the ONNX graph of '{model}' is off by {error:.1%} from the network: it was not written.")
+    file.write_bytes(graph)
+    described = model.describe() | {"order": "RGB", "mean": 0.0, "std": 1.0, "parity": model.parity or rounded(model)}
+    file.with_suffix(".json").write_text(json.dumps(described | {"fingerprint": model.fingerprint}, indent=2))
+    return error
+
+
+def to_onnx(model: FaceModel) -> bytes:
+    """An ONNX file of the network with its preprocessing, for batches of any size.
+
+    Raises:
+        InputError: a package of the extra `onnx` is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  torch's exporter imports it
+    except ModuleNotFoundError as error:
+        raise InputError(f"writing ONNX needs the package '{error.name}': pip install 'rsft[onnx]'.") from error
+    # two chips: a batch of one would be taken for a constant
+    example = torch.zeros(2, 3, model.size, model.size)
+    with _quiet():
+        program = torch.onnx.export(
+            model.network.eval(),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    described = model.describe() | {"fingerprint": model.fingerprint}
+    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in described.items()})
+    return proto.SerializeToString()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of its own workings."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

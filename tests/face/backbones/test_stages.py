@@ -1,0 +1,67 @@
+"""Any network becomes a sequence of stages that is the same network."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rsft.errors import InputError
+from rsft.face.backbones.iresnet import IResNet
+from rsft.face.backbones.stages import in_stages
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.first, self.second = nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(torch.relu(self.first(self.norm(x))))
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.shift = nn.Parameter(torch.rand(4, 1, 1))
+        self.blocks = nn.ModuleList([Residual(), Residual()])
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x)) + self.shift
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)).reshape(x.shape[0], -1))
+
+
+def test_stages_end_between_residual_blocks_and_keep_names_and_weights() -> None:
+    network = Network().eval()
+    example = torch.rand(2, 3, 8, 8)
+    stages = in_stages(network, example)
+    names = ["shift stem", "blocks.0", "blocks.1", "head"]
+    assert [" ".join(dict.fromkeys(_owner(key) for key, _ in stage.named_parameters())) for stage in stages] == names
+    torch.testing.assert_close(stages(example), network(example), rtol=0, atol=0)
+    torch.testing.assert_close(stages[2:](stages[:2](example)), network(example), rtol=0, atol=0)
+    assert {p.data_ptr() for p in stages.parameters()} == {p.data_ptr() for p in network.parameters()}
+
+
+def _owner(key: str) -> str:
+    parts = key.split(".")
+    return ".".join(parts[:2]) if parts[0] == "blocks" else parts[0]
+
+
+def test_a_published_network_has_a_stage_for_each_block() -> None:
+    """Stem, 2 + 2 + 2 + 2 blocks, and the embedding."""
+    stages = in_stages(IResNet(18, 16).eval(), torch.zeros(1, 3, 112, 112))
+    assert len(stages) == 10
+    assert [next(iter(stage.state_dict())).split(".")[0] for stage in stages][:2] == ["conv1", "layer1"]
+
+
+def test_a_network_that_cannot_be_followed_is_refused_and_a_sequence_is_not_looked_into() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(InputError, match=r"cannot follow 'Branching'.*nn\.Sequential"):
+        in_stages(Branching(), torch.zeros(1, 3))
+    sequence = nn.Sequential(Branching(), nn.Linear(3, 2))
+    assert in_stages(sequence, torch.zeros(1, 3)) is sequence
