@@ -132,7 +132,10 @@ def test_a_network_that_came_as_onnx_is_tuned_checked_and_exported(tuned: Path, 
 
 def test_a_gallery_moves_to_the_tuned_network(tuned: Path, faces: Path, tmp_path: Path) -> None:
     pool: list[str | Path] = ["--pool", faces / "retention", "--aligned"]
-    rsft("embed", *pool, "--model", tuned / "small.onnx", "--out", tmp_path / "old")
+    # another normalisation, so another model also where tuning kept the weights
+    (tmp_path / "other.onnx").write_bytes((tuned / "small.onnx").read_bytes())
+    (tmp_path / "other.json").write_text((tuned / "small.json").read_text().replace("128.0", "100.0"))
+    rsft("embed", *pool, "--model", tmp_path / "other.onnx", "--out", tmp_path / "old")
     text = rsft("gallery", "migrate", tmp_path / "old", *pool, "--model", tuned / "run", "--out", tmp_path / "new")
     assert "60 pictures enrolled anew, 0 left out" in text
     assert "has no threshold" in text
