@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from rsft.face.heads import PrototypeLoss, class_means
+from rsft.face.adaface import AdaFaceLoss
+from rsft.face.heads import PrototypeHead, PrototypeLoss, class_means
 
 
 def test_without_margin_it_is_cross_entropy_on_scaled_cosines() -> None:
@@ -73,3 +74,14 @@ def test_only_learnt_prototypes_train() -> None:
 def test_a_margin_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"pi / 2"):
         PrototypeLoss(torch.eye(2), margin_rad=28.6)
+
+
+@pytest.mark.parametrize("make", [PrototypeLoss, AdaFaceLoss])
+def test_weights_count_items_as_often(make: type[PrototypeHead]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    prototypes, embeddings = (torch.randn(n, 8, generator=generator) for n in (5, 4))
+    classes = torch.tensor([0, 1, 2, 2])
+    with torch.no_grad():
+        weighted = make(prototypes)(embeddings, classes, torch.tensor([3.0, 0.0, 1.0, 0.0]))
+        single = [make(prototypes)(embeddings[[row]], classes[[row]]) for row in (0, 2)]
+    assert weighted == pytest.approx((3 * single[0] + single[1]) / 4)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rsft.alternatives import UNIFORM, Method, alternatives
 from rsft.compare import Batches, Comparison, compare
@@ -25,7 +24,7 @@ from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import as_input, embed
 from rsft.face.fit import usable, without_overlap
 from rsft.face.gate import VALIDATION_FMRS
-from rsft.face.heads import class_means
+from rsft.face.heads import PrototypeHead, class_means
 from rsft.face.losses import make_loss
 from rsft.face.model import FaceModel, load_model
 from rsft.face.planning import plan_faces
@@ -56,18 +55,14 @@ Measured = tuple[Features, Comparisons | Everybody]
 
 
 class WeightedLoss(nn.Module):
-    """A loss of (classes, weights), the weights (B,) of mean 1 or None, from one of classes that tells its logits."""
+    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None."""
 
-    def __init__(self, loss: nn.Module) -> None:
+    def __init__(self, head: PrototypeHead) -> None:
         super().__init__()
-        self.loss = loss
+        self.head = head
 
     def forward(self, embeddings: Tensor, targets: tuple[Tensor, Tensor | None]) -> Tensor:
-        classes, weights = targets
-        if weights is None:
-            return self.loss(embeddings, classes)
-        logits = self.loss.logits(embeddings, classes)  # type: ignore[operator]
-        return (weights * F.cross_entropy(logits, classes, reduction="none")).mean()
+        return self.head(embeddings, *targets)
 
 
 class FaceTrial:
@@ -138,7 +133,7 @@ class FaceTrial:
         suffix = copy.deepcopy(self.suffix)
         prototypes = class_means(torch.from_numpy(self._pool.embeddings[self.rows] / 2), self._classes)
         loss = make_loss(recipe, prototypes, len(batches))
-        if not hasattr(loss, "logits"):
+        if not isinstance(loss, PrototypeHead):
             raise InputError(
                 f"the recipe's loss '{recipe.loss}' takes no weights of items: compare with arcface or adaface."
             )

@@ -10,13 +10,8 @@ from torch.nn import functional as F
 COSINE_GAP = 1e-6
 
 
-class PrototypeLoss(nn.Module):
-    """Cross-entropy over cosines to one prototype per identity, with an additive angular margin.
-
-    logit_k = scale * cos(angle_k + margin_rad if k is the item's class), with the angle between prototype k and the
-    embedding (J. Deng et al., "ArcFace", 2019, eq. 3; prototypes after H. Qi et al.,
-    "Low-shot learning with imprinted weights", 2018). Where the margin would take the angle past pi, the logit
-    continues as a straight line, so it always falls as the angle grows.
+class PrototypeHead(nn.Module):
+    """Cross-entropy over scaled cosines to one prototype per identity; its heirs say what margin the logits have.
 
     Args:
         prototypes: (C, D), of any norm.
@@ -24,6 +19,9 @@ class PrototypeLoss(nn.Module):
         margin_rad: in radians, in [0, pi / 2).
         ramp_batches: so many batches with gradients in which the margin grows from 0.
         learnt: whether the prototypes are trained.
+
+    Raises:
+        ValueError: the margin is out of range.
     """
 
     def __init__(
@@ -37,37 +35,57 @@ class PrototypeLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= margin_rad < math.pi / 2:
-            raise ValueError(f"`PrototypeLoss(margin_rad=...)` needs a value in [0, pi / 2), got {margin_rad}.")
+            raise ValueError(f"`{type(self).__name__}(margin_rad=...)` needs a value in [0, pi / 2), got {margin_rad}.")
         self.prototypes = nn.Parameter(F.normalize(prototypes), requires_grad=learnt)
         self.register_buffer("batches", torch.zeros(()))
-        self.scale = scale
-        self.margin_rad = margin_rad
-        self._ramp_batches = ramp_batches
+        self.scale, self.margin_rad, self._ramp_batches = scale, margin_rad, ramp_batches
 
-    def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
-        """Mean loss of (B, D) embeddings of (B,) int64 classes."""
-        loss = F.cross_entropy(self.logits(embeddings, classes), classes)
+    def forward(self, embeddings: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean loss of (B, D) embeddings of (B,) int64 classes, each times its weight (B,) where given."""
+        if torch.is_grad_enabled():
+            self._see(embeddings)
+        losses = F.cross_entropy(self.logits(embeddings, classes), classes, reduction="none")
         if torch.is_grad_enabled():
             self.get_buffer("batches").add_(1)
-        return loss
+        return losses.mean() if weights is None else (weights * losses).mean()
 
     def logits(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         """(B, C), with the margin on each item's own class. Computed in float32 also under autocast."""
         with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings = embeddings.float()
             prototypes = F.normalize(self.prototypes.float()) if self.prototypes.requires_grad else self.prototypes
-            cosine = F.normalize(embeddings.float()) @ prototypes.T
+            cosine = F.normalize(embeddings) @ prototypes.T
             if self.margin_rad:
                 own = cosine.gather(1, classes[:, None]).clamp(-1 + COSINE_GAP, 1 - COSINE_GAP)
-                cosine = cosine.scatter(1, classes[:, None], self._with_margin(own))
+                cosine = cosine.scatter(1, classes[:, None], self._with_margin(own, embeddings))
             return self.scale * cosine
 
-    def _with_margin(self, cosine: Tensor) -> Tensor:
+    def _margin(self) -> Tensor:
         batches = self.get_buffer("batches")
         grown = batches / self._ramp_batches if self._ramp_batches else torch.ones_like(batches)
-        margin = self.margin_rad * grown.clamp(max=1)
+        return self.margin_rad * grown.clamp(max=1)
+
+    def _with_margin(self, own: Tensor, embeddings: Tensor) -> Tensor:
+        """(B, 1) cosines to the items' own prototypes, made harder."""
+        raise NotImplementedError
+
+    def _see(self, embeddings: Tensor) -> None:
+        """Is called with every batch that is learnt from, before its loss."""
+
+
+class PrototypeLoss(PrototypeHead):
+    """`PrototypeHead` with an additive angular margin.
+
+    logit_k = scale * cos(angle_k + margin_rad if k is the item's class), with the angle between prototype k and the
+    embedding (J. Deng et al., "ArcFace", 2019, eq. 3; prototypes after H. Qi et al.,
+    "Low-shot learning with imprinted weights", 2018). Where the margin would take the angle past pi, the logit
+    continues as a straight line, so it always falls as the angle grows.
+    """
+
+    def _with_margin(self, own: Tensor, embeddings: Tensor) -> Tensor:
+        margin = self._margin()
         limit = torch.cos(math.pi - margin)
-        shifted = torch.cos(torch.acos(cosine) + margin)
-        return torch.where(cosine > limit, shifted, cosine - limit - 1)
+        return torch.where(own > limit, torch.cos(torch.acos(own) + margin), own - limit - 1)
 
 
 def class_means(embeddings: Tensor, classes: Tensor) -> Tensor:
