@@ -48,5 +48,6 @@ def comparison_figure(result: dict[str, Any]) -> str:
             axes.set_yticks(range(len(methods)), methods if axes is panels[0] else [""] * len(methods))
             axes.set_ylim(len(methods) - 0.5, -0.7)
             axes.grid(axis="y", visible=False)
+            axes.locator_params(axis="x", nbins=4)
 
     return draw_svg(draw, (2.2 + 2.6 * len(result["metrics"]), 0.6 + 0.42 * len(methods)))
