@@ -34,7 +34,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 COMPARED = [*DRAWN, *TURNS, *MUCT]
 PLANNED = ["none", "no-support"]
 RECIPE = Recipe(margin_rad=0.0, batch_size=64, steps=150)
-LEARNING_RATES = (1e-5, 3e-5)
+LEARNING_RATES = (3e-6, 1e-5, 3e-5)
 METHODS = (UNIFORM, SUBSET, WEIGHTED, LOSS_WEIGHTS, REJECTION, ORACLE)
 
 
