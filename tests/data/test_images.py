@@ -62,3 +62,10 @@ def test_paths_without_pictures_are_refused(folder: Path, tmp_path: Path) -> Non
             find_images(path)
     with pytest.raises(InputError, match=r"one folder per identity, but 1 pictures lie in none, such as '1.png'"):
         find_images(folder / "a", labelled=True)
+
+
+def test_the_folder_one_is_in_is_a_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "anna").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "anna" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert find_images(".", labelled=True).ids == ["anna/a.png"]

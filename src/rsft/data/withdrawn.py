@@ -32,7 +32,7 @@ def withdrawn_set(path: Path, identities: Sequence[str]) -> str | None:
         path: what the pictures were listed from.
         identities: of the pictures.
     """
-    places = " ".join([path.name, path.absolute().parent.name, path.absolute().parent.parent.name]).lower()
+    places = " ".join([path.absolute().name, path.absolute().parent.name, path.absolute().parent.parent.name]).lower()
     for name, form in NAMES.items():
         if re.search(form, places):
             return f"{name}, by the name of its file or folder"
@@ -47,13 +47,15 @@ def withdrawn_set(path: Path, identities: Sequence[str]) -> str | None:
 
 def _listed(path: Path) -> set[str]:
     """The folders that the `.lst` beside a `.rec` names pictures in, of its first `LIST_BYTES`."""
+    if path.suffix.lower() != ".rec":
+        return set()
     try:
         with open(path.with_suffix(".lst"), "rb") as file:
             lines = file.read(LIST_BYTES).decode("utf-8", "replace").splitlines()[:-1]
     except OSError:
         return set()
     named = (PurePosixPath(field) for line in lines for field in line.split("\t") if "/" in field)
-    return {name.parent.name for name in named} if path.suffix.lower() == ".rec" else set()
+    return {name.parent.name for name in named}
 
 
 def _property(path: Path) -> int | None:

@@ -60,7 +60,7 @@ def embed_folder(
         InputError: no picture could be used, or `out` exists.
     """
     join()
-    images, face_model, stages = find_images(pool), load_model(model), Stages(listener)
+    face_model, images, stages = load_model(model), find_images(pool), Stages(listener)
     points = None if landmarks is None else points_of(landmarks, images, aligned)
     with first_enters(writing(Path(out), overwrite=overwrite, resume=resume)) as folder:
         parts = folder / PARTS_FOLDER
