@@ -30,7 +30,7 @@ def main(quick: bool = False) -> tuple[rsft.Plan, Comparison]:
 
     held = describe(TASK, pool).memberships
     ratio = rsft.membership_ratio(held, {"class": dict.fromkeys(range(10), 0.1)}, least_effective=10)
-    plan = rsft.plan_from_ratio(ratio.log_ratio, envelope="max_tv=0.1")
+    plan = rsft.plan_from_ratio(ratio.log_ratio, envelope="max")
     rates = [3e-4, 1e-3, 3e-3]
     return plan, compared(TASK, model, pool, validation, test, plan, steps=300, learning_rates=rates, quick=quick)
 
