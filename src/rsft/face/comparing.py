@@ -127,8 +127,8 @@ class FaceTrial:
         rule = mind_identities(acceptance, classes, self._recipe.accept_by, self._recipe.floor)
         return replace(plan, acceptance=acceptance, log_ratio=log_ratio, likeness=likeness, rule=rule)
 
-    def train(self, batches: Batches, learning_rate: float, seed: int) -> nn.Module:
-        """Tune a copy of the last stages."""
+    def train(self, batches: Batches, learning_rate: float, seed: int, **options: Any) -> nn.Module:
+        """Tune a copy of the last stages; `options` are those of `fine_tune`."""
         recipe = self._recipe.model_copy(update={"learning_rate": learning_rate})
         suffix = copy.deepcopy(self.suffix)
         prototypes = class_means(torch.from_numpy(self._pool.embeddings[self.rows] / 2), self._classes)
@@ -146,6 +146,7 @@ class FaceTrial:
             stop=Stopping(steps=len(batches)),
             affine=(*AFFINE, Affine),
             seed=seed,
+            **options,
         )
         return suffix
 
