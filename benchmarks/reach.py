@@ -5,7 +5,8 @@
 The low-resolution shift of `shifted_faces.py`. Every method trains as in `evidence.py`, with the learning rate that
 validation chose there, and is validated every few steps on people of the pool that are not trained on. Counted are the
 steps and processor seconds until the best validation score of uniform tuning is reached, with all stages: the others
-embed the whole pool and plan first, uniform tuning passes through the frozen stages only what it trains on. Writes `benchmarks/results/reach.json`.
+embed the whole pool and plan first, uniform tuning passes through the frozen stages only what it trains on. Writes
+`benchmarks/results/reach.json`.
 """
 
 import argparse
