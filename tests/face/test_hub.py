@@ -16,7 +16,7 @@ from rsft.face.backbones.mobilefacenet import MobileFaceNet
 from rsft.face.hub import hub_file
 from rsft.face.model import load_model
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Put = Callable[[str, bytes], Path]
 
@@ -24,8 +24,8 @@ Put = Callable[[str, bytes], Path]
 @pytest.fixture
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Lays a file of `someone/faces` into the cache."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     repository = tmp_path / "models--someone--faces"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(COMMIT)
@@ -82,7 +82,7 @@ class Harm:
 
 
 def test_a_pickle_that_runs_code_is_refused_and_not_run(put: Put, tmp_path: Path) -> None:
-    put("harm.pt", pickle.dumps({"state_dict": Harm(tmp_path / "ran")}))
+    put("harm.pt", pickle.dumps({"state_dict": Harm(tmp_path / "ran")}, protocol=2))
     with pytest.raises(InputError, match="could run code, which is refused"):
         load_model("hub:someone/faces/harm.pt")
     assert not (tmp_path / "ran").exists()
