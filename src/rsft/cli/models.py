@@ -33,7 +33,10 @@ def list_all(context: typer.Context, json: Json = False) -> None:
     console = Console(highlight=False)
     console.print(table)
     names = ", ".join(family["name"] for family in found["architectures"])
-    console.print(f"Also: an .onnx file, the folder of a run, or a checkpoint (.pt, .safetensors, ...) of {names}.")
+    console.print(
+        f"Also: timm:NAME, hub:ORG/NAME/FILE, an .onnx file, the folder of a run, or a checkpoint (.pt, .safetensors, "
+        f"...) of {names}."
+    )
 
 
 @models.command()

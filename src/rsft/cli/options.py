@@ -9,7 +9,7 @@ import typer
 FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
 POOL_HELP = f"Labelled pictures: {FORMS}."
 TARGET_HELP = f"Unlabelled pictures of the deployment: {FORMS}."
-MODEL_HELP = "A name of `rsft models`, the folder of an earlier run, an .onnx file or a checkpoint."
+MODEL_HELP = "A name of `rsft models`, a run's folder, an .onnx file, a checkpoint, timm:NAME or hub:ORG/NAME/FILE."
 EVAL_HELP = "A pairs CSV (a,b,same[,fold]), a .bin set, or labelled pictures as for --pool."
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]

@@ -18,6 +18,8 @@ from rsft.face.backbones.checkpoints import ARCHITECTURES, build
 from rsft.face.backbones.onnx_graph import read_onnx
 from rsft.face.backbones.preprocess import Preprocess
 from rsft.face.backbones.stages import in_stages
+from rsft.face.backbones.timm_model import PREFIX as TIMM
+from rsft.face.backbones.timm_model import read_timm
 from rsft.face.crops import ARCFACE, Template
 from rsft.face.parity import outputs
 
@@ -265,6 +267,8 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
             network = read_onnx(graph, folder / GRAPH_FILE).network
         elif network is None and bundle["name"] in (*ARCHITECTURES, "dlib"):
             network = build(bundle["name"], bundle["embedding_size"])
+        elif network is None and bundle["name"].startswith(TIMM):
+            network, _ = read_timm(bundle["name"], pretrained=False)
         elif network is None:
             raise InputError(
                 f"'{folder}' holds the weights of '{bundle['name']}', a network of your own: load it in Python as "

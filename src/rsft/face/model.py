@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,12 @@ from rsft.errors import InputError
 from rsft.face.backbones.checkpoints import ARCHITECTURES, SUFFIXES, read_weights, recognise
 from rsft.face.backbones.dlib import read_dlib_resnet
 from rsft.face.backbones.onnx_graph import USUAL_SIZE, read_onnx
+from rsft.face.backbones.timm_model import PREFIX as TIMM
+from rsft.face.backbones.timm_model import read_timm
 from rsft.face.bundle import BUNDLE_FILE, UNKNOWN_LICENCE, FaceModel, face_model, load_bundle, read_declared
 from rsft.face.crops import ARCFACE, DLIB, Template, scaled
+from rsft.face.hub import PREFIX as HUB
+from rsft.face.hub import hub_file
 from rsft.face.packages import package_file, package_folder
 
 PARITY_FILE = "parity.json"
@@ -96,7 +100,8 @@ def load_model(model: ModelLike, network: nn.Module | None = None, *, check: boo
 
     Args:
         model: a key of `KNOWN`; the folder of a run or of its `model/`; an `.onnx` file; a checkpoint of a network in
-            `ARCHITECTURES`; or a `FaceModel`, which is given back.
+            `ARCHITECTURES`; "timm:NAME"; "hub:ORG/NAME/FILE", one of these files on the Hugging Face hub; or a
+            `FaceModel`, which is given back.
         network: for the folder of a network of your own; see `load_bundle`.
         check: see `load_bundle`.
 
@@ -117,17 +122,28 @@ def load_model(model: ModelLike, network: nn.Module | None = None, *, check: boo
 def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> FaceModel:
     if name in KNOWN:
         return _load_known(name)
+    if name.startswith(TIMM):
+        return _load_timm(name)
+    if name.startswith(HUB):
+        return replace(_load_file(hub_file(name)), source=name)
     folder = path / "model" if (path / "model" / BUNDLE_FILE).is_file() else path
     if (folder / BUNDLE_FILE).is_file():
         return load_bundle(folder, network, check=check)
-    if path.is_file() and path.suffix.lower() == ".onnx":
-        return _load_onnx(path)
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
-        return _load_checkpoint(path)
+    if path.is_file() and path.suffix.lower() in (".onnx", *SUFFIXES):
+        return _load_file(path)
     raise InputError(
         f"no model '{name}': give {', '.join(repr(known) for known in KNOWN)}, the folder of a run or of its model/, "
-        f"an .onnx file, or a checkpoint ({', '.join(SUFFIXES)})."
+        f"an .onnx file, a checkpoint ({', '.join(SUFFIXES)}), timm:NAME or hub:ORG/NAME/FILE."
     )
+
+
+def _load_file(path: Path) -> FaceModel:
+    return _load_onnx(path) if path.suffix.lower() == ".onnx" else _load_checkpoint(path)
+
+
+def _load_timm(name: str) -> FaceModel:
+    network, declared = read_timm(name)
+    return face_model(network, template=scaled(ARCFACE, declared["size"] / USUAL_SIZE), source=name, **declared)
 
 
 def _load_known(name: str) -> FaceModel:

@@ -1,5 +1,6 @@
 """Any network as a sequence of stages, so that it can be cut where tuning starts."""
 
+import inspect
 import operator
 from collections.abc import Sequence
 
@@ -34,7 +35,7 @@ def in_stages(network: nn.Module, example: Tensor) -> nn.Sequential:
         return network
     with evaluating(network):
         try:
-            traced = network if isinstance(network, GraphModule) else torch.fx.symbolic_trace(network)
+            traced = network if isinstance(network, GraphModule) else _traced(network)
             values = _values(traced, example)
         except Exception as error:
             raise InputError(
@@ -48,6 +49,27 @@ def in_stages(network: nn.Module, example: Tensor) -> nn.Sequential:
         else:
             stages.append(segment)
     return nn.Sequential(*(_stage(traced, nodes) for nodes in stages)).train(network.training)
+
+
+class _OneInput(nn.Module):
+    """Leaves all inputs but the first at their defaults."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+def _traced(network: nn.Module) -> GraphModule:
+    if len(inspect.signature(network.forward).parameters) == 1:
+        return torch.fx.symbolic_trace(network)
+    graph = torch.fx.Tracer().trace(_OneInput(network))
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            node.target = str(node.target).removeprefix("network.")
+    return GraphModule(network, graph)
 
 
 def _values(module: GraphModule, example: Tensor) -> dict[Node, object]:
