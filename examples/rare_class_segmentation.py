@@ -53,14 +53,14 @@ def main(quick: bool = False) -> tuple[rsft.Plan, Comparison]:
     test = masked_scenes(*sides[1], even, 30 if quick else 150, seed=3)
     model = UNet()
     batches = DataLoader(pool, 32, shuffle=True, collate_fn=TASK.collate)  # type: ignore[arg-type]
-    rsft.fine_tune(model, batches, TASK.loss, stop=rsft.Stopping(epochs=1 if quick else 15), learning_rate=3e-3)
+    rsft.fine_tune(model, batches, TASK.loss, stop=rsft.Stopping(epochs=1 if quick else 10), learning_rate=3e-3)
 
     held = describe(TASK, pool).memberships
     inked = 1 - float(rsft.ratio.memberships.shares(held["class"])[0])
     ratio = rsft.membership_ratio(held, {"class": dict.fromkeys(range(1, DIGITS + 1), inked / DIGITS)})
     print(ratio, file=sys.stderr)
     plan = rsft.plan_from_ratio(ratio.log_ratio, envelope="max_tv=0.05")
-    options = {"steps": 150, "learning_rates": [1e-3, 3e-3], "seeds": 3, "draws": 100, "quick": quick}
+    options = {"steps": 150, "learning_rates": [2e-3, 6e-3], "seeds": 3, "draws": 100, "quick": quick}
     return plan, compared(TASK, model, pool, validation, test, plan, **options)
 
 

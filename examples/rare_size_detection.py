@@ -56,7 +56,7 @@ def decode(output: Tensor) -> Objects:
 TASK = Detection(1, loss_of_each, decode, size_edges=(14.0**2, 24.0**2))
 
 
-def detector(width: int = 24) -> nn.Module:
+def detector(width: int = 16) -> nn.Module:
     """(B, 1, H, W) -> (B, 5, H / 4, W / 4): centre, its place in the cell, logarithms of width and height."""
     steps = [(1, width, 2), (width, width, 2), (width, width, 1), (width, width, 1), (width, width, 1)]
     layers = [
@@ -84,13 +84,13 @@ def main(quick: bool = False) -> tuple[rsft.Plan, Comparison]:
     test = boxed_scenes(*sides[1], SIZES, even, 30 if quick else 150, seed=3)
     model = detector()
     batches = DataLoader(pool, 32, shuffle=True, collate_fn=TASK.collate)  # type: ignore[arg-type]
-    rsft.fine_tune(model, batches, TASK.loss, stop=rsft.Stopping(epochs=1 if quick else 20), learning_rate=3e-3)
+    rsft.fine_tune(model, batches, TASK.loss, stop=rsft.Stopping(epochs=1 if quick else 15), learning_rate=3e-3)
 
     held = describe(TASK, pool).memberships
     ratio = rsft.membership_ratio(held, {"size": dict.fromkeys(range(3), 1 / 3)})
     print(ratio, file=sys.stderr)
     plan = rsft.plan_from_ratio(ratio.log_ratio, envelope="max_tv=0.05")
-    options = {"steps": 150, "learning_rates": [1e-3, 3e-3], "seeds": 3, "draws": 50, "quick": quick}
+    options = {"steps": 150, "learning_rates": [2e-3, 6e-3], "seeds": 3, "draws": 50, "quick": quick}
     return plan, compared(TASK, model, pool, validation, test, plan, **options)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LARGEST_SOFTNESS, SMALLEST_SOFTNESS, SOFTER, LEAST_STEP = 4.0, 1e-12, 0.25, 0.98
+LARGEST_SOFTNESS, SMALLEST_SOFTNESS, SOFTER, LEAST_STEP = 4.0, 1e-12, 2.0**-8, 0.98
 TOLERANCE, MET = 1e-7, 1e-4  # of the means that are solved for; of the shares that come of them
 MAX_STEPS, MAX_HALVINGS = 100, 40
 
