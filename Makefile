@@ -23,6 +23,9 @@ bench: .venv/installed
 # about two hours; RSFT_DATA, or LFW="--lfw DIR --muct DIR", says where the faces are
 evidence: .venv/installed
 	$(BIN)/python benchmarks/evidence.py $(LFW)
+	$(BIN)/python benchmarks/reach.py $(firstword $(LFW)) $(word 2,$(LFW))
+	$(BIN)/python benchmarks/examples.py
+	$(BIN)/python benchmarks/stability.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,11 +1,14 @@
+import json
 import re
 from pathlib import Path
 
 import torch
 
 import rsft
+from rsft.types import Interval
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "tasks.md").read_text()
 
 
 def test_the_examples_run_one_after_the_other() -> None:
@@ -25,5 +28,15 @@ def test_the_template_is_short() -> None:
 
 def test_every_example_is_named() -> None:
     named = set(re.findall(r"\(\.\./examples/(\w+)\.py\)", PAGE))
-    there = {path.stem for path in (Path(__file__).parents[2] / "examples").glob("*.py")}
+    there = {path.stem for path in (ROOT / "examples").glob("*.py")}
     assert named == there - {"compared", "scenes", "textbook_loop"}
+
+
+def test_the_tables_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "examples.json").read_text())
+    rows = re.findall(r"^\| (\w+), (\w+) \| [-+*]", PAGE, re.M)
+    assert {name for name, _ in rows} == set(found)
+    for name, metric in rows:
+        for other in ("pretrained", "uniform", "weighted sampling", "loss weights"):
+            figures = found[name]["comparison"]["differences"]["rejection"][other][metric]
+            assert Interval(**figures).signed() in PAGE, (name, metric, other)
