@@ -77,11 +77,11 @@ def page(found: dict[str, Any]) -> str:
     """The results as a page."""
     about = found["about"]
     recipe = about["recipe"]
-    rates = " and ".join(f"{rate:g}" for rate in about["learning_rates"])
+    rates = ", ".join(f"{rate:g}" for rate in about["learning_rates"])
     how = (
         f"A pool of LFW (or MUCT) people, at most {SHARE:.0%} of it with the shift; the target is known by "
         f"up to {TARGET_PICTURES} unlabelled pictures of other people, and other people again are evaluated. "
-        f"{recipe['steps']} steps of {recipe['batch_size']} views, dlib's network from stage {recipe['cut']} on; the "
+        f"{recipe['steps']} steps of {recipe['batch_size']} views, the last {-recipe['cut']} stages of dlib's network; the "
         f"learning rate of every method is chosen among {rates} by validation on a quarter of the pool's people, who "
         "are not trained on. 95 % intervals from the seeds and a bootstrap over the evaluated identities, paired; bold "
         f"where they leave out zero. rsft {about['rsft']}, commit {about['commit']}, torch {about['torch']}."
