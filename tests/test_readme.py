@@ -1,5 +1,8 @@
+import json
 import re
 from pathlib import Path
+
+from rsft.types import Interval
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -27,3 +30,12 @@ def test_every_link_in_the_repository_leads_somewhere() -> None:
     root = Path(__file__).parents[1]
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert (root / link).exists(), link
+
+
+def test_the_table_is_that_of_the_evidence() -> None:
+    shifts = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "evidence.json").read_text())["shifts"]
+    for name in ("night", "mask", "low-resolution"):
+        differences = shifts[name]["comparison"]["differences"]["rejection"]
+        for other in ("pretrained", "uniform", "loss weights"):
+            for key in ("target", "retain"):
+                assert Interval(**differences[other][f"{key} TAR at FMR 0.01"]).signed() in README, (name, other, key)
