@@ -82,9 +82,9 @@ def page(found: dict[str, Any]) -> str:
         f"A pool of LFW (or MUCT) people, at most {SHARE:.0%} of it with the shift; the target is known by "
         f"up to {TARGET_PICTURES} unlabelled pictures of other people, and other people again are evaluated. "
         f"{recipe['steps']} steps of {recipe['batch_size']} views, the last {-recipe['cut']} stages of dlib's network; "
-        f"the learning rate of every method is chosen among {rates} by validation on a quarter of the pool's people, who "
-        "are not trained on. 95 % intervals from the seeds and a bootstrap over the evaluated identities, paired; bold "
-        f"where they leave out zero. rsft {about['rsft']}, commit {about['commit']}, torch {about['torch']}."
+        f"the learning rate of every method is chosen among {rates} by validation on a quarter of the pool's people, "
+        "who are not trained on. 95 % intervals from the seeds and a bootstrap over the evaluated identities, paired; "
+        f"bold where they leave out zero. rsft {about['rsft']}, commit {about['commit']}, torch {about['torch']}."
     )
     lines = [
         "# Does it help?",
