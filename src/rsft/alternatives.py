@@ -119,9 +119,9 @@ def _shuffled(items: np.ndarray, seed: int) -> Iterator[np.ndarray]:
 
 def _weighted(weights: np.ndarray, items: int, seed: int) -> Iterator[np.ndarray]:
     generator = np.random.default_rng(seed)
-    cumulated = np.cumsum(weights)
+    shares = weights / weights.sum()
     while True:
-        yield np.searchsorted(cumulated, generator.random(items) * cumulated[-1], side="right")
+        yield generator.choice(items, items, p=shares)
 
 
 def _planned(plan: Plan, seed: int) -> Iterator[np.ndarray]:

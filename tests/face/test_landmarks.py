@@ -57,6 +57,18 @@ def test_who_has_none_or_one_elsewhere_is_left_out(photographs: Path, monkeypatc
     assert features.quarantined == [("p1/1.png", "its landmarks lie outside"), ("p2/1.png", "no landmarks")]
 
 
+def test_parts_made_with_other_points_are_not_taken_for_these(photographs: Path, tmp_path: Path) -> None:
+    images, model = find_images(photographs), load_model("dlib")
+    good = np.array([[30, 40], [60, 40], [45, 60], [35, 80], [55, 80]], np.float32)
+    first, second = (
+        embed(model, images, cut=8, landmarks=dict.fromkeys(images.ids, points), folder=tmp_path / "kept")
+        for points in (good, good + 3)
+    )
+    anew = embed(model, images, cut=8, landmarks=dict.fromkeys(images.ids, good + 3))
+    np.testing.assert_array_equal(second.embeddings, anew.embeddings)
+    assert not np.allclose(first.embeddings, second.embeddings)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

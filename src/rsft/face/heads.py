@@ -1,6 +1,7 @@
 """Classification heads over identities."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 COSINE_GAP = 1e-6
 
 
-class PrototypeHead(nn.Module):
+class PrototypeHead(nn.Module, ABC):
     """Cross-entropy over scaled cosines to one prototype per identity; its heirs say what margin the logits have.
 
     Args:
@@ -65,9 +66,9 @@ class PrototypeHead(nn.Module):
         grown = batches / self._ramp_batches if self._ramp_batches else torch.ones_like(batches)
         return self.margin_rad * grown.clamp(max=1)
 
+    @abstractmethod
     def _with_margin(self, own: Tensor, embeddings: Tensor) -> Tensor:
         """(B, 1) cosines to the items' own prototypes, made harder."""
-        raise NotImplementedError
 
     def _see(self, embeddings: Tensor) -> None:
         """Is called with every batch that is learnt from, before its loss."""

@@ -56,6 +56,22 @@ def test_a_published_network_has_a_stage_for_each_block() -> None:
     assert [next(iter(stage.state_dict())).split(".")[0] for stage in stages][:2] == ["conv1", "layer1"]
 
 
+def test_further_inputs_stay_at_their_defaults() -> None:
+    """As the mask of a vision transformer: None must not become a tensor, nor a switch be on."""
+
+    class Switched(Network):
+        def forward(self, x: Tensor, mask: Tensor | None = None, double: bool = False) -> Tensor:
+            x = super().forward(x)
+            x = x if mask is None else x * mask
+            return 2 * x if double else x
+
+    network, example = Switched().eval(), torch.rand(2, 3, 8, 8)
+    stages = in_stages(network, example)
+    assert len(stages) == 4
+    assert {key.split(".", 1)[1] for key in stages.state_dict()} == set(network.state_dict())
+    torch.testing.assert_close(stages(example), network(example), rtol=0, atol=0)
+
+
 def test_a_network_that_cannot_be_followed_is_refused_and_a_sequence_is_not_looked_into() -> None:
     class Branching(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
