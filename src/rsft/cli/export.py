@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
+from rsft.cli.options import Aligned, Json, Overwrite
 
 gallery = typer.Typer(help="Enrolled faces.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Aligned = Annotated[bool, typer.Option(help="The pictures are aligned chips already: no face is looked for.")]
 
 
 def export(
@@ -45,7 +44,7 @@ def migrate(
     old_model: Annotated[str | None, typer.Option(help="With --probes: the model used so far.")] = None,
     fmr: Annotated[str, typer.Option(help="Which threshold of the models accepts a match.")] = "0.001",
     aligned: Aligned = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Embed a gallery with another model, and say whose match that changes."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
+from rsft.cli.options import Json
 
 
 def forget(
@@ -16,7 +17,7 @@ def forget(
     manifest: Annotated[
         list[Path] | None, typer.Option(help="A CSV or Parquet manifest, or pairs: rewritten without the person.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    json: Json = False,
 ) -> None:
     """Say which runs used a person, and take the person out of manifests."""
     from rsft.face.privacy import forget as run_forget

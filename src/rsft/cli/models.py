@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rsft.cli import show
+from rsft.cli.options import Json
 
 models = typer.Typer(help="Models by name, and whether a model is right.", invoke_without_command=True)
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
 @models.callback()

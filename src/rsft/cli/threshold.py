@@ -6,21 +6,22 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
+from rsft.cli.options import Aligned, EvalRoot, Json, Model, Seed
 
 
 def threshold(
     evaluation: Annotated[Path, typer.Option("--eval", help="As for `rsft evaluate`: the people it is set on.")],
     fmr: Annotated[list[float], typer.Option(help="The false match rate wished; may be given several times.")],
-    model: Annotated[str, typer.Option(help="As for `rsft evaluate`.")] = "dlib",
-    eval_root: Annotated[Path | None, typer.Option(help="What the paths in --eval are relative to.")] = None,
+    model: Model = "dlib",
+    eval_root: EvalRoot = None,
     embeddings: Annotated[Path | None, typer.Option(help="An output of `rsft embed` that has the pictures.")] = None,
     safe: Annotated[
         bool, typer.Option("--safe", help="With --write: those that keep to the rate in 97.5 % of the draws.")
     ] = False,
     write: Annotated[bool, typer.Option("--write", help="Put them into the model's bundle.json.")] = False,
-    aligned: Annotated[bool, typer.Option(help="The pictures are aligned chips already.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    aligned: Aligned = False,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Set thresholds for wished false match rates, say how sure they are, and keep them with a model."""
     from rsft.face.evaluating import set_thresholds

@@ -1,0 +1,34 @@
+"""`rsft demo`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsft.cli import show
+from rsft.cli.options import Json, Overwrite, Seed
+
+
+class Shift(StrEnum):
+    """What may be drawn on the demo's faces."""
+
+    LOW_RESOLUTION = "low-resolution"
+    MASK = "mask"
+    NIGHT = "night"
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("rsft-demo"),
+    shift: Annotated[Shift, typer.Option(help="What the deployment does to pictures.")] = Shift.NIGHT,
+    quick: Annotated[bool, typer.Option("--quick", help="Half the people and fewer steps: about a minute.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Adapt a real network to a drawn shift on real faces, and measure whether it helped."""
+    from rsft.face.demo import demo as run_demo
+
+    with show.progress(quiet=json) as listener:
+        result = run_demo(out=out, shift=shift.value, quick=quick, seed=seed, overwrite=overwrite, listener=listener)
+    show.print_json(result.metrics) if json else show.print_metrics(result.metrics, str(out))

@@ -1,0 +1,73 @@
+"""`rsft fit`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsft.cli import show
+from rsft.cli.options import (
+    Aligned,
+    AllowOverlap,
+    Config,
+    DropOverlap,
+    EvalRoot,
+    Evaluation,
+    Json,
+    Model,
+    Overwrite,
+    Pool,
+    Resume,
+    Retain,
+    RetainRoot,
+    Seed,
+    Target,
+    read_recipe,
+)
+
+
+def fit(
+    pool: Pool,
+    target: Target,
+    evaluation: Evaluation,
+    out: Annotated[Path, typer.Option(help="Run folder to make.")],
+    model: Model = "dlib",
+    eval_root: EvalRoot = None,
+    retain: Retain = None,
+    retain_root: RetainRoot = None,
+    config: Config = None,
+    aligned: Aligned = False,
+    allow_overlap: AllowOverlap = False,
+    drop_overlap: DropOverlap = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    show_faces: Annotated[
+        bool, typer.Option("--show-faces", help="Put pictures into the report, and names into the run folder.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Adapt a model: plan, fine-tune on what is accepted, evaluate, write the model and a report."""
+    from rsft.face.fit import fit as run_fit
+
+    with show.progress(quiet=json) as listener:
+        result = run_fit(
+            pool=pool,
+            target=target,
+            evaluation=evaluation,
+            out=out,
+            model=model,
+            evaluation_root=eval_root,
+            retain=retain,
+            retain_root=retain_root,
+            recipe=read_recipe(config),
+            seed=seed,
+            aligned=aligned,
+            allow_overlap=allow_overlap,
+            drop_overlap=drop_overlap,
+            overwrite=overwrite,
+            resume=resume,
+            show_faces=show_faces,
+            listener=listener,
+        )
+    show.print_json(result.metrics) if json else show.print_metrics(result.metrics, str(out))
