@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from shifted_faces import DRAWN, MUCT, SHARE, TARGET_PICTURES, TURNS, Case, Cases
+from tables import difference
 
 import rsft
 from rsft.alternatives import LOSS_WEIGHTS, ORACLE, REJECTION, SUBSET, UNIFORM, WEIGHTED
@@ -27,7 +28,6 @@ from rsft.face.comparing import FaceTrial
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
-from rsft.types import Interval
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
@@ -128,23 +128,17 @@ def page(found: dict[str, Any]) -> str:
 
 def _row(name: str, comparison: dict[str, Any], metric: str) -> str:
     values = [f"{comparison['values'][m][metric]['value']:.3f}" for m in (PRETRAINED, UNIFORM, REJECTION)]
-    differences = [_signed(comparison["differences"][REJECTION][m][metric]) for m in (PRETRAINED, UNIFORM)]
+    differences = [difference(comparison["differences"][REJECTION][m][metric]) for m in (PRETRAINED, UNIFORM)]
     return f"| {name} | {comparison['cost'][REJECTION]['seeds']} | {' | '.join(values)} | {' | '.join(differences)} |"
 
 
 def _others(name: str, comparison: dict[str, Any], metric: str) -> str:
     cells = [
-        _signed(comparison["differences"][REJECTION][m][metric]) if m in comparison["values"] else "not run"
+        difference(comparison["differences"][REJECTION][m][metric]) if m in comparison["values"] else "not run"
         for m in METHODS
         if m not in (REJECTION, UNIFORM)
     ]
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def _signed(figures: dict[str, Any]) -> str:
-    interval = Interval(**figures)
-    clear = interval.low is not None and interval.high is not None and interval.low * interval.high > 0
-    return f"**{interval.signed()}**" if clear else interval.signed()
 
 
 def main() -> None:

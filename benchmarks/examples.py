@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tables import difference
 
 import rsft
 from rsft.alternatives import LOSS_WEIGHTS, REJECTION, UNIFORM, WEIGHTED
@@ -62,17 +63,11 @@ def tables(found: dict[str, Any]) -> str:
         comparison = found[name]["comparison"]
         for metric in metrics:
             reached = [Interval(**comparison["values"][method][metric]) for method in (*OTHERS, REJECTION)]
-            gained = [_signed(comparison["differences"][REJECTION][other][metric]) for other in OTHERS]
+            gained = [difference(comparison["differences"][REJECTION][other][metric]) for other in OTHERS]
             seeds = comparison["cost"][REJECTION]["seeds"]
             values.append(f"| {name}, {metric} | {seeds} | {' | '.join(map(str, reached))} |")
             differences.append(f"| {name}, {metric} | {' | '.join(gained)} |")
     return "\n".join([*values, "", *differences]) + "\n"
-
-
-def _signed(figures: dict[str, Any]) -> str:
-    interval = Interval(**figures)
-    clear = interval.low is not None and interval.high is not None and interval.low * interval.high > 0
-    return f"**{interval.signed()}**" if clear else interval.signed()
 
 
 def main() -> None:

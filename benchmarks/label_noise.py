@@ -16,7 +16,7 @@ import numpy as np
 
 from rsft.data.features import Features
 from rsft.data.images import find_images
-from rsft.face.adapt import plan_faces, tune
+from rsft.face.adapt import tune
 from rsft.face.bundle import FaceModel
 from rsft.face.demo import draw_faces
 from rsft.face.embed import embed
@@ -24,6 +24,7 @@ from rsft.face.fit import score
 from rsft.face.labels import label_margin
 from rsft.face.model import load_model
 from rsft.face.orl import orl_faces
+from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
 from rsft.face.verification import all_comparisons, verify
 
@@ -57,7 +58,7 @@ def measure(model: FaceModel, features: dict[str, Features], share: float, margi
     true = people_of(pool)
     flipped = generator.random(len(true)) < share
     people = np.where(flipped, (true + generator.integers(1, true.max() + 1, len(true))) % (true.max() + 1), true)
-    plan = plan_faces(pool, features["target"], people, recipe, seed=0)
+    plan = plan_faces(pool, features["target"], people, **recipe.plan_options(), seed=0)
     run = tune(model, pool, people, plan.acceptance, plan.likeness, recipe, seed=0)
     doubtful = label_margin(pool.embeddings, people) < (-np.inf if margin is None else margin)
     result: dict[str, Any] = {

@@ -13,13 +13,14 @@ from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
-from rsft.face.adapt import KEPT, AcceptedViews, embed_activations, tune
+from rsft.face.adapt import KEPT, tune
 from rsft.face.embed import embed
 from rsft.face.gate import PathPoint, choose_share, mean_point
 from rsft.face.labels import label_margin
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
+from rsft.face.views import AcceptedViews, embed_activations
 from rsft.identities import mind_identities
 
 RECIPE = Recipe(steps=6, batch_size=16, views=3, learning_rate=1e-4)
@@ -179,7 +180,7 @@ def test_patience_ends_at_the_best_and_the_last_training_is_as_long(
 ) -> None:
     """Scores that rise twice and then fall: the start, steps 2, 4 and 6; the second fold likewise."""
     scores = iter([0.1, 0.2, 0.3, 0.25, 0.24, 0.1, 0.2, 0.3, 0.2, 0.1])
-    monkeypatch.setattr("rsft.face.adapt.target_score", lambda *arguments: next(scores))
+    monkeypatch.setattr("rsft.face.validation.pair_scores", lambda *arguments: (next(scores), 0.0))
     everything, records = torch.ones(len(pool), dtype=torch.float64), list[dict[str, float]]()
     recipe = RECIPE.model_copy(update={"steps": 16, "patience": 2, "validate_every": 2})
     run = tune(

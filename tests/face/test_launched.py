@@ -14,12 +14,12 @@ from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face import embed as embedding
-from rsft.face.adapt import AcceptedViews
 from rsft.face.commands import embed_folder
 from rsft.face.embed import embed
 from rsft.face.fit import fit
 from rsft.face.model import load_model
 from rsft.face.recipe import Recipe
+from rsft.face.views import AcceptedViews
 
 SCRIPT = Path(__file__).with_name("small_parts.py")
 RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, folds=1, loss="adaface")
@@ -133,6 +133,6 @@ def test_two_processes_fit_as_one(faces: Path, tmp_path: Path) -> None:
 
 
 def test_batches_that_cannot_be_divided_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsft.face.adapt.place", lambda: (0, 3))
+    monkeypatch.setattr("rsft.face.views.place", lambda: (0, 3))
     with pytest.raises(InputError, match="batch_size is 8, which 3 processes cannot divide"):
         AcceptedViews(np.zeros((1, 1)), np.zeros(1, int), None, ["a"], None, 8)  # type: ignore[arg-type]

@@ -1,10 +1,9 @@
 """`rsft compare`: rejection against what is free, on faces."""
 
-import copy
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,24 +17,22 @@ from rsft.compare import Batches, Comparison, compare
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
-from rsft.face.adapt import default_steps, embed_activations
-from rsft.face.backbones.dlib import Affine
+from rsft.face.bundle import FaceModel
 from rsft.face.comparisons import Comparisons, Everybody
-from rsft.face.embed import as_input, embed
+from rsft.face.embed import embed
 from rsft.face.fit import usable, without_overlap
-from rsft.face.gate import VALIDATION_FMRS
-from rsft.face.heads import PrototypeHead, class_means
-from rsft.face.losses import make_loss
-from rsft.face.model import FaceModel, load_model
+from rsft.face.heads import PrototypeHead
+from rsft.face.labels import trusted_labels
+from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import all_comparisons, cosine_scores, scored, tar_in_order, verify
-from rsft.identities import mind_identities
+from rsft.face.training import default_steps, train_stages
+from rsft.face.validation import Validation
+from rsft.face.verification import scored, verify
+from rsft.face.views import accept_views, embed_activations, read_views
 from rsft.plan import Plan
-from rsft.tuning.freezing import AFFINE
-from rsft.tuning.recipe import tune_by
 from rsft.tuning.stopping import Stopping
 
 FMRS = (0.01, 0.001)
@@ -55,10 +52,16 @@ Measured = tuple[Features, Comparisons | Everybody]
 
 
 class WeightedLoss(nn.Module):
-    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None."""
+    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None.
 
-    def __init__(self, head: PrototypeHead) -> None:
+    Raises:
+        InputError: the head takes no weights.
+    """
+
+    def __init__(self, head: nn.Module) -> None:
         super().__init__()
+        if not isinstance(head, PrototypeHead):
+            raise InputError("the recipe's loss takes no weights of items: compare with arcface or adaface.")
         self.head = head
 
     def forward(self, embeddings: Tensor, targets: tuple[Tensor, Tensor | None]) -> Tensor:
@@ -99,52 +102,45 @@ class FaceTrial:
             raise InputError("a comparison needs the pool's activations: embed it with `views=2` or more.")
         generator = np.random.default_rng(seed)
         names = generator.permutation(np.unique(people))
-        held_out = np.isin(people, names[: round(VALIDATION_FRACTION * len(names))])
-        self.rows = np.flatnonzero(~held_out)
         if len(names) < MIN_IDENTITIES:
             raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {len(names)}.")
-        others = np.flatnonzero(held_out)
-        others = np.sort(generator.permutation(others)[:MAX_VALIDATION_ITEMS])
-        self._validation = pool.subset(others), all_comparisons(people[others])
-        self._likeness = plan.likeness[others].numpy()
+        held_out = np.isin(people, names[: round(VALIDATION_FRACTION * len(names))])
+        trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
+        self.rows = np.flatnonzero(trusted & ~held_out)
+        others = np.sort(generator.permutation(np.flatnonzero(trusted & held_out))[:MAX_VALIDATION_ITEMS])
+        self._validation = Validation(pool, others, people, plan.likeness)
         self._classes = torch.from_numpy(np.unique(people[self.rows], return_inverse=True)[1])
-        self._pool, self._plan, self._measured, self._recipe = pool, plan, measured, recipe
+        self._model, self._pool, self._activations = model, pool, pool.activations
+        self._plan, self._measured, self._recipe = plan, measured, recipe
         self.views = pool.activations.shape[1]
         self.suffix = model.split(recipe.cut)[1]
-        self._start = self._validation_scores(self.suffix)
+        self._start = self._validation.of_pairs(None)
 
     def methods(self, shifted: np.ndarray | None = None) -> dict[str, Method]:
         """The `alternatives` over the views that are trained on; `shifted` (N,) bool names the oracle's items."""
-        return alternatives(self.of_views(self._plan), oracle=None if shifted is None else self._each_view(shifted))
+        known = None if shifted is None else np.repeat(shifted[self.rows], self.views)
+        return alternatives(self.of_views(self._plan), oracle=known)
 
     def of_views(self, plan: Plan) -> Plan:
         """A plan of the pool as one of the views that are trained on."""
-        acceptance, log_ratio, likeness = (
-            torch.from_numpy(self._each_view(values.numpy()))
-            for values in (plan.acceptance, plan.log_ratio, plan.likeness)
+        of_views, rule = accept_views(plan.acceptance[self.rows], self._classes, self.views, self._recipe)
+        log_ratio, likeness = (
+            values[self.rows].repeat_interleave(self.views) for values in (plan.log_ratio, plan.likeness)
         )
-        classes = self._classes.repeat_interleave(self.views)
-        rule = mind_identities(acceptance, classes, self._recipe.accept_by, self._recipe.floor)
-        return replace(plan, acceptance=acceptance, log_ratio=log_ratio, likeness=likeness, rule=rule)
+        return replace(plan, acceptance=of_views, log_ratio=log_ratio, likeness=likeness, rule=rule)
 
     def train(self, batches: Batches, learning_rate: float, seed: int, **options: Any) -> nn.Module:
         """Tune a copy of the last stages; `options` are those of `fine_tune`."""
-        recipe = self._recipe.model_copy(update={"learning_rate": learning_rate})
-        suffix = copy.deepcopy(self.suffix)
-        prototypes = class_means(torch.from_numpy(self._pool.embeddings[self.rows] / 2), self._classes)
-        loss = make_loss(recipe, prototypes, len(batches))
-        if not isinstance(loss, PrototypeHead):
-            raise InputError(
-                f"the recipe's loss '{recipe.loss}' takes no weights of items: compare with arcface or adaface."
-            )
-        of_views = ((self._inputs(items), (self._classes[items // self.views], weights)) for items, weights in batches)
-        tune_by(
-            recipe,
-            suffix,
-            of_views,
-            WeightedLoss(loss),
+        suffix, _ = train_stages(
+            self._model,
+            self._pool,
+            self.rows,
+            self._classes,
+            self._of_views(batches),
+            self._recipe.model_copy(update={"learning_rate": learning_rate}),
+            steps=len(batches),
+            wrap=WeightedLoss,
             stop=Stopping(steps=len(batches)),
-            affine=(*AFFINE, Affine),
             seed=seed,
             **options,
         )
@@ -163,7 +159,7 @@ class FaceTrial:
 
     def validate(self, suffix: nn.Module) -> float:
         """Gain of target-like pairs of people held out, less what all pairs lose beyond the recipe's bound."""
-        target, every = self._validation_scores(suffix)
+        target, every = self._validation.of_pairs(suffix)
         excess = max(0.0, self._start[1] - every - self._recipe.max_retention_loss)
         return target - self._start[0] - LOSS_PRICE * excess
 
@@ -178,23 +174,10 @@ class FaceTrial:
         cost = json.loads(kept.read_text())
         return steps + round(cost["seconds_to_plan"] / cost["seconds_of_a_step"])
 
-    def _validation_scores(self, suffix: nn.Module) -> tuple[float, float]:
-        features, comparisons = self._validation
-        scores = cosine_scores(embed_activations(suffix, features), comparisons)
-        order = np.argsort(-scores, kind="stable")
-        genuine = comparisons.genuine[order]
-        alike = (self._likeness[comparisons.a] * self._likeness[comparisons.b])[order]
-        target, every = (tar_in_order(genuine, weights, VALIDATION_FMRS) for weights in (alike, np.ones(len(scores))))
-        return target, every
-
-    def _inputs(self, items: Tensor) -> Tensor:
-        activations = self._pool.activations
-        assert activations is not None
-        rows, views = self.rows[(items // self.views).numpy()], (items % self.views).numpy()
-        return as_input(torch.from_numpy(np.array(activations[rows, views])))
-
-    def _each_view(self, values: np.ndarray) -> np.ndarray:
-        return np.repeat(values[self.rows], self.views)
+    def _of_views(self, batches: Batches) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor | None]]]:
+        for items, weights in batches:
+            item, view = np.divmod(items.numpy(), self.views)
+            yield read_views(self._activations, self.rows[item], view), (self._classes[item], weights)
 
 
 def compare_faces(
@@ -258,10 +241,8 @@ def compare_faces(
             return embed(face_model, images, **options, folder=out / EMBEDDED_FOLDER / name, progress=advance)
 
     began = time.perf_counter()
-    pool_features, target_features = (
-        embedded("pool", pool_images, recipe.views),
-        embedded("target", find_images(target), 0),
-    )
+    pool_features = embedded("pool", pool_images, recipe.views)
+    target_features = embedded("target", find_images(target), 0)
     people = np.unique([PurePosixPath(item).parts[0] for item in pool_features.ids], return_inverse=True)[1]
     with stages.stage("plan"):
         plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
@@ -276,6 +257,7 @@ def compare_faces(
         "pool": str(pool),
         "target": str(target),
         "evaluation": str(evaluation),
+        "aligned": aligned,
         "retain": str(retain),
         "model": face_model.fingerprint,
         "items": len(pool_features),

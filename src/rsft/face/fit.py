@@ -15,7 +15,7 @@ from torch import nn
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
-from rsft.face.adapt import Tuned, embed_activations, total_steps, tune
+from rsft.face.adapt import Tuned, total_steps, tune
 from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
 from rsft.face.comparisons import Comparisons, Everybody
@@ -29,6 +29,7 @@ from rsft.face.recipe import Recipe
 from rsft.face.results import PRETRAINED, TUNED, headline_fmr, summarise, write_results
 from rsft.face.stages import Listener, Stages, silent
 from rsft.face.verification import AnyTrial, scored, verify
+from rsft.face.views import embed_activations
 from rsft.plan import Plan
 from rsft.report.page import write_report
 from rsft.report.run import HISTORY_FILE, THUMBNAILS_FOLDER

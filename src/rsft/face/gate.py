@@ -111,22 +111,25 @@ def hold_out(
     path, scores = [], {}
     for share in shares:
         every = score(share)
-        order = np.argsort(-every, kind="stable")
-        same = genuine[order]
-        target, pool = (
-            tar_in_order(same, weights, VALIDATION_FMRS) for weights in (pair_likeness[order], np.ones(len(same)))
-        )
-        path.append(PathPoint(share, target, pool, worth))
+        path.append(PathPoint(share, *pair_scores(comparisons, likeness, every), worth))
         scores[share] = every[kept]
     some = Comparisons(comparisons.a[kept], comparisons.b[kept], comparisons.identity)
     return HeldOut(path, some, pair_likeness[kept], scores)
 
 
-def target_score(comparisons: Comparisons, likeness: np.ndarray, scores: np.ndarray) -> float:
-    """`PathPoint.target` of (P,) scores of all comparisons; 0 where it cannot be told."""
+def pair_scores(comparisons: Comparisons, likeness: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """`PathPoint.target` and `PathPoint.pool` of (P,) scores of all comparisons; NaN where they cannot be told.
+
+    Args:
+        comparisons: between N pictures.
+        likeness: (N,) in [0, 1], how much like the target each is.
+        scores: (P,).
+    """
     order = np.argsort(-scores, kind="stable")
-    weights = likeness[comparisons.a] * likeness[comparisons.b]
-    return float(np.nan_to_num(tar_in_order(comparisons.genuine[order], weights[order], VALIDATION_FMRS)))
+    genuine = comparisons.genuine[order]
+    alike = (likeness[comparisons.a] * likeness[comparisons.b])[order]
+    target, pool = (tar_in_order(genuine, weights, VALIDATION_FMRS) for weights in (alike, np.ones(len(scores))))
+    return target, pool
 
 
 def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:

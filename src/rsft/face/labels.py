@@ -30,3 +30,8 @@ def label_margin(embeddings: np.ndarray, people: np.ndarray) -> np.ndarray:
     alone = np.bincount(people)[people] == 1
     cosine = np.einsum("nd,nd->n", unit, own) / np.where(alone, 1.0, lengths)
     return np.where(alone, np.inf, cosine - others.max(1))
+
+
+def trusted_labels(embeddings: np.ndarray, people: np.ndarray, least: float | None) -> np.ndarray:
+    """(N,) bool: whose `label_margin` is `least` or more; all where `least` is None."""
+    return np.ones(len(people), bool) if least is None else label_margin(embeddings, people) >= least

@@ -1,0 +1,48 @@
+"""People of the pool that a training does not see, and what they say of it."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from rsft.data.features import Features
+from rsft.face.gate import HeldOut, hold_out, pair_scores
+from rsft.face.verification import all_comparisons, cosine_scores
+from rsft.face.views import embed_activations
+from rsft.tuning.processes import first
+
+
+class Validation:
+    """Held-out pictures of the pool, all compared.
+
+    Args:
+        pool: with activations.
+        rows: (n,) of those held out.
+        people: (N,) int identity of each item of the pool.
+        likeness: (N,) in [0, 1].
+    """
+
+    def __init__(self, pool: Features, rows: np.ndarray, people: np.ndarray, likeness: Tensor) -> None:
+        self._pool, self._rows = pool, rows
+        self._comparisons, self._likeness = all_comparisons(people[rows]), likeness[rows].numpy()
+
+    def of_line(self, at: Callable[[float], nn.Module], shares: Sequence[float], seed: int) -> HeldOut:
+        """The scores of each share; the pretrained network has embedded all already."""
+
+        def score(share: float) -> np.ndarray:
+            return self._scores(at(share) if share else None)
+
+        return hold_out(self._comparisons, self._likeness, score, shares, seed=seed)
+
+    def of_network(self, suffix: nn.Module) -> float:
+        """The score on pairs like the target, 0 where there are none; the first process's."""
+        return first(lambda: float(np.nan_to_num(self.of_pairs(suffix)[0])))
+
+    def of_pairs(self, suffix: nn.Module | None) -> tuple[float, float]:
+        """`pair_scores` of a network; None is the pretrained one."""
+        return pair_scores(self._comparisons, self._likeness, self._scores(suffix))
+
+    def _scores(self, suffix: nn.Module | None) -> np.ndarray:
+        if suffix is None:
+            return cosine_scores(self._pool.embeddings[self._rows], self._comparisons)
+        return cosine_scores(embed_activations(suffix, self._pool, self._rows), self._comparisons)
