@@ -108,6 +108,7 @@ def embed(
     if paths:
         wait()
         joined = join_features([load_features(path) for path in paths])
+        wait()  # the caller may remove the parts
     else:
         joined = join_features([features for _, features in sorted(gather(made), key=itemgetter(0))])
     if not len(joined):
