@@ -13,6 +13,8 @@ MAX_UNSUPPORTED_FRACTION = 0.25
 DIFFERENCE_ERRORS = 3.0
 # The mean ratio may be off 1 by so many standard errors, and by so much in any case.
 MEAN_RATIO_ERRORS, MEAN_RATIO_TOLERANCE = 4.0, 0.1
+# Training draws whose weights are worth so much of the pool are nearly uniform ones.
+MATCHING_FRACTION = 0.95
 # What is accepted may still be told from the target by this AUC, where no more than that much of it is clipped.
 MAX_ARRIVAL_AUC, MAX_CLIPPED = 0.6, 0.1
 
@@ -66,18 +68,31 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
         )
     if envelope.effective_size < MIN_EFFECTIVE_SIZE:
         return _too_small(envelope)
-    off = abs(figures["mean_ratio"] - 1)
-    if off > MEAN_RATIO_TOLERANCE and off > MEAN_RATIO_ERRORS * figures["mean_ratio_error"]:
+    # Over a pool that lacks a part of the target the ratio's mean is the share of the target that it has.
+    mean, mean_error = figures["mean_ratio"], figures["mean_ratio_error"]
+    if 1 - mean - MEAN_RATIO_ERRORS * mean_error > MAX_UNSUPPORTED_FRACTION:
+        return Verdict(
+            Outcome.TOO_LITTLE_SUPPORT,
+            f"by the ratio's mean over the pool, {mean:.3f} +- {mean_error:.3f}, that much of the target lies where the "
+            "pool has items; add pool items like the target, or take other features",
+        )
+    off = abs(mean - 1)
+    if off > MEAN_RATIO_TOLERANCE and off > MEAN_RATIO_ERRORS * mean_error:
         return Verdict(
             Outcome.NOT_ESTIMABLE,
-            f"the mean ratio over the pool is {figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f} and "
-            "should be 1; take method 'auto', or fewer features",
+            f"the mean ratio over the pool is {mean:.3f} +- {mean_error:.3f} and should be 1; take method 'auto', or fewer features",
         )
     if envelope.clipped_mass <= MAX_CLIPPED and figures.get("arrival_auc_low", 0.5) > MAX_ARRIVAL_AUC:
         return Verdict(
             Outcome.NOT_ESTIMABLE,
             f"what is accepted is still told from the target with an AUC of {figures['arrival_auc']:.3f}; take method "
             "'auto' or other features, and accept by item",
+        )
+    if envelope.effective_size > MATCHING_FRACTION * figures["pool_items"] and envelope.clipped_mass <= MAX_CLIPPED:
+        return Verdict(
+            Outcome.POOL_MATCHES,
+            f"target and pool differ (AUC {auc:.3f}), but so little that the accepted are worth "
+            f"{envelope.effective_size:.0f} of {figures['pool_items']:.0f} items drawn uniformly",
         )
     return Verdict(
         Outcome.WORTH_TRYING,
