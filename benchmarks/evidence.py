@@ -33,8 +33,8 @@ RESULTS = Path(__file__).parent / "results" / "evidence.json"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 COMPARED = [*DRAWN, *TURNS, *MUCT]
 PLANNED = ["none", "no-support"]
-RECIPE = Recipe(margin_rad=0.0, batch_size=64, steps=150)
-LEARNING_RATES = (3e-6, 1e-5, 3e-5)
+RECIPE = Recipe(margin_rad=0.0, batch_size=64, steps=150, shares=(0.0, 0.75))
+LEARNING_RATES = (1e-5, 3e-5)
 METHODS = (UNIFORM, SUBSET, WEIGHTED, LOSS_WEIGHTS, REJECTION, ORACLE)
 
 
@@ -81,7 +81,8 @@ def page(found: dict[str, Any]) -> str:
     how = (
         f"A pool of LFW (or MUCT) people, at most {SHARE:.0%} of it with the shift; the target is known by "
         f"up to {TARGET_PICTURES} unlabelled pictures of other people, and other people again are evaluated. "
-        f"{recipe['steps']} steps of {recipe['batch_size']} views, the last {-recipe['cut']} stages of dlib's network; "
+        f"{recipe['steps']} steps of {recipe['batch_size']} views, the last {-recipe['cut']} stages of dlib's network, "
+        f"whose weights then go {max(recipe['shares']):.0%} of the way from the pretrained to the tuned ones; "
         f"the learning rate of every method is chosen among {rates} by validation on a quarter of the pool's people, "
         "who are not trained on. 95 % intervals from the seeds and a bootstrap over the evaluated identities, paired; "
         f"bold where they leave out zero. rsft {about['rsft']}, commit {about['commit']}, torch {about['torch']}."

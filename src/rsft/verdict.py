@@ -73,14 +73,15 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
     if 1 - mean - MEAN_RATIO_ERRORS * mean_error > MAX_UNSUPPORTED_FRACTION:
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,
-            f"by the ratio's mean over the pool, {mean:.3f} +- {mean_error:.3f}, that much of the target lies where the "
-            "pool has items; add pool items like the target, or take other features",
+            f"by the ratio's mean over the pool, {mean:.3f} +- {mean_error:.3f}, that much of the target lies where "
+            "the pool has items; add pool items like the target, or take other features",
         )
     off = abs(mean - 1)
     if off > MEAN_RATIO_TOLERANCE and off > MEAN_RATIO_ERRORS * mean_error:
         return Verdict(
             Outcome.NOT_ESTIMABLE,
-            f"the mean ratio over the pool is {mean:.3f} +- {mean_error:.3f} and should be 1; take method 'auto', or fewer features",
+            f"the mean ratio over the pool is {mean:.3f} +- {mean_error:.3f} and should be 1; take method 'auto', or "
+            "fewer features",
         )
     if envelope.clipped_mass <= MAX_CLIPPED and figures.get("arrival_auc_low", 0.5) > MAX_ARRIVAL_AUC:
         return Verdict(

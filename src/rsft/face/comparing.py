@@ -33,6 +33,7 @@ from rsft.face.validation import Validation
 from rsft.face.verification import scored, verify
 from rsft.face.views import accept_views, embed_activations, read_views
 from rsft.plan import Plan
+from rsft.tuning.freezing import interpolate
 from rsft.tuning.stopping import Stopping
 
 FMRS = (0.01, 0.001)
@@ -130,7 +131,7 @@ class FaceTrial:
         return replace(plan, acceptance=of_views, log_ratio=log_ratio, likeness=likeness, rule=rule)
 
     def train(self, batches: Batches, learning_rate: float, seed: int, **options: Any) -> nn.Module:
-        """Tune a copy of the last stages; `options` are those of `fine_tune`."""
+        """Tune a copy of the last stages, as far as the largest of the recipe's shares; `options` of `fine_tune`."""
         suffix, _ = train_stages(
             self._model,
             self._pool,
@@ -144,6 +145,7 @@ class FaceTrial:
             seed=seed,
             **options,
         )
+        suffix.load_state_dict(interpolate(self.suffix.state_dict(), suffix.state_dict(), max(self._recipe.shares)))
         return suffix
 
     def measure(self, suffix: nn.Module) -> dict[str, np.ndarray]:

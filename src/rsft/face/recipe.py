@@ -45,7 +45,8 @@ class Recipe(TuningRecipe):
         folds: of the pool's identities, for the choice of how far to go towards the tuned weights; then all are trained
             on. With 1 there is one training, on four fifths of them, and the others choose: the fastest, and the least
             sure.
-        shares: of the tuned weights to choose from; 0 is the pretrained network.
+        shares: of the tuned weights to choose from; 0 is the pretrained network. A comparison goes to the largest with
+            every method.
         max_retention_loss: how much the validation score over all pairs may fall, and the TAR on a retention set.
     """
 
