@@ -163,6 +163,21 @@ class Cases:
             return self._turned(name, pool, target, evaluated, share)
         return self._drawn(name, pool, target, evaluated, share)
 
+    def held_out(self, name: str, case: Case, trained: np.ndarray) -> dict[str, tuple[Features, Comparisons]]:
+        """The pool's people who are not trained on, drawn and as they are: what a recipe may be chosen by.
+
+        Args:
+            name: a key of `DRAWN`.
+            case: of that shift.
+            trained: (n,) rows of the pool that are trained on.
+        """
+        chips, others = self._aligned("lfw"), np.setdiff1d(np.arange(len(case.pool)), trained)
+        pictures = {case.pool.ids[row].rpartition("#")[0] for row in others}
+        left = chips.subset(np.array([row for row, item in enumerate(chips.ids) if item in pictures]))
+        pairs = all_comparisons(left.people)
+        drawn = self._kept(left.drawn(DRAWN[name]), f"lfw-held-out-{name}")
+        return {"target": (drawn, pairs), "retain": (self._kept(left, "lfw-held-out"), pairs)}
+
     def _drawn(self, name: str, pool: Chips, target: Chips, evaluated: Chips, share: float) -> Case:
         shifted = np.random.default_rng(1).random(len(pool)) < (0.0 if name in ("none", "no-support") else share)
         target = target.subset(np.arange(self._target_pictures))
@@ -170,7 +185,7 @@ class Cases:
         there = clean
         if name != "none":
             draw = DRAWN["mask" if name == "no-support" else name]
-            target, there = target.drawn(draw), self._embed(evaluated.drawn(draw), views=2)
+            target, there = target.drawn(draw), self._kept(evaluated.drawn(draw), f"lfw-evaluated-{draw.__name__}")
             if shifted.any():
                 features = _replaced(
                     features, shifted, self._embed(pool.subset(np.flatnonzero(shifted)).drawn(draw), 2)
