@@ -11,6 +11,7 @@ intervals over seeds and test items; writes `benchmarks/results/stability.json`.
 import argparse
 import copy
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import rsft
-from rsft.alternatives import LOSS_WEIGHTS, REJECTION, UNIFORM, WEIGHTED
-from rsft.compare import PRETRAINED, Batches, compare
+from rsft.alternatives import LOSS_WEIGHTS, REJECTION, UNIFORM, WEIGHTED, Method
+from rsft.compare import PRETRAINED, Batches, Measure, Train, compare
 
 RESULTS = Path(__file__).parent / "results" / "stability.json"
 LEARNING_RATES = (0.03, 0.1, 0.2, 0.3, 0.6)
@@ -45,6 +46,22 @@ def long_tail() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     parts = [np.concatenate(rows) for rows in (pool, test)]
     pixels, digits = torch.from_numpy(x / 16).float(), torch.from_numpy(y)
     return pixels[parts[0]], digits[parts[0]], pixels[parts[1]], digits[parts[1]]
+
+
+def sweep(
+    train: Train, measure: Measure, methods: Mapping[str, Method], rates: Sequence[float], **options: Any
+) -> dict[str, Any]:
+    """A comparison at each learning rate, printed and as a dictionary; `options` are those of `compare`."""
+    results: dict[str, Any] = {}
+    for rate in rates:
+        comparison = compare(train, measure, methods, learning_rates=[rate], **options)
+        results[f"{rate:g}"] = comparison.to_dict()
+        metric = comparison.metrics[0]
+        values = ", ".join(f"{name} {comparison.value(name, metric)}" for name in (PRETRAINED, *methods))
+        print(f"learning rate {rate:g}: {values}", flush=True)
+        for other in (WEIGHTED, LOSS_WEIGHTS, UNIFORM):
+            print(f"    rejection less {other}: {comparison.difference(REJECTION, other, metric).signed()}", flush=True)
+    return results
 
 
 def main() -> None:
@@ -79,23 +96,9 @@ def main() -> None:
     methods = {name: rsft.alternatives(plan)[name] for name in (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)}
     start = network
     start = train(Batches(methods[UNIFORM], STEPS, BATCH_SIZE, 0), 0.03, 0)
-    results: dict[str, Any] = {}
-    for rate in LEARNING_RATES[2:4] if quick else LEARNING_RATES:
-        comparison = compare(
-            train,
-            measure,
-            methods,
-            start=start,
-            steps=STEPS,
-            batch_size=BATCH_SIZE,
-            learning_rates=[rate],
-            seeds=2 if quick else SEEDS,
-        )
-        results[f"{rate:g}"] = comparison.to_dict()
-        values = ", ".join(f"{name} {comparison.value(name, 'accuracy')}" for name in (PRETRAINED, *methods))
-        print(f"learning rate {rate:g}: {values}", flush=True)
-        for other in (WEIGHTED, LOSS_WEIGHTS, UNIFORM):
-            print(f"    rejection less {other}: {comparison.difference(REJECTION, other, 'accuracy').signed()}")
+    seeds = 2 if quick else SEEDS
+    rates = LEARNING_RATES[2:4] if quick else LEARNING_RATES
+    results = sweep(train, measure, methods, rates, start=start, steps=STEPS, batch_size=BATCH_SIZE, seeds=seeds)
     if not quick:
         RESULTS.write_text(json.dumps({"pool": len(y), "seeds": SEEDS, "rates": results}, indent=1))
 
