@@ -21,8 +21,8 @@ from rsft.face.bundle import FaceModel
 from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import embed
 from rsft.face.fit import usable, without_overlap
-from rsft.face.heads import PrototypeHead
 from rsft.face.labels import trusted_labels
+from rsft.face.losses import LOSSES, takes_weights
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import read_protocol
@@ -51,17 +51,24 @@ PathLike = str | os.PathLike[str]
 Measured = tuple[Features, Comparisons | Everybody]
 
 
-class WeightedLoss(nn.Module):
-    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None.
+def check_comparable(recipe: Recipe, identities: int) -> None:
+    """Refuse what cannot be compared; nothing needs to be embedded for that.
 
     Raises:
-        InputError: the head takes no weights.
+        InputError: the recipe's loss takes no weights of items, or the pool has too few identities.
     """
+    if not takes_weights(recipe.loss):
+        usable_losses = " or ".join(name for name in LOSSES if takes_weights(name))
+        raise InputError(f"the recipe's loss, {recipe.loss}, takes no weights of items: compare with {usable_losses}.")
+    if identities < MIN_IDENTITIES:
+        raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {identities}.")
+
+
+class WeightedLoss(nn.Module):
+    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
-        if not isinstance(head, PrototypeHead):
-            raise InputError("the recipe's loss takes no weights of items: compare with arcface or adaface.")
         self.head = head
 
     def forward(self, embeddings: Tensor, targets: tuple[Tensor, Tensor | None]) -> Tensor:
@@ -102,8 +109,7 @@ class FaceTrial:
             raise InputError("a comparison needs the pool's activations: embed it with `views=2` or more.")
         generator = np.random.default_rng(seed)
         names = generator.permutation(np.unique(people))
-        if len(names) < MIN_IDENTITIES:
-            raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {len(names)}.")
+        check_comparable(recipe, len(names))
         held_out = np.isin(people, names[: round(VALIDATION_FRACTION * len(names))])
         trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
         self.rows = np.flatnonzero(trusted & ~held_out)
@@ -233,6 +239,8 @@ def compare_faces(
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
     pool_images = without_overlap(find_images(pool, labelled=True), protocols, allow=allow_overlap, drop=drop_overlap)
+    check_comparable(recipe, len(set(pool_images.identities)))
+    target_images = find_images(target)
     out.mkdir(parents=True, exist_ok=True)
 
     def embedded(name: str, images: ImageSet, views: int) -> Features:
@@ -242,7 +250,7 @@ def compare_faces(
 
     began = time.perf_counter()
     pool_features = embedded("pool", pool_images, recipe.views)
-    target_features = embedded("target", find_images(target), 0)
+    target_features = embedded("target", target_images, 0)
     people = np.unique([PurePosixPath(item).parts[0] for item in pool_features.ids], return_inverse=True)[1]
     with stages.stage("plan"):
         plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
