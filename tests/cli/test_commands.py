@@ -140,6 +140,14 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     overlap = swap("evaluation", faces / "pool")
     assert "10 identities of the pool are also evaluated" in refused(*overlap, *out)
     assert "nothing is left" in refused(*overlap, *out, "--drop-overlap")
+    points = tmp_path / "points.csv"
+    points.write_text("path," + ",".join(f"{axis}{point}" for point in range(1, 6) for axis in "xy") + "\n")
+    assert "aligned chips have none" in refused(*fit_arguments(faces), *out, "--landmarks", points)
+    without = [argument for argument in fit_arguments(faces) if argument != "--aligned"]
+    assert "landmarks of none of the" in refused(*without, *out, "--landmarks", points)
+    planned = ("plan", "--pool", faces / "pool", "--landmarks", points)
+    assert "landmarks of none of the" in refused(*planned, "--target", faces / "target")
+    assert "with --shares none is" in refused(*planned, "--shares", tmp_path / "bad.toml")
     assert not (tmp_path / "run").exists()
     assert "not the whole folder of a run" in refused("report", tmp_path)
 

@@ -16,11 +16,13 @@ from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, total_steps, tune
+from rsft.face.align import AlignedFace
 from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
 from rsft.face.comparisons import Comparisons, Everybody
-from rsft.face.embed import chip_reader, embed
+from rsft.face.embed import embed, face_finder
 from rsft.face.gate import Gate, within_bound
+from rsft.face.landmarks import points_of_sets
 from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces
 from rsft.face.privacy import new_pseudonyms
@@ -78,6 +80,7 @@ def fit(
     recipe: Recipe | None = None,
     seed: int = 0,
     aligned: bool = False,
+    landmarks: PathLike | None = None,
     allow_overlap: bool = False,
     drop_overlap: bool = False,
     overwrite: bool = False,
@@ -99,6 +102,7 @@ def fit(
         recipe: the settings.
         seed: of everything random.
         aligned: all pictures are aligned chips already.
+        landmarks: a file as `read_landmarks` takes it: in the sets whose pictures it names, no face is looked for.
         allow_overlap: evaluate on identities that are also trained on.
         drop_overlap: leave identities that are evaluated out of the pool.
         overwrite: replace an existing `out`.
@@ -125,6 +129,7 @@ def fit(
         "retain": str(retain) if retain is not None else None,
         "seed": seed,
         "aligned": aligned,
+        "landmarks": str(landmarks) if landmarks is not None else None,
         "recipe": recipe.model_dump(exclude_none=True),
     }
     config = {key: value for key, value in config.items() if value is not None}
@@ -140,23 +145,27 @@ def fit(
     pseudonym = new_pseudonyms(show=show_faces)
     everybody = find_images(pool, labelled=True)
     pool_images = without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
+    sets = {"pool": pool_images, "target": target_images}
+    sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
+    points = points_of_sets(landmarks, sets, aligned)
     with first_enters(writing(out, overwrite=overwrite, resume=resume)) as folder:
 
-        def embedded(name: str, images: ImageSet, views: int) -> Features:
-            with stages.stage(f"embed {name}", len(images)) as advance:
+        def embedded(name: str, views: int) -> Features:
+            with stages.stage(f"embed {name}", len(sets[name])) as advance:
                 return embed(
                     face_model,
-                    images,
+                    sets[name],
                     cut=recipe.cut,
                     aligned=aligned,
+                    landmarks=points[name],
                     views=views,
                     folder=folder / CACHE_FOLDER / name,
                     progress=advance,
                 )
 
-        pool_features = embedded("pool", pool_images, recipe.views)
-        target_features = embedded("target", target_images, 0)
-        evaluated = {key: embedded(f"evaluation {key}", p.images, 2) for key, p in protocols.items()}
+        pool_features = embedded("pool", recipe.views)
+        target_features = embedded("target", 0)
+        evaluated = {key: embedded(f"evaluation {key}", 2) for key in protocols}
         everything = [pool_features, target_features, *evaluated.values()]
 
         names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
@@ -227,9 +236,9 @@ def fit(
                 shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
                 write_card(folder, metrics, plan, shipped)
                 if show_faces:
-                    to_chip = chip_reader(face_model, aligned=aligned)
+                    to_face = face_finder(face_model, aligned=aligned, landmarks=points["pool"])
                     acceptance = plan.acceptance.numpy()
-                    save_thumbnails(folder, pool_images, pool_features.ids, run.times_trained, acceptance, to_chip)
+                    save_thumbnails(folder, pool_images, pool_features.ids, run.times_trained, acceptance, to_face)
                 write_report(folder)
                 for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
                     shutil.rmtree(folder / finished)
@@ -283,7 +292,7 @@ def save_thumbnails(
     items: Sequence[str],
     times_trained: np.ndarray,
     acceptance: np.ndarray,
-    to_chip: Callable[[np.ndarray], np.ndarray],
+    to_face: Callable[[np.ndarray, str], AlignedFace],
 ) -> None:
     """Write the pictures most often trained on, and those least likely to be, for the report."""
     place = {item: index for index, item in enumerate(images.ids)}
@@ -292,7 +301,7 @@ def save_thumbnails(
     (folder / THUMBNAILS_FOLDER).mkdir(exist_ok=True)
     for kind, rows in (("accepted", most), ("rejected", least)):
         for number, row in enumerate(rows):
-            chip = to_chip(images.read(place[items[row]]))
+            chip = to_face(images.read(place[items[row]]), items[row]).chip
             Image.fromarray(chip).save(folder / THUMBNAILS_FOLDER / f"{kind}-{number:02d}.jpg", quality=90)
 
 
