@@ -22,6 +22,7 @@ from rsft.face.card import write_card
 from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import embed, face_finder
 from rsft.face.gate import Gate, within_bound
+from rsft.face.grouping import group_of_each, rates_of_groups
 from rsft.face.landmarks import points_of_sets
 from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces
@@ -83,6 +84,8 @@ def fit(
     landmarks: PathLike | None = None,
     allow_overlap: bool = False,
     drop_overlap: bool = False,
+    groups: str | None = None,
+    attributes: PathLike | None = None,
     overwrite: bool = False,
     resume: bool = False,
     show_faces: bool = False,
@@ -105,6 +108,8 @@ def fit(
         landmarks: a file as `read_landmarks` takes it: in the sets whose pictures it names, no face is looked for.
         allow_overlap: evaluate on identities that are also trained on.
         drop_overlap: leave identities that are evaluated out of the pool.
+        groups: an attribute of the evaluated pictures; the model card then has the error rates of its groups.
+        attributes: a CSV or Parquet file `path,<attributes...>`; by default those that the pictures' manifest has.
         overwrite: replace an existing `out`.
         resume: reuse what an interrupted run has embedded, and continue its training.
         show_faces: put some pictures of the pool and the target into the report, and names in place of salted hashes
@@ -127,12 +132,16 @@ def fit(
         "evaluation": str(evaluation),
         "evaluation_root": str(evaluation_root) if evaluation_root is not None else None,
         "retain": str(retain) if retain is not None else None,
+        "groups": groups,
+        "attributes": str(attributes) if attributes is not None else None,
         "seed": seed,
         "aligned": aligned,
         "landmarks": str(landmarks) if landmarks is not None else None,
         "recipe": recipe.model_dump(exclude_none=True),
     }
     config = {key: value for key, value in config.items() if value is not None}
+    if attributes is not None and groups is None:
+        raise InputError("attributes are read for groups: name the attribute to group by.")
     join()
     stages = Stages(listener)
     face_model = load_model(model)
@@ -142,6 +151,7 @@ def fit(
     protocols = {"target": read_protocol(evaluation, evaluation_root)}
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
+    group_of = {} if groups is None else group_of_each(protocols["target"].images, groups, attributes)
     pseudonym = new_pseudonyms(show=show_faces)
     everybody = find_images(pool, labelled=True)
     pool_images = without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
@@ -204,6 +214,13 @@ def fit(
                 for key, protocol in protocols.items()
             }
             reports = first(lambda: {key: verify([trial], seed=seed) for key, trial in trials.items()})
+
+            def rates(system: str) -> dict[str, Any] | None:
+                values = [group_of[item] for item in evaluated["target"].ids]
+                verification = reports["target"].systems[system]
+                return rates_of_groups(trials["target"], system, verification, str(groups), values, seed=seed)
+
+            of_groups = first(lambda: {system: rates(system) for system in (PRETRAINED, TUNED)} if groups else None)
         with stages.stage("write"):
             metrics = summarise(
                 f"{face_model.name}, tuned to {target_images.root.name}",
@@ -218,6 +235,8 @@ def fit(
                     (pseudonym(item), reason) for features in everything for item, reason in features.quarantined
                 ],
             )
+            if of_groups is not None:
+                metrics["groups"] = of_groups
             source = f"rsft, from {face_model.name} {face_model.fingerprint}"
             shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], source)
 
