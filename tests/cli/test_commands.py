@@ -186,6 +186,24 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "advice"), [("embed", "run again with --resume to reuse what was embedded"), ("plan", "interrupted.")]
+)
+def test_an_interruption_is_said_in_one_line(command: str, advice: str, faces: Path, tmp_path: Path) -> None:
+    """A signal that arrives while a model is loaded."""
+    code = (
+        "import signal; from rsft.cli.main import run; from rsft.face import commands; "
+        "commands.load_model = lambda model: signal.raise_signal(signal.SIGINT); run()"
+    )
+    more = ("--out", tmp_path / "out") if command == "embed" else ("--target", faces / "target")
+    line = [sys.executable, "-c", code, command, "--pool", str(faces / "pool"), *map(str, more)]
+    result = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("rsft: interrupted")
+    assert advice in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
     "command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check", "threshold", "forget"]
 )
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,6 +33,7 @@ from rsft.face.validation import Validation
 from rsft.face.verification import scored, verify
 from rsft.face.views import accept_views, embed_activations, read_views
 from rsft.plan import Plan
+from rsft.run_folder import replace_file
 from rsft.tuning.stopping import Stopping
 
 FMRS = (0.01, 0.001)
@@ -73,6 +74,39 @@ class WeightedLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, targets: tuple[Tensor, Tensor | None]) -> Tensor:
         return self.head(embeddings, *targets)
+
+
+class Spent:
+    """Seconds that embedding and planning took, those of runs that were interrupted too; kept in a file.
+
+    Args:
+        path: the file; what is in it already is added to.
+
+    Attributes:
+        seconds: so far, as of the last `note`.
+        seconds_of_a_step: of training, told when all is planned; from then on nothing is added.
+    """
+
+    def __init__(self, path: Path) -> None:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        self.seconds: float = known.get("seconds_to_plan", 0.0)
+        self.seconds_of_a_step: float | None = known.get("seconds_of_a_step")
+        self._path, self._before, self._began = path, self.seconds, time.perf_counter()
+
+    def note(self) -> None:
+        """Add what passed since this was made; does nothing once closed."""
+        if self.seconds_of_a_step is None:
+            self.seconds = self._before + time.perf_counter() - self._began
+            self._write()
+
+    def close(self, seconds_of_a_step: float) -> None:
+        """Add nothing more: how many steps are worth it is known."""
+        self.seconds_of_a_step = seconds_of_a_step
+        self._write()
+
+    def _write(self) -> None:
+        told = {"seconds_to_plan": self.seconds, "seconds_of_a_step": self.seconds_of_a_step}
+        replace_file(self._path, json.dumps(told).encode())
 
 
 class FaceTrial:
@@ -169,16 +203,15 @@ class FaceTrial:
         excess = max(0.0, self._start[1] - every - self._recipe.max_retention_loss)
         return target - self._start[0] - LOSS_PRICE * excess
 
-    def steps_in(self, seconds: float, steps: int, kept: Path) -> int:
-        """So many steps more than `steps` that they last `seconds` longer; worked out once and kept in a file."""
-        if not kept.exists():
+    def steps_with(self, steps: int, spent: "Spent") -> int:
+        """So many steps more than `steps` that they last as long as was spent; how long one lasts is measured once."""
+        if spent.seconds_of_a_step is None:
             batches = Batches(self.methods()[UNIFORM], TIMED_STEPS, self._recipe.batch_size, seed=0)
             began = time.perf_counter()
             self.train(batches, self._recipe.learning_rate, seed=0)
-            of_step = (time.perf_counter() - began) / TIMED_STEPS
-            kept.write_text(json.dumps({"seconds_to_plan": seconds, "seconds_of_a_step": of_step}))
-        cost = json.loads(kept.read_text())
-        return steps + round(cost["seconds_to_plan"] / cost["seconds_of_a_step"])
+            spent.close((time.perf_counter() - began) / TIMED_STEPS)
+        assert spent.seconds_of_a_step is not None
+        return steps + round(spent.seconds / spent.seconds_of_a_step)
 
     def _of_views(self, batches: Batches) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor | None]]]:
         for items, weights in batches:
@@ -243,24 +276,29 @@ def compare_faces(
     target_images = find_images(target)
     out.mkdir(parents=True, exist_ok=True)
 
-    def embedded(name: str, images: ImageSet, views: int) -> Features:
+    def embedded(name: str, images: ImageSet, views: int, note: Callable[[], None] = lambda: None) -> Features:
         options: dict[str, Any] = {"cut": recipe.cut, "aligned": aligned, "views": views}
         with stages.stage(f"embed {name}", len(images)) as advance:
-            return embed(face_model, images, **options, folder=out / EMBEDDED_FOLDER / name, progress=advance)
 
-    began = time.perf_counter()
-    pool_features = embedded("pool", pool_images, recipe.views)
-    target_features = embedded("target", target_images, 0)
+            def progress(pictures: int) -> None:
+                advance(pictures)
+                note()
+
+            return embed(face_model, images, **options, folder=out / EMBEDDED_FOLDER / name, progress=progress)
+
+    spent = Spent(out / COST_FILE)
+    pool_features = embedded("pool", pool_images, recipe.views, spent.note)
+    target_features = embedded("target", target_images, 0, spent.note)
     people = np.unique([PurePosixPath(item).parts[0] for item in pool_features.ids], return_inverse=True)[1]
     with stages.stage("plan"):
         plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
-    planned = time.perf_counter() - began
+    spent.note()
     evaluated = {key: embedded(f"evaluation {key}", p.images, 2) for key, p in protocols.items()}
     measured = {key: (evaluated[key], usable(p, evaluated[key])) for key, p in protocols.items()}
     trial = FaceTrial(face_model, pool_features, people, plan, measured, recipe, seed=seed)
     steps = recipe.steps or default_steps(len(trial.rows) * trial.views, recipe.batch_size)
     methods = trial.methods()
-    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=trial.steps_in(planned, steps, out / COST_FILE))
+    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=trial.steps_with(steps, spent))
     config: dict[str, Any] = {
         "pool": str(pool),
         "target": str(target),
