@@ -26,7 +26,7 @@ def group_of_each(images: ImageSet, attribute: str, path: str | os.PathLike[str]
     columns = images.attributes if path is None else read_attributes(Path(path), images.ids)
     if attribute not in columns:
         where = images.root if path is None else path
-        raise InputError(f"'{where}' has no attribute '{attribute}', but {', '.join(sorted(columns)) or 'none'}.")
+        raise InputError(f"'{where}' has no attribute '{attribute}'; it has {', '.join(sorted(columns)) or 'none'}.")
     return dict(zip(images.ids, columns[attribute], strict=True))
 
 
