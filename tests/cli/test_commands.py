@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from rsft.cli.main import app
 
+HALVES = ("a|b", "c")
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 
 
@@ -37,10 +39,14 @@ def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     """A whole run of `rsft fit`, with its JSON."""
     folder = tmp_path_factory.mktemp("fit")
     (folder / "run.toml").write_text(RECIPE)
-    result = rsft(
-        *fit_arguments(faces), "--config", folder / "run.toml", "--out", folder / "run", "--show-faces", "--json"
-    )
-    return folder / "run", json.loads(result.stdout)
+    items = [path.relative_to(faces / "evaluation").as_posix() for path in (faces / "evaluation").glob("*/*")]
+    people = sorted({item.partition("/")[0] for item in items})
+    half = {person: HALVES[number % 2] for number, person in enumerate(people)}
+    rows = [f"{item},{half[item.partition('/')[0]]}" for item in items]
+    (folder / "halves.csv").write_text("\n".join(["path,half", *rows]))
+    grouped = ("--groups", "half", "--attributes", folder / "halves.csv")
+    options = ("--config", folder / "run.toml", "--out", folder / "run", "--show-faces", "--json")
+    return folder / "run", json.loads(rsft(*fit_arguments(faces), *options, *grouped).stdout)
 
 
 def fit_arguments(faces: Path) -> list[str | Path]:
@@ -94,12 +100,33 @@ def test_the_same_seed_gives_the_same_numbers(faces: Path, run: tuple[Path, dict
 
 def test_the_tuned_model_is_evaluated_to_the_same_numbers(faces: Path, run: tuple[Path, dict[str, Any]]) -> None:
     folder, metrics = run
-    result = json.loads(
-        rsft("evaluate", "--model", folder, "--eval", faces / "evaluation", "--aligned", "--json").stdout
-    )
+    grouped = ("--groups", "half", "--attributes", folder.parent / "halves.csv")
+    evaluated = rsft("evaluate", "--model", folder, "--eval", faces / "evaluation", "--aligned", "--json", *grouped)
+    result = json.loads(evaluated.stdout)
     expected = metrics["tuned"]["target"]
     assert result["tar_at_fmr"]["0.01"]["value"] == pytest.approx(expected["tar_at_fmr"]["0.01"]["value"], abs=0.005)
     assert result["eer"] == pytest.approx(expected["eer"], abs=0.005)
+    assert set(metrics["groups"]) == {"pretrained", "tuned"}
+    for half, found in result["groups"]["groups"].items():
+        of_fit = metrics["groups"]["tuned"]["groups"][half]
+        assert (of_fit["people"], of_fit["pairs_genuine"]) == (found["people"], found["pairs_genuine"]) == (3, 3 * 45)
+        for rate in ("fmr", "fnmr"):
+            assert of_fit[rate]["0.01"]["value"] == pytest.approx(found[rate]["0.01"]["value"], abs=0.01)
+
+
+def test_the_card_has_the_groups(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, metrics = run
+    card = (folder / "model_card.md").read_text()
+    table = card[card.index("## Groups") : card.index("## Retention")]
+    rows = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in table.splitlines() if line.startswith("| ")]
+    named = [group.replace("|", "\\|") for group in HALVES]
+    assert [row[:2] for row in rows[1:]] == [[group, system] for system in ("pretrained", "tuned") for group in named]
+    for group, system, fmr, fnmr, *counts in rows[1:]:
+        found = metrics["groups"][system]["groups"][group.replace("\\", "")]
+        assert counts == ["3", str(3 * 45), str(3 * 100)]
+        for text, rate in ((fmr, found["fmr"]["0.01"]), (fnmr, found["fnmr"]["0.01"])):
+            assert text == f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+    assert "No figure per group" not in card
 
 
 def test_plan_of_pictures_is_that_of_their_embeddings(faces: Path, tmp_path: Path) -> None:
@@ -140,12 +167,40 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     overlap = swap("evaluation", faces / "pool")
     assert "10 identities of the pool are also evaluated" in refused(*overlap, *out)
     assert "nothing is left" in refused(*overlap, *out, "--drop-overlap")
+    points = tmp_path / "points.csv"
+    points.write_text("path," + ",".join(f"{axis}{point}" for point in range(1, 6) for axis in "xy") + "\n")
+    assert "name the attribute" in refused(*fit_arguments(faces), *out, "--attributes", points)
+    assert "has no attribute 'age'" in refused(*fit_arguments(faces), *out, "--groups", "age")
+    assert "aligned chips have none" in refused(*fit_arguments(faces), *out, "--landmarks", points)
+    without = [argument for argument in fit_arguments(faces) if argument != "--aligned"]
+    assert "landmarks of none of the" in refused(*without, *out, "--landmarks", points)
+    planned = ("plan", "--pool", faces / "pool", "--landmarks", points)
+    assert "landmarks of none of the" in refused(*planned, "--target", faces / "target")
+    assert "with --shares none is" in refused(*planned, "--shares", tmp_path / "bad.toml")
     assert not (tmp_path / "run").exists()
     assert "not the whole folder of a run" in refused("report", tmp_path)
 
 
 def test_a_disk_that_refuses_is_said(faces: Path) -> None:
     assert "Make room or choose another" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"), [("embed", "run again with --resume to reuse what was embedded"), ("plan", "interrupted.")]
+)
+def test_an_interruption_is_said_in_one_line(command: str, advice: str, faces: Path, tmp_path: Path) -> None:
+    """A signal that arrives while a model is loaded."""
+    code = (
+        "import signal; from rsft.cli.main import run; from rsft.face import commands; "
+        "commands.load_model = lambda model: signal.raise_signal(signal.SIGINT); run()"
+    )
+    more = ("--out", tmp_path / "out") if command == "embed" else ("--target", faces / "target")
+    line = [sys.executable, "-c", code, command, "--pool", str(faces / "pool"), *map(str, more)]
+    result = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("rsft: interrupted")
+    assert advice in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

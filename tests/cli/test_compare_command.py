@@ -1,11 +1,21 @@
 """`rsft compare` on real faces: whole, continued, and refused."""
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from rsft.data.features import Features
+from rsft.errors import InputError
+from rsft.face.comparing import FaceTrial, Spent
+from rsft.face.recipe import make_recipe
+from rsft.types import Interval
 
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 METHODS = {
@@ -13,9 +23,9 @@ METHODS = {
 }  # fmt: skip
 
 
-def compare(faces: Path, out: Path, *more: str | Path) -> subprocess.CompletedProcess[str]:
+def compare(faces: Path, out: Path, *more: str | Path, recipe: str = RECIPE) -> subprocess.CompletedProcess[str]:
     config = out.with_suffix(".toml")
-    config.write_text(RECIPE)
+    config.write_text(recipe)
     parts = {"pool": "pool", "target": "target", "eval": "evaluation", "retain": "retention"}
     inputs = [argument for option, part in parts.items() for argument in (f"--{option}", str(faces / part))]
     command = [sys.executable, "-c", "from rsft.cli.main import run; run()", "compare", *inputs, "--aligned"]
@@ -57,7 +67,12 @@ def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: 
     removed[0].unlink()
     again = compare(faces, out)
     assert again.returncode == 0, again.stderr
-    assert "weighted sampling" in again.stdout
+    for values in result["values"].values():
+        assert all(str(Interval(**value)) in again.stdout for value in values.values())
+    for difference in result["differences"]["rejection"].values():
+        assert all(Interval(**value).signed() in again.stdout for value in difference.values())
+    for figures in result["cost"].values():
+        assert f"{figures['learning_rate']:.3g}" in again.stdout
     assert result["verdict"][:60] in again.stdout
     assert removed[0].exists()
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -70,3 +85,54 @@ def test_other_settings_are_refused(faces: Path, compared: tuple[Path, dict]) ->
     assert result.returncode == 2
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("rsft: ")]
     assert "other settings, seed: 0, now 3" in line
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: Path, tmp_path: Path) -> None:
+    for person in sorted((faces / "pool").iterdir())[:7]:
+        shutil.copytree(person, tmp_path / "few" / person.name)
+    asked = {
+        "takes no weights of items: compare with arcface or adaface": compare(
+            faces, tmp_path / "cosface", recipe=f'{RECIPE}loss = "cosface"\n'
+        ),
+        "needs 8 identities or more in the pool, got 7": compare(faces, tmp_path / "seven", "--pool", tmp_path / "few"),
+        "does not exist": compare(faces, tmp_path / "empty", "--target", tmp_path / "absent"),
+    }
+    for words, result in asked.items():
+        assert result.returncode == 2, result.stderr
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("rsft: ")]
+        assert words in line
+        assert "embed" not in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"few", "cosface.toml", "seven.toml", "empty.toml"}
+
+
+def test_time_spent_before_an_interruption_counts(
+    compared: tuple[Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    path = tmp_path / "cost.json"
+    first = Spent(path)
+    now += 7
+    first.note()
+    now += 20  # interrupted here, and nobody noted it
+    second = Spent(path)
+    now += 5
+    second.note()
+    second.close(0.5)
+    third = Spent(path)
+    now += 30  # all is read again, and the steps stay what they were
+    third.note()
+    for spent in (second, third, Spent(path)):
+        assert (spent.seconds, spent.seconds_of_a_step) == (7 + 5, 0.5)
+    told = json.loads((compared[0] / "cost.json").read_text())
+    more = round(told["seconds_to_plan"] / told["seconds_of_a_step"])
+    assert compared[1]["cost"]["uniform, equal time"]["samples"] == (4 + more) * 8
+
+
+@pytest.mark.parametrize(("loss", "people", "words"), [("cosface", 8, "no weights"), ("adaface", 7, "8 identities")])
+def test_a_trial_refuses_the_same(loss: str, people: int, words: str) -> None:
+    none: Any = None
+    rows = np.zeros((people, 2), np.float32)
+    pool = Features([f"{person}/1" for person in range(people)], rows, rows, rows[:, None], [], "")
+    with pytest.raises(InputError, match=words):
+        FaceTrial(none, pool, np.arange(people), none, {}, make_recipe({"loss": loss}))

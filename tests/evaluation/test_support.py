@@ -46,3 +46,13 @@ def test_items_of_one_identity_are_no_neighbours() -> None:
     plain, minded = support(pool, target), support(pool, target, identities=people)
     assert plain.outside.mean() > 0.5
     assert minded.outside.mean() < 0.05
+
+
+def test_of_a_single_identity_its_own_items_say_what_is_usual() -> None:
+    """Without others there is no distance to them: infinite ones gave a warning, and nothing was ever outside."""
+    pool, target = normals(300, 0, 0), normals(200, 0, 1)
+    target[:50, 1] += 12
+    found = support(pool, target, identities=np.zeros(300, int))
+    assert found.outside[:50].all()
+    assert found.outside[50:].mean() < 0.05
+    np.testing.assert_array_equal(found.outside, support(pool, target).outside)

@@ -139,9 +139,9 @@ def test_embeddings_of_another_model_or_other_pictures_are_refused(stored: Path,
 
 def test_what_cannot_be_asked_for_is_refused(stored: Path) -> None:
     inputs: dict[str, Any] = {"evaluation": stored / "faces", "embeddings": stored / "embedded"}
-    with pytest.raises(InputError, match="has no attribute 'half', but none"):
+    with pytest.raises(InputError, match="has no attribute 'half'; it has none"):
         evaluate_folders(**inputs, groups="half")
-    with pytest.raises(InputError, match="has no attribute 'age', but half"):
+    with pytest.raises(InputError, match="has no attribute 'age'; it has half"):
         evaluate_folders(**inputs, groups="age", attributes=stored / "attributes.csv")
     with pytest.raises(InputError, match="ask for identification too"):
         evaluate_folders(**inputs, distractors=stored / "faces")

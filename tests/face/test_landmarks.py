@@ -1,6 +1,9 @@
 """Points from a file give the chips that the detector's own points give, and no face is looked for."""
 
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,15 +11,26 @@ from PIL import Image
 
 from rsft.data.features import load_features
 from rsft.data.images import find_images
-from rsft.errors import InputError
+from rsft.errors import InputError, NoFaceError
 from rsft.face.align import FaceAligner
-from rsft.face.commands import embed_folder
+from rsft.face.commands import embed_folder, plan_folders
+from rsft.face.crops import DLIB
 from rsft.face.embed import chip_reader, embed, face_reader
-from rsft.face.landmarks import COLUMNS, points_of, read_landmarks
+from rsft.face.fit import fit
+from rsft.face.landmarks import COLUMNS, points_of, points_of_sets, read_landmarks
 from rsft.face.model import load_model
 from rsft.face.orl import orl_faces
+from rsft.face.recipe import Recipe
 
 HEADER = ",".join(["path", *COLUMNS])
+RECIPE = Recipe(steps=4, batch_size=8, views=2, learning_rate=1e-4)
+
+
+def write_points(path: Path, names: Iterable[str], points: np.ndarray) -> Path:
+    """The same points for all."""
+    row = ",".join(f"{value:.4f}" for value in points.ravel())
+    path.write_text("\n".join([HEADER, *(f"{name},{row}" for name in names)]))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +81,91 @@ def test_parts_made_with_other_points_are_not_taken_for_these(photographs: Path,
     anew = embed(model, images, cut=8, landmarks=dict.fromkeys(images.ids, good + 3))
     np.testing.assert_array_equal(second.embeddings, anew.embeddings)
     assert not np.allclose(first.embeddings, second.embeddings)
+
+
+@pytest.fixture(scope="module")
+def chips(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Few aligned chips, in which a face's points are those of the template."""
+    root = tmp_path_factory.mktemp("chips")
+    for part, people in (("pool", 5), ("target", 1), ("evaluation", 3)):
+        for person in sorted((faces / part).iterdir())[-people:]:
+            shutil.copytree(person, root / part / person.name)
+    return {part: root / part for part in ("pool", "target", "evaluation")}
+
+
+def test_a_plan_with_points_is_that_of_the_aligned_chips_they_give(
+    chips: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set of which no picture is named is looked at by the detector, here counted."""
+    looked_at = 0
+
+    def detect(*arguments: Any) -> None:
+        nonlocal looked_at
+        looked_at += 1
+        raise NoFaceError("none")
+
+    monkeypatch.setattr(FaceAligner, "_detect", detect)
+    sides = {part: chips[part] for part in ("pool", "target")}
+    images = {part: find_images(path) for part, path in sides.items()}
+    names = [item for side in images.values() for item in side.ids]
+    both = write_points(tmp_path / "both.csv", names, np.array(DLIB))
+    plan, _ = plan_folders(**sides, landmarks=both)
+    assert looked_at == 0
+    aligned, _ = plan_folders(**sides, aligned=True)
+    np.testing.assert_allclose(plan.log_ratio, aligned.log_ratio, atol=1e-6)
+    with pytest.raises(InputError, match=f"none of the {len(images['target'])} pictures"):
+        plan_folders(**sides, landmarks=write_points(tmp_path / "pool.csv", images["pool"].ids, np.array(DLIB)))
+    assert looked_at == len(images["target"])
+
+
+def test_a_fit_resumed_with_other_points_does_not_use_what_was_embedded_with_these(
+    chips: dict[str, Any], tmp_path: Path
+) -> None:
+    names = [item for path in chips.values() for item in find_images(path).ids]
+    these, others = (write_points(tmp_path / f"{moved}.csv", names, np.array(DLIB) + moved) for moved in (0, 6))
+
+    def run(landmarks: Path, stop_at: str, **options: Any) -> Any:
+        def listener(stage: str, done: int, total: int) -> None:
+            if stage == stop_at:
+                raise KeyboardInterrupt
+
+        fit(**chips, recipe=RECIPE, out=tmp_path / "run", landmarks=landmarks, listener=listener, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(these, "plan")
+    embedded = tmp_path / "run.partial" / "cache" / "pool"
+    (of_these,) = embedded.iterdir()
+    with pytest.raises(KeyboardInterrupt):
+        run(others, "plan", resume=True)
+    (of_others,) = set(embedded.iterdir()) - {of_these}
+    moved, kept = (load_features(folder / "000000").embeddings for folder in (of_others, of_these))
+    images = find_images(chips["pool"])
+    points = points_of(others, images, aligned=False)
+    anew = embed(load_model("dlib"), images, cut=RECIPE.cut, views=RECIPE.views, landmarks=points)
+    np.testing.assert_array_equal(moved, anew.embeddings)
+    assert not np.allclose(moved, kept, atol=0.01)
+    run(others, "", resume=True)
+    assert f'landmarks = "{others}"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_a_name_of_two_pictures_is_refused_and_that_of_one_in_two_sets_is_not(
+    photographs: Path, tmp_path: Path
+) -> None:
+    good = np.array([[30, 40], [60, 40], [45, 60], [35, 80], [55, 80]])
+    shutil.copytree(photographs, tmp_path / "copy")
+    pool, target = find_images(photographs), find_images(tmp_path / "copy")
+    path = write_points(tmp_path / "l.csv", ["p1/1.png"], good)
+    with pytest.raises(InputError, match=r"'p1/1.png', a picture of the pool and another of the target"):
+        points_of_sets(path, {"pool": pool, "target": target}, aligned=False)
+    same = points_of_sets(path, {"pool": pool, "target": pool, "retention": target.subset([0])}, aligned=False)
+    assert same["retention"] is None
+    for name in ("pool", "target"):
+        points = same[name]
+        assert points is not None
+        np.testing.assert_array_equal(points["p1/1.png"], good)
+    assert points_of_sets(None, {"pool": pool}, aligned=True) == {"pool": None}
+    with pytest.raises(InputError, match="embedded already"):
+        points_of_sets(path, {}, aligned=False)
 
 
 @pytest.mark.parametrize(

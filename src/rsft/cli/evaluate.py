@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
-from rsft.cli.options import EVAL_HELP, Aligned, EvalRoot, Json, Landmarks, Model, Seed
+from rsft.cli.options import EVAL_HELP, Aligned, Attributes, EvalRoot, Groups, Json, Landmarks, Model, Seed
 
 
 def evaluate(
@@ -26,12 +26,8 @@ def evaluate(
     ] = False,
     distractors: Annotated[Path | None, typer.Option(help="Pictures of others, put into that gallery.")] = None,
     enrolled_fraction: Annotated[float, typer.Option(help="Of the people with two pictures, in that gallery.")] = 0.5,
-    groups: Annotated[
-        str | None, typer.Option(help="An attribute: also FMR and FNMR of its groups at one threshold for all.")
-    ] = None,
-    attributes: Annotated[
-        Path | None, typer.Option(help="For --groups: a CSV, path,<attributes...>; the manifest by default.")
-    ] = None,
+    groups: Groups = None,
+    attributes: Attributes = None,
     det: Annotated[Path | None, typer.Option(help="Where to draw FNMR over FMR, as .svg.")] = None,
     aligned: Aligned = False,
     landmarks: Landmarks = None,

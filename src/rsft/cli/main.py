@@ -22,6 +22,12 @@ from rsft.cli.report import report
 from rsft.cli.threshold import threshold
 from rsft.errors import InputError, RsftError, WithdrawnDataWarning
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+CONTINUED = {
+    **dict.fromkeys(("fit", "embed"), "; run again with --resume to reuse what was embedded"),
+    "compare": "; run again with the same --out to continue",
+}
+
 app = typer.Typer(
     help="Rejection sampling fine-tuning: adapt a pretrained face model to the population it will meet.",
     no_args_is_help=True,
@@ -49,20 +55,23 @@ def _run() -> int:
     try:
         app()
     except SystemExit as end:
-        return int(end.code or 0)
+        return _fail(_interrupted(sys.argv[1:2]), 1) if end.code == INTERRUPTED else int(end.code or 0)
     except (InputError, ValueError) as error:
         return _fail(error, 2)
     except (RsftError, OSError) as error:
         return _fail(error, 1)
     except ModuleNotFoundError as error:
         return _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
-    except KeyboardInterrupt:
-        return _fail("interrupted; run again with --resume to reuse what was embedded.", 1)
     except RuntimeError as error:
         if not launch.is_of_others(error):
             raise
         return _fail(f"another process ended, see what it says ({str(error).splitlines()[0]}).", 1)
     return 0
+
+
+def _interrupted(command: list[str]) -> str:
+    """What becomes of what was done."""
+    return f"interrupted{CONTINUED.get(command[0] if command else '', '')}."
 
 
 def _fail(error: object, code: int) -> int:

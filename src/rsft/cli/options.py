@@ -20,6 +20,12 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 Resume = Annotated[bool, typer.Option("--resume", help="Reuse what an interrupted run has embedded.")]
 EvalRoot = Annotated[Path | None, typer.Option(help="Folder or .tar that the paths in --eval are relative to.")]
 Landmarks = Annotated[Path | None, typer.Option(help="A CSV, path,x1,y1,...,x5,y5: no face is looked for.")]
+Groups = Annotated[
+    str | None, typer.Option(help="An attribute: also FMR and FNMR of its groups at one threshold for all.")
+]
+Attributes = Annotated[
+    Path | None, typer.Option(help="For --groups: a CSV, path,<attributes...>; the manifest by default.")
+]
 Config = Annotated[Path | None, typer.Option(help="TOML file with a [recipe] table, such as a run's config.toml.")]
 Pool = Annotated[Path, typer.Option(help=POOL_HELP)]
 Target = Annotated[Path, typer.Option(help=TARGET_HELP)]

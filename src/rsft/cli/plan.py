@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from rsft.cli import matrix, show
-from rsft.cli.options import POOL_HELP, TARGET_HELP, Aligned, Config, Json, Model, Overwrite, Seed, read_recipe
+from rsft.cli.options import (
+    POOL_HELP,
+    TARGET_HELP,
+    Aligned,
+    Config,
+    Json,
+    Landmarks,
+    Model,
+    Overwrite,
+    Seed,
+    read_recipe,
+)
 from rsft.errors import InputError
 
 
@@ -30,6 +41,7 @@ def plan(
     accept_by: Annotated[str | None, typer.Option(help="item, or identity: all its items or none.")] = None,
     floor: Annotated[int | None, typer.Option(help="Items that an accepted identity gets at least.")] = None,
     aligned: Aligned = False,
+    landmarks: Landmarks = None,
     labels: Annotated[
         Path | None, typer.Option(help="Of rows of features: identity or class of each, .npy or FILE.csv:COLUMN.")
     ] = None,
@@ -55,6 +67,7 @@ def plan(
         places = {"pool": pool, "target": target, "shares": shares, "attributes": attributes, "out": out}
         rows = {"labels": labels, "epochs": epochs, "compare": compare, "seed": seed, "overwrite": overwrite}
         no_rows = {"--model": model != "dlib", "--config": config, "--features": features, "--aligned": aligned}
+        no_rows |= {"--landmarks": landmarks}
         options = {name: value for name, value in given.items() if name != "features"}
         matrix.run_plan(places | rows | options, of_pictures=no_rows, json=json)
         return
@@ -67,6 +80,8 @@ def plan(
             "the pool has attributes itself."
         )
     if shares is not None:
+        if landmarks is not None:
+            raise InputError("landmarks are for pictures that are embedded: with --shares none is. Leave one out.")
         known = plan_attributes(
             pool=pool,
             attributes=attributes,
@@ -88,6 +103,7 @@ def plan(
             recipe=read_recipe(config, given),
             compare=compare,
             aligned=aligned,
+            landmarks=landmarks,
             seed=seed,
             overwrite=overwrite,
             listener=listener,

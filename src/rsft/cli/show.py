@@ -238,21 +238,20 @@ def print_comparison(result: dict[str, Any]) -> None:
     console = Console(highlight=False)
     for metric in result["metrics"]:
         table = Table(title=metric, title_justify="left", title_style="bold", box=box.SIMPLE)
-        for heading in ("method", "value", "rejection less it", "learning rate", "samples", "distinct", "seconds"):
+        for heading in ("method", "value", "rejection less it"):
             table.add_column(heading, no_wrap=True)
         for method, values in result["values"].items():
             difference = result["differences"]["rejection"].get(method)
-            cost = result["cost"].get(method, {})
-            table.add_row(
-                method,
-                str(Interval(**values[metric])),
-                Interval(**difference[metric]).signed() if difference else "",
-                f"{cost['learning_rate']:g}" if cost else "",
-                str(cost.get("samples", "")),
-                f"{cost['distinct']:.0f}" if cost else "",
-                f"{cost['seconds']:.0f}" if cost else "",
-            )
+            less = Interval(**difference[metric]).signed() if difference else ""
+            table.add_row(method, str(Interval(**values[metric])), less)
         console.print(table)
+    table = Table(title="A training", title_justify="left", title_style="bold", box=box.SIMPLE)
+    for heading in ("method", "learning rate", "samples", "distinct", "seconds"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for method, cost in result["cost"].items():
+        figures = (cost["samples"], f"{cost['distinct']:.0f}", f"{cost['seconds']:.0f}")
+        table.add_row(method, f"{cost['learning_rate']:.3g}", *map(str, figures))
+    console.print(table)
     console.print(f"[bold]{result['verdict']}[/bold]")
 
 

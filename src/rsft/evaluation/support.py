@@ -36,7 +36,7 @@ def support(pool: np.ndarray, target: np.ndarray, *, identities: np.ndarray | No
     Args:
         pool: (N, D) features; at most `MAX_POOL` rows are looked at.
         target: (K, D).
-        identities: (N,); items of one identity do not count as neighbours of each other.
+        identities: (N,); items of one identity do not count as neighbours of each other, unless there is but one.
         seed: of the rows looked at.
 
     Raises:
@@ -49,7 +49,9 @@ def support(pool: np.ndarray, target: np.ndarray, *, identities: np.ndarray | No
     spread = np.asarray(pool[rows], np.float32).std(0)
     scale = np.where(spread > 0, spread, 1).astype(np.float32)
     items, aims = (np.asarray(side, np.float32) / scale for side in (pool[rows], target))
-    groups = np.arange(len(rows)) if identities is None else np.asarray(identities)[rows]
+    groups = np.arange(len(rows))
+    if identities is not None and len(np.unique(np.asarray(identities)[rows])) > 1:
+        groups = np.asarray(identities)[rows]
     probes = generator.permutation(len(rows))[:MAX_PROBES]
     usual = float(np.quantile(_distance_to_others(items, groups, probes), USUAL))
     distance, nearest = NearestNeighbors(n_neighbors=1).fit(items).kneighbors(aims)

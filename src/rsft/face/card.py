@@ -20,6 +20,7 @@ def write_card(folder: Path, metrics: dict[str, Any], plan: Plan, model: FaceMod
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["interval"] = lambda value: str(Interval(**value))
     environment.filters["signed"] = lambda value: Interval(**value).signed()
+    environment.filters["cell"] = lambda text: " ".join(text.split()).replace("|", "\\|")
     environment.globals["percent"] = lambda share: f"{100 * share:.1f} %"
     template = resources.files("rsft.face").joinpath("model_card.md").read_text(encoding="utf-8")
     text = environment.from_string(template).render(
@@ -28,6 +29,11 @@ def write_card(folder: Path, metrics: dict[str, Any], plan: Plan, model: FaceMod
         stated=json.loads((folder / PLAN_FILE).read_text(encoding="utf-8")),
         model=model,
         systems=[name for name in ("pretrained", "uniform", "tuned") if name in metrics],
+        groups=[
+            (system, found)
+            for system, found in metrics.get("groups", {}).items()
+            if found and metrics["headline_fmr"] in found["thresholds"]
+        ],
         fmrs=list(metrics["tuned"]["target"]["tar_at_fmr"]),
     )
     (folder / CARD_FILE).write_text(text, encoding="utf-8")

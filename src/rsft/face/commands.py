@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,8 @@ from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
 from rsft.data.shares import read_shares
 from rsft.errors import InputError
-from rsft.face.bundle import FaceModel
 from rsft.face.embed import embed
-from rsft.face.landmarks import points_of
+from rsft.face.landmarks import points_of, points_of_sets
 from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces, rank_face_plans
 from rsft.face.recipe import Recipe
@@ -92,6 +92,7 @@ def plan_folders(
     recipe: Recipe | None = None,
     compare: bool = False,
     aligned: bool = False,
+    landmarks: PathLike | None = None,
     seed: int = 0,
     overwrite: bool = False,
     listener: Listener = silent,
@@ -106,6 +107,7 @@ def plan_folders(
         recipe: what it says of the plan is used, and its cut.
         compare: make a plan with each kind of features, and rank them; otherwise with those of the recipe.
         aligned: the pictures are aligned chips already.
+        landmarks: a file as `read_landmarks` takes it: in the sets whose pictures it names, no face is looked for.
         seed: of the ratio's folds and the accept decisions.
         overwrite: replace an existing `out`.
         listener: is told how far each stage is.
@@ -120,8 +122,22 @@ def plan_folders(
     join()
     stages = Stages(listener)
     face_model = load_model(model)
-    pool_features = _embedded(pool, face_model, recipe, "pool", aligned, stages, labelled=True)
-    target_features = _embedded(target, face_model, recipe, "target", aligned, stages)
+    given = {"pool": Path(pool), "target": Path(target)}
+    sets = {
+        name: find_images(path, labelled=name == "pool")
+        for name, path in given.items()
+        if not (path / DESCRIPTION_FILE).exists()  # what `rsft embed` made
+    }
+    points = points_of_sets(landmarks, sets, aligned)
+
+    def features_of(name: str) -> Features:
+        if name not in sets:
+            return load_features(given[name])
+        with stages.stage(f"embed {name}", len(sets[name])) as advance:
+            options: dict[str, Any] = {"aligned": aligned, "landmarks": points[name], "progress": advance}
+            return embed(face_model, sets[name], cut=recipe.cut, **options)
+
+    pool_features, target_features = features_of("pool"), features_of("target")
     names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
     people = np.unique(names, return_inverse=True)[1]
     options = recipe.plan_options() | {"seed": seed}
@@ -188,21 +204,3 @@ def plan_attributes(
         with first_enters(writing(Path(out), overwrite=overwrite)) as folder:
             first(lambda: write_plan(folder, result, recipe.retain_fraction, images.ids, names))
     return result
-
-
-def _embedded(
-    path: PathLike,
-    model: FaceModel,
-    recipe: Recipe,
-    name: str,
-    aligned: bool,
-    stages: Stages,
-    labelled: bool = False,
-    folder: Path | None = None,
-) -> Features:
-    """What `rsft embed` put into a folder, or the pictures in it embedded now, part by part into `folder` if given."""
-    if (Path(path) / DESCRIPTION_FILE).exists():
-        return load_features(Path(path))
-    images = find_images(path, labelled=labelled)
-    with stages.stage(f"embed {name}", len(images)) as advance:
-        return embed(model, images, cut=recipe.cut, aligned=aligned, folder=folder, progress=advance)

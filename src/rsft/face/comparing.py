@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,8 +21,8 @@ from rsft.face.bundle import FaceModel
 from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import embed
 from rsft.face.fit import usable, without_overlap
-from rsft.face.heads import PrototypeHead
 from rsft.face.labels import trusted_labels
+from rsft.face.losses import LOSSES, takes_weights
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import read_protocol
@@ -33,6 +33,7 @@ from rsft.face.validation import Validation
 from rsft.face.verification import scored, verify
 from rsft.face.views import accept_views, embed_activations, read_views
 from rsft.plan import Plan
+from rsft.run_folder import replace_file
 from rsft.tuning.freezing import interpolate
 from rsft.tuning.stopping import Stopping
 
@@ -52,21 +53,61 @@ PathLike = str | os.PathLike[str]
 Measured = tuple[Features, Comparisons | Everybody]
 
 
-class WeightedLoss(nn.Module):
-    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None.
+def check_comparable(recipe: Recipe, identities: int) -> None:
+    """Refuse what cannot be compared; nothing needs to be embedded for that.
 
     Raises:
-        InputError: the head takes no weights.
+        InputError: the recipe's loss takes no weights of items, or the pool has too few identities.
     """
+    if not takes_weights(recipe.loss):
+        usable_losses = " or ".join(name for name in LOSSES if takes_weights(name))
+        raise InputError(f"the recipe's loss, {recipe.loss}, takes no weights of items: compare with {usable_losses}.")
+    if identities < MIN_IDENTITIES:
+        raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {identities}.")
+
+
+class WeightedLoss(nn.Module):
+    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
-        if not isinstance(head, PrototypeHead):
-            raise InputError("the recipe's loss takes no weights of items: compare with arcface or adaface.")
         self.head = head
 
     def forward(self, embeddings: Tensor, targets: tuple[Tensor, Tensor | None]) -> Tensor:
         return self.head(embeddings, *targets)
+
+
+class Spent:
+    """Seconds that embedding and planning took, those of runs that were interrupted too; kept in a file.
+
+    Args:
+        path: the file; what is in it already is added to.
+
+    Attributes:
+        seconds: so far, as of the last `note`.
+        seconds_of_a_step: of training, told when all is planned; from then on nothing is added.
+    """
+
+    def __init__(self, path: Path) -> None:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        self.seconds: float = known.get("seconds_to_plan", 0.0)
+        self.seconds_of_a_step: float | None = known.get("seconds_of_a_step")
+        self._path, self._before, self._began = path, self.seconds, time.perf_counter()
+
+    def note(self) -> None:
+        """Add what passed since this was made; does nothing once closed."""
+        if self.seconds_of_a_step is None:
+            self.seconds = self._before + time.perf_counter() - self._began
+            self._write()
+
+    def close(self, seconds_of_a_step: float) -> None:
+        """Add nothing more: how many steps are worth it is known."""
+        self.seconds_of_a_step = seconds_of_a_step
+        self._write()
+
+    def _write(self) -> None:
+        told = {"seconds_to_plan": self.seconds, "seconds_of_a_step": self.seconds_of_a_step}
+        replace_file(self._path, json.dumps(told).encode())
 
 
 class FaceTrial:
@@ -103,8 +144,7 @@ class FaceTrial:
             raise InputError("a comparison needs the pool's activations: embed it with `views=2` or more.")
         generator = np.random.default_rng(seed)
         names = generator.permutation(np.unique(people))
-        if len(names) < MIN_IDENTITIES:
-            raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {len(names)}.")
+        check_comparable(recipe, len(names))
         held_out = np.isin(people, names[: round(VALIDATION_FRACTION * len(names))])
         trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
         self.rows = np.flatnonzero(trusted & ~held_out)
@@ -165,16 +205,15 @@ class FaceTrial:
         excess = max(0.0, self._start[1] - every - self._recipe.max_retention_loss)
         return target - self._start[0] - LOSS_PRICE * excess
 
-    def steps_in(self, seconds: float, steps: int, kept: Path) -> int:
-        """So many steps more than `steps` that they last `seconds` longer; worked out once and kept in a file."""
-        if not kept.exists():
+    def steps_with(self, steps: int, spent: "Spent") -> int:
+        """So many steps more than `steps` that they last as long as was spent; how long one lasts is measured once."""
+        if spent.seconds_of_a_step is None:
             batches = Batches(self.methods()[UNIFORM], TIMED_STEPS, self._recipe.batch_size, seed=0)
             began = time.perf_counter()
             self.train(batches, self._recipe.learning_rate, seed=0)
-            of_step = (time.perf_counter() - began) / TIMED_STEPS
-            kept.write_text(json.dumps({"seconds_to_plan": seconds, "seconds_of_a_step": of_step}))
-        cost = json.loads(kept.read_text())
-        return steps + round(cost["seconds_to_plan"] / cost["seconds_of_a_step"])
+            spent.close((time.perf_counter() - began) / TIMED_STEPS)
+        assert spent.seconds_of_a_step is not None
+        return steps + round(spent.seconds / spent.seconds_of_a_step)
 
     def _of_views(self, batches: Batches) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor | None]]]:
         for items, weights in batches:
@@ -235,26 +274,33 @@ def compare_faces(
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
     pool_images = without_overlap(find_images(pool, labelled=True), protocols, allow=allow_overlap, drop=drop_overlap)
+    check_comparable(recipe, len(set(pool_images.identities)))
+    target_images = find_images(target)
     out.mkdir(parents=True, exist_ok=True)
 
-    def embedded(name: str, images: ImageSet, views: int) -> Features:
+    def embedded(name: str, images: ImageSet, views: int, note: Callable[[], None] = lambda: None) -> Features:
         options: dict[str, Any] = {"cut": recipe.cut, "aligned": aligned, "views": views}
         with stages.stage(f"embed {name}", len(images)) as advance:
-            return embed(face_model, images, **options, folder=out / EMBEDDED_FOLDER / name, progress=advance)
 
-    began = time.perf_counter()
-    pool_features = embedded("pool", pool_images, recipe.views)
-    target_features = embedded("target", find_images(target), 0)
+            def progress(pictures: int) -> None:
+                advance(pictures)
+                note()
+
+            return embed(face_model, images, **options, folder=out / EMBEDDED_FOLDER / name, progress=progress)
+
+    spent = Spent(out / COST_FILE)
+    pool_features = embedded("pool", pool_images, recipe.views, spent.note)
+    target_features = embedded("target", target_images, 0, spent.note)
     people = np.unique([PurePosixPath(item).parts[0] for item in pool_features.ids], return_inverse=True)[1]
     with stages.stage("plan"):
         plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
-    planned = time.perf_counter() - began
+    spent.note()
     evaluated = {key: embedded(f"evaluation {key}", p.images, 2) for key, p in protocols.items()}
     measured = {key: (evaluated[key], usable(p, evaluated[key])) for key, p in protocols.items()}
     trial = FaceTrial(face_model, pool_features, people, plan, measured, recipe, seed=seed)
     steps = recipe.steps or default_steps(len(trial.rows) * trial.views, recipe.batch_size)
     methods = trial.methods()
-    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=trial.steps_in(planned, steps, out / COST_FILE))
+    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=trial.steps_with(steps, spent))
     config: dict[str, Any] = {
         "pool": str(pool),
         "target": str(target),

@@ -14,7 +14,7 @@ from rsft.errors import InputError
 from rsft.face.adapt import Tuned, total_steps, tune
 from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
-from rsft.face.embed import MAX_MOVE, chip_reader, embed, move
+from rsft.face.embed import MAX_MOVE, chip_reader, embed, face_finder, move
 from rsft.face.fit import MODEL_FOLDER, FitResult, save_thumbnails, score
 from rsft.face.model import load_model
 from rsft.face.orl import orl_faces
@@ -132,9 +132,9 @@ def demo(
             shipped.save(folder / MODEL_FOLDER, licence_of_source=model.licence)
             write_card(folder, metrics, first.plan, shipped)
             pool_images = find_images(folder / FACES_FOLDER / "pool")
-            to_chip = chip_reader(model, aligned=True)
+            to_face = face_finder(model, aligned=True)
             acceptance = first.plan.acceptance.numpy()
-            save_thumbnails(folder, pool_images, first.pool.ids, first.tuned.times_trained, acceptance, to_chip)
+            save_thumbnails(folder, pool_images, first.pool.ids, first.tuned.times_trained, acceptance, to_face)
             write_report(folder)
     return FitResult(metrics["verdict"]["text"], metrics, first.plan, shipped, Path(out))
 

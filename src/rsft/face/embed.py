@@ -95,7 +95,7 @@ def embed(
     # decided by one process: another may be faster to make a part than a third to look whether it is there
     whole = first(lambda: [_is_of(path, images, part) for path, part in zip(paths, parts, strict=False)])
     progress(sum(len(part) for part, is_whole in zip(parts, whole, strict=False) if is_whole))
-    to_face = _face_finder(model, aligned, landmarks)
+    to_face = face_finder(model, aligned=aligned, landmarks=landmarks)
     rank, processes = place()
     own = [number for number in range(len(parts)) if not (whole and whole[number])][rank::processes]
     made: list[tuple[int, Features]] = []
@@ -226,10 +226,10 @@ def _digest(landmarks: Mapping[str, np.ndarray]) -> str:
     return f"landmarks-{digest.hexdigest()[:16]}"
 
 
-def _face_finder(
-    model: FaceModel, aligned: bool, landmarks: Mapping[str, np.ndarray] | None
+def face_finder(
+    model: FaceModel, *, aligned: bool = False, landmarks: Mapping[str, np.ndarray] | None = None
 ) -> Callable[[np.ndarray, str], AlignedFace]:
-    """From a picture and its id to the face."""
+    """The function from a picture and its id to the face; see `face_reader` and `embed`."""
     if landmarks is None:
         find = face_reader(model, aligned=aligned)
         return lambda image, item: find(image)

@@ -1,7 +1,7 @@
 """`rsft evaluate` and `rsft threshold`: a model on pictures whose people are known."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,12 @@ import numpy as np
 
 from rsft.data.features import Features, load_features
 from rsft.data.images import ImageSet, find_images
-from rsft.data.manifest import read_attributes
 from rsft.errors import InputError
 from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.det import det_curve
 from rsft.face.embed import embed
 from rsft.face.fit import usable
-from rsft.face.groups import by_group
+from rsft.face.grouping import group_of_each, rates_of_groups
 from rsft.face.identification import ENROLLED_FRACTION, enrol, identify
 from rsft.face.landmarks import points_of
 from rsft.face.model import FaceModel, load_model
@@ -121,15 +120,12 @@ def evaluate_folders(
     if det:
         result["det"] = det_curve(scores_of(target.trial, name, FMRS, seed=seed)).to_dict()
     if groups is not None:
-        thresholds = {
-            fmr: verification.thresholds[fmr] for fmr, tar in verification.tar_at_fmr.items() if tar.value is not None
-        }
-        if not thresholds:
+        values = _values(target, group_of_each(target.images, groups, attributes))
+        result["groups"] = rates_of_groups(target.trial, name, verification, groups, values, seed=seed)
+        if result["groups"] is None:
             raise InputError(
                 f"groups need a threshold, and {verification.pairs_impostor} impostor comparisons set none."
             )
-        values = _attribute(groups, target, attributes)
-        result["groups"] = by_group(target.trial, name, values, thresholds, seed=seed).to_dict() | {"attribute": groups}
     if identification:
         result["identification"] = _identification(
             face_model, target, distractors, enrolled_fraction, aligned, seed, stages
@@ -224,14 +220,8 @@ def _stored(folder: Path, images: ImageSet, model: FaceModel) -> Features:
     return Features(kept.ids, kept.embeddings, kept.nuisances, None, quarantined, features.fingerprint, kept.covariates)
 
 
-def _attribute(name: str, evaluated: Evaluated, path: PathLike | None) -> list[str]:
+def _values(evaluated: Evaluated, value: Mapping[str, str]) -> list[str]:
     """The value of each row; of a template, that of all its pictures, or none where they differ."""
-    images = evaluated.images
-    columns = images.attributes if path is None else read_attributes(Path(path), images.ids)
-    if name not in columns:
-        where = images.root if path is None else path
-        raise InputError(f"'{where}' has no attribute '{name}', but {', '.join(sorted(columns)) or 'none'}.")
-    value = dict(zip(images.ids, columns[name], strict=True))
     told = [{value[item] for item in items} for items in evaluated.ids]
     return [values.pop() if len(values) == 1 else "" for values in told]
 

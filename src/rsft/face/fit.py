@@ -16,11 +16,14 @@ from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.adapt import Tuned, total_steps, tune
+from rsft.face.align import AlignedFace
 from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
 from rsft.face.comparisons import Comparisons, Everybody
-from rsft.face.embed import chip_reader, embed
+from rsft.face.embed import embed, face_finder
 from rsft.face.gate import Gate, within_bound
+from rsft.face.grouping import group_of_each, rates_of_groups
+from rsft.face.landmarks import points_of_sets
 from rsft.face.model import ModelLike, load_model
 from rsft.face.planning import plan_faces
 from rsft.face.privacy import new_pseudonyms
@@ -78,8 +81,11 @@ def fit(
     recipe: Recipe | None = None,
     seed: int = 0,
     aligned: bool = False,
+    landmarks: PathLike | None = None,
     allow_overlap: bool = False,
     drop_overlap: bool = False,
+    groups: str | None = None,
+    attributes: PathLike | None = None,
     overwrite: bool = False,
     resume: bool = False,
     show_faces: bool = False,
@@ -99,8 +105,11 @@ def fit(
         recipe: the settings.
         seed: of everything random.
         aligned: all pictures are aligned chips already.
+        landmarks: a file as `read_landmarks` takes it: in the sets whose pictures it names, no face is looked for.
         allow_overlap: evaluate on identities that are also trained on.
         drop_overlap: leave identities that are evaluated out of the pool.
+        groups: an attribute of the evaluated pictures; the model card then has the error rates of its groups.
+        attributes: a CSV or Parquet file `path,<attributes...>`; by default those that the pictures' manifest has.
         overwrite: replace an existing `out`.
         resume: reuse what an interrupted run has embedded, and continue its training.
         show_faces: put some pictures of the pool and the target into the report, and names in place of salted hashes
@@ -123,11 +132,16 @@ def fit(
         "evaluation": str(evaluation),
         "evaluation_root": str(evaluation_root) if evaluation_root is not None else None,
         "retain": str(retain) if retain is not None else None,
+        "groups": groups,
+        "attributes": str(attributes) if attributes is not None else None,
         "seed": seed,
         "aligned": aligned,
+        "landmarks": str(landmarks) if landmarks is not None else None,
         "recipe": recipe.model_dump(exclude_none=True),
     }
     config = {key: value for key, value in config.items() if value is not None}
+    if attributes is not None and groups is None:
+        raise InputError("attributes are read for groups: name the attribute to group by.")
     join()
     stages = Stages(listener)
     face_model = load_model(model)
@@ -137,26 +151,31 @@ def fit(
     protocols = {"target": read_protocol(evaluation, evaluation_root)}
     if retain is not None:
         protocols["retain"] = read_protocol(retain, retain_root)
+    group_of = {} if groups is None else group_of_each(protocols["target"].images, groups, attributes)
     pseudonym = new_pseudonyms(show=show_faces)
     everybody = find_images(pool, labelled=True)
     pool_images = without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
+    sets = {"pool": pool_images, "target": target_images}
+    sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
+    points = points_of_sets(landmarks, sets, aligned)
     with first_enters(writing(out, overwrite=overwrite, resume=resume)) as folder:
 
-        def embedded(name: str, images: ImageSet, views: int) -> Features:
-            with stages.stage(f"embed {name}", len(images)) as advance:
+        def embedded(name: str, views: int) -> Features:
+            with stages.stage(f"embed {name}", len(sets[name])) as advance:
                 return embed(
                     face_model,
-                    images,
+                    sets[name],
                     cut=recipe.cut,
                     aligned=aligned,
+                    landmarks=points[name],
                     views=views,
                     folder=folder / CACHE_FOLDER / name,
                     progress=advance,
                 )
 
-        pool_features = embedded("pool", pool_images, recipe.views)
-        target_features = embedded("target", target_images, 0)
-        evaluated = {key: embedded(f"evaluation {key}", p.images, 2) for key, p in protocols.items()}
+        pool_features = embedded("pool", recipe.views)
+        target_features = embedded("target", 0)
+        evaluated = {key: embedded(f"evaluation {key}", 2) for key in protocols}
         everything = [pool_features, target_features, *evaluated.values()]
 
         names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
@@ -195,6 +214,13 @@ def fit(
                 for key, protocol in protocols.items()
             }
             reports = first(lambda: {key: verify([trial], seed=seed) for key, trial in trials.items()})
+
+            def rates(system: str) -> dict[str, Any] | None:
+                values = [group_of[item] for item in evaluated["target"].ids]
+                verification = reports["target"].systems[system]
+                return rates_of_groups(trials["target"], system, verification, str(groups), values, seed=seed)
+
+            of_groups = first(lambda: {system: rates(system) for system in (PRETRAINED, TUNED)} if groups else None)
         with stages.stage("write"):
             metrics = summarise(
                 f"{face_model.name}, tuned to {target_images.root.name}",
@@ -209,6 +235,8 @@ def fit(
                     (pseudonym(item), reason) for features in everything for item, reason in features.quarantined
                 ],
             )
+            if of_groups is not None:
+                metrics["groups"] = of_groups
             source = f"rsft, from {face_model.name} {face_model.fingerprint}"
             shipped = tuned(face_model, run.network, metrics[TUNED]["target"]["thresholds"], source)
 
@@ -227,9 +255,9 @@ def fit(
                 shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
                 write_card(folder, metrics, plan, shipped)
                 if show_faces:
-                    to_chip = chip_reader(face_model, aligned=aligned)
+                    to_face = face_finder(face_model, aligned=aligned, landmarks=points["pool"])
                     acceptance = plan.acceptance.numpy()
-                    save_thumbnails(folder, pool_images, pool_features.ids, run.times_trained, acceptance, to_chip)
+                    save_thumbnails(folder, pool_images, pool_features.ids, run.times_trained, acceptance, to_face)
                 write_report(folder)
                 for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
                     shutil.rmtree(folder / finished)
@@ -283,7 +311,7 @@ def save_thumbnails(
     items: Sequence[str],
     times_trained: np.ndarray,
     acceptance: np.ndarray,
-    to_chip: Callable[[np.ndarray], np.ndarray],
+    to_face: Callable[[np.ndarray, str], AlignedFace],
 ) -> None:
     """Write the pictures most often trained on, and those least likely to be, for the report."""
     place = {item: index for index, item in enumerate(images.ids)}
@@ -292,7 +320,7 @@ def save_thumbnails(
     (folder / THUMBNAILS_FOLDER).mkdir(exist_ok=True)
     for kind, rows in (("accepted", most), ("rejected", least)):
         for number, row in enumerate(rows):
-            chip = to_chip(images.read(place[items[row]]))
+            chip = to_face(images.read(place[items[row]]), items[row]).chip
             Image.fromarray(chip).save(folder / THUMBNAILS_FOLDER / f"{kind}-{number:02d}.jpg", quality=90)
 
 

@@ -1,12 +1,12 @@
 """Five points of each face from a file, in place of a detector's."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rsft.data.images import ImageSet
+from rsft.data.images import ImageSet, Source
 from rsft.data.manifest import PATH, read_columns
 from rsft.errors import InputError
 
@@ -38,17 +38,51 @@ def read_landmarks(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def points_of(path: str | os.PathLike[str], images: ImageSet, aligned: bool) -> dict[str, np.ndarray]:
-    """`read_landmarks` for some pictures.
+    """`read_landmarks` for some pictures; the rows of others are left out.
 
     Raises:
         InputError: it names none of them, or they are aligned chips, which need no landmarks.
     """
+    points = points_of_sets(path, {"": images}, aligned)[""]
+    assert points is not None
+    return points
+
+
+def points_of_sets(
+    path: str | os.PathLike[str] | None, sets: Mapping[str, ImageSet], aligned: bool
+) -> dict[str, dict[str, np.ndarray] | None]:
+    """`read_landmarks` for the pictures of several sets; None for a set of which it names none: a detector looks there.
+
+    Args:
+        path: the file; without one, all are None.
+        sets: by what they are called in messages.
+        aligned: whether they are aligned chips.
+
+    Raises:
+        InputError: it names no picture of any, or one of two different pictures; or they are aligned chips, which need
+            no landmarks.
+    """
+    if path is None:
+        return dict.fromkeys(sets)
     if aligned:
         raise InputError("landmarks are of photographs: aligned chips have none. Leave one of the two out.")
-    points = read_landmarks(path)
-    if not points.keys() & set(images.ids):
-        raise InputError(f"'{path}' has landmarks of none of the {len(images)} pictures, such as '{images.ids[0]}'.")
-    return points
+    if not sets:
+        raise InputError("landmarks are of pictures, and all that was given is embedded already: leave them out.")
+    told = read_landmarks(path)
+    known: dict[str, tuple[Source, str]] = {}
+    for name, images in sets.items():
+        for item, source in zip(images.ids, images.sources, strict=True):
+            other, of = known.setdefault(item, (source, name))
+            if item in told and other != source:
+                raise InputError(
+                    f"'{path}' names '{item}', a picture of the {of} and another of the {name}: landmarks need names "
+                    "that differ between the sets."
+                )
+    if not told.keys() & known.keys():
+        raise InputError(f"'{path}' has landmarks of none of the {len(known)} pictures, such as '{next(iter(known))}'.")
+    # only the points of a set's own pictures: what is embedded with them does not hang on the others
+    of_sets = {name: {item: told[item] for item in images.ids if item in told} for name, images in sets.items()}
+    return {name: points or None for name, points in of_sets.items()}
 
 
 def _points(row: Sequence[str], path: Path, line: int) -> np.ndarray:

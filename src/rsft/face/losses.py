@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsft.face.adaface import AdaFaceLoss
-from rsft.face.heads import PrototypeLoss
+from rsft.face.heads import PrototypeHead, PrototypeLoss
 
 if TYPE_CHECKING:
     from rsft.face.recipe import Recipe
@@ -62,6 +62,16 @@ LOSSES: Mapping[str, tuple[Callable[..., nn.Module], str]] = {
     "cosface": (CosFaceLoss, "margin_cosine"),
     "adaface": (AdaFaceLoss, "margin_rad"),
 }
+
+
+def takes_weights(loss: str) -> bool:
+    """Whether the loss of this name takes a weight for each item.
+
+    >>> [name for name in LOSSES if takes_weights(name)]
+    ['arcface', 'adaface']
+    """
+    make, _ = LOSSES[loss]
+    return isinstance(make, type) and issubclass(make, PrototypeHead)
 
 
 def make_loss(recipe: "Recipe", prototypes: Tensor, steps: int) -> nn.Module:
