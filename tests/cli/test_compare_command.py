@@ -10,10 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from rsft.compare import Batches
 from rsft.data.features import Features
+from rsft.data.images import find_images
 from rsft.errors import InputError
 from rsft.face.comparing import FaceTrial, Spent
+from rsft.face.embed import embed
+from rsft.face.model import load_model
+from rsft.face.planning import plan_faces
 from rsft.face.recipe import make_recipe
 from rsft.types import Interval
 
@@ -57,6 +63,28 @@ def test_all_methods_are_compared_at_equal_samples(compared: tuple[Path, dict]) 
     assert difference["low"] <= difference["value"] <= difference["high"]
     assert "target TAR at FMR 0.01 of rejection:" in result["verdict"]
     assert (out / "comparison.svg").read_text().startswith("<svg")
+
+
+def test_a_comparison_goes_to_the_largest_share(faces: Path) -> None:
+    """Half of the way, by the weights."""
+    model = load_model("dlib")
+    pool, target = (
+        embed(model, find_images(faces / name), cut=-5, aligned=True, views=2) for name in ("pool", "target")
+    )
+    people = np.unique([item.partition("/")[0] for item in pool.ids], return_inverse=True)[1]
+
+    def trained(share: float) -> tuple[torch.nn.Module, torch.nn.Module]:
+        recipe = make_recipe({"steps": 2, "batch_size": 8, "views": 2, "shares": (0, share)})
+        trial = FaceTrial(model, pool, people, plan_faces(pool, target, people, seed=0), {}, recipe)
+        return trial.suffix, trial.train(Batches(trial.methods()["uniform"], 2, 8, seed=0), 1e-4, 0)
+
+    (start, half), (_, whole) = trained(0.5), trained(1)
+    moved = False
+    for name, tensor in half.state_dict().items():
+        ends = start.state_dict()[name], whole.state_dict()[name]
+        torch.testing.assert_close(tensor, (ends[0] + ends[1]) / 2)
+        moved |= not torch.equal(*ends)
+    assert moved
 
 
 def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: tuple[Path, dict]) -> None:

@@ -90,18 +90,14 @@ def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fm
     outcome = judge(target.difference(TUNED, PRETRAINED, fmr))
     others = [name for name in target.systems if name != TUNED]
     words = [in_words(target.difference(TUNED, other, fmr), other) for other in others]
-    text = f"On the target, TAR at FMR {fmr:g} of the tuned model is {_joined(words)}."
+    text = f"On the target, TAR at FMR {fmr:g} of the tuned model: {'; '.join(words)}."
     if "retain" in reports:
         fmr = headline_fmr(reports["retain"])
         loss = reports["retain"].difference(TUNED, PRETRAINED, fmr)
-        text += f" On the retention set it is {in_words(loss, PRETRAINED)}."
+        text += f" On the retention set: {in_words(loss, PRETRAINED)}."
         if judge(loss) is Difference.WORSE:
             text += " Weigh the loss there against the gain."
     return {"outcome": str(outcome), "text": text}
-
-
-def _joined(words: Sequence[str]) -> str:
-    return "; ".join(words).replace("no significant", "of no significant") if words else ""
 
 
 def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
