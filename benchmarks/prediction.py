@@ -1,12 +1,13 @@
 """Does a plan predict what a training will bring? Shifts, shares of the pool and target sizes drawn at random.
 
-    python benchmarks/prediction.py --lfw DIR [--pools 24] [--work DIR]
+    python benchmarks/prediction.py --lfw DIR [--pools 18] [--work DIR]
 
 The pools of `shifted_faces.py`; a quarter of them have no shift, or a shift of which the pool has nothing. For each, a
-plan is made, and rejection and uniform tuning are trained once with the same samples. Told are the rank correlation of
-what the plan says with the gain, and how often "worth trying" was right: right is a gain over uniform tuning, or over
-the pretrained network, whose 95 % interval over the evaluated identities is above zero. Writes
-`benchmarks/results/prediction.json`.
+plan is made, and rejection and uniform tuning are trained once with the same samples. Told are the rank correlations of
+what the plan says with the gain: the AUC, how far an accepted batch differs from a uniform one (total variation), and
+the same where the verdict is "worth trying" and 0 elsewhere; and how often "worth trying" was right: right is a gain
+over uniform tuning, or over the pretrained network, whose 95 % interval over the evaluated identities is above zero.
+Writes `benchmarks/results/prediction.json`.
 """
 
 import argparse
@@ -85,8 +86,9 @@ def told(pools: list[dict[str, Any]]) -> dict[str, Any]:
             "precision": float(right[worth].mean()),
             "recall": float(worth[right].mean()),
         }
-        for figure in ("auc", "differs"):
-            said = np.array([pool[figure] for pool in pools])
+        differs = np.array([pool["differs"] for pool in pools])
+        figures = {"auc": np.array([pool["auc"] for pool in pools]), "differs": differs, "advised": worth * differs}
+        for figure, said in figures.items():
             rows = generator.integers(len(pools), size=(DRAWS, len(pools)))
             drawn = [spearmanr(said[row], gain[row, 0]).statistic for row in rows]
             low, high = np.nanquantile(drawn, [0.025, 0.975])
@@ -98,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Does a plan predict what a training will bring?")
     data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
     parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
-    parser.add_argument("--pools", type=int, default=24)
+    parser.add_argument("--pools", type=int, default=18)
     parser.add_argument("--work", type=Path, default=Path("evidence"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -106,9 +108,11 @@ def main() -> None:
     pools: list[dict[str, Any]] = json.loads(RESULTS.read_text())["of_each"] if RESULTS.exists() else []
     for number in range(len(pools), options.pools):
         pools.append(measure(model, options, settings_of(number)))
-        RESULTS.write_text(json.dumps({"summary": told(pools) if len(pools) > 2 else {}, "of_each": pools}, indent=1))
+        RESULTS.write_text(json.dumps({"of_each": pools}, indent=1))
         print(json.dumps(pools[-1]), flush=True)
-    print(json.dumps(told(pools), indent=1))
+    summary = told(pools)
+    RESULTS.write_text(json.dumps({"summary": summary, "of_each": pools}, indent=1))
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":
