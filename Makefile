@@ -20,10 +20,12 @@ bench: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-# about two hours; RSFT_DATA, or LFW="--lfw DIR --muct DIR", says where the faces are
+# under three hours on two cores; RSFT_DATA, or LFW="--lfw DIR --muct DIR", says where the faces are
 evidence: .venv/installed
 	$(BIN)/python benchmarks/evidence.py $(LFW)
-	$(BIN)/python benchmarks/reach.py $(firstword $(LFW)) $(word 2,$(LFW))
+	$(BIN)/python benchmarks/prediction.py $(wordlist 1,2,$(LFW))
+	$(BIN)/python benchmarks/face_stability.py --seeds 3 $(wordlist 1,2,$(LFW))
+	$(BIN)/python benchmarks/reach.py $(wordlist 1,2,$(LFW))
 	$(BIN)/python benchmarks/examples.py
 	$(BIN)/python benchmarks/stability.py
 
