@@ -4,6 +4,7 @@ import itertools
 import json
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,8 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     overlap = swap("evaluation", faces / "pool")
     assert "10 identities of the pool are also evaluated" in refused(*overlap, *out)
     assert "nothing is left" in refused(*overlap, *out, "--drop-overlap")
+    shutil.copytree(next((faces / "pool").iterdir()), tmp_path / "one" / "person")
+    assert "needs 4 identities or more, got 1" in refused(*swap("pool", tmp_path / "one"), *out)
     points = tmp_path / "points.csv"
     points.write_text("path," + ",".join(f"{axis}{point}" for point in range(1, 6) for axis in "xy") + "\n")
     assert "name the attribute" in refused(*fit_arguments(faces), *out, "--attributes", points)

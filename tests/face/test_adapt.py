@@ -13,7 +13,7 @@ from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
-from rsft.face.adapt import KEPT, tune
+from rsft.face.adapt import KEPT, check_identities, tune
 from rsft.face.embed import embed
 from rsft.face.gate import PathPoint, choose_share, mean_point
 from rsft.face.labels import label_margin
@@ -129,7 +129,7 @@ def test_the_guard_keeps_the_pretrained_weights() -> None:
 
 def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:
     model, ones = load_model("dlib"), torch.ones(len(pool), dtype=torch.float64)
-    with pytest.raises(InputError, match="two identities"):
+    with pytest.raises(InputError, match="identities or more, got 1"):
         tune(model, pool, np.zeros(len(pool), int), ones, ones, RECIPE, seed=0)
     bare = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], pool.fingerprint)
     with pytest.raises(InputError, match="activations"):
@@ -238,3 +238,14 @@ def test_a_launcher_that_asks_for_low_precision_gets_it(
     assert losses[0] == pytest.approx(losses[1], rel=0.05)  # bfloat16 keeps 8 bits
     assert losses[0] != losses[1]
     assert {tensor.dtype for tensor in low.at(1.0).state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("folds", "least"), [(1, 3), (2, 4), (3, 3), (4, 4)])
+def test_the_fewest_identities_are_tuned_and_fewer_refused(pool: Features, folds: int, least: int) -> None:
+    """With them, each fold has two people to train on and, the single one aside, one to hold out."""
+    recipe = RECIPE.model_copy(update={"folds": folds, "steps": 1})
+    people, ones = people_of(pool), torch.ones(len(pool), dtype=torch.float64)
+    rows = np.flatnonzero(people < least)
+    tune(load_model("dlib"), pool.subset(rows), people[rows], ones[rows], ones[rows], recipe, seed=0)
+    with pytest.raises(InputError, match=f"needs {least} identities or more, got {least - 1}"):
+        check_identities(least - 1, recipe)

@@ -14,6 +14,7 @@ from rsft.data.images import find_images
 from rsft.errors import InputError, NoFaceError
 from rsft.face.align import FaceAligner
 from rsft.face.commands import embed_folder, plan_folders
+from rsft.face.comparing import compare_faces
 from rsft.face.crops import DLIB
 from rsft.face.embed import chip_reader, embed, face_reader
 from rsft.face.fit import fit
@@ -87,7 +88,7 @@ def test_parts_made_with_other_points_are_not_taken_for_these(photographs: Path,
 def chips(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Few aligned chips, in which a face's points are those of the template."""
     root = tmp_path_factory.mktemp("chips")
-    for part, people in (("pool", 5), ("target", 1), ("evaluation", 3)):
+    for part, people in (("pool", 8), ("target", 1), ("evaluation", 3)):
         for person in sorted((faces / part).iterdir())[-people:]:
             shutil.copytree(person, root / part / person.name)
     return {part: root / part for part in ("pool", "target", "evaluation")}
@@ -116,6 +117,31 @@ def test_a_plan_with_points_is_that_of_the_aligned_chips_they_give(
     with pytest.raises(InputError, match=f"none of the {len(images['target'])} pictures"):
         plan_folders(**sides, landmarks=write_points(tmp_path / "pool.csv", images["pool"].ids, np.array(DLIB)))
     assert looked_at == len(images["target"])
+
+
+def test_a_comparison_takes_points_too(chips: dict[str, Any], tmp_path: Path) -> None:
+    """What it embeds is what the same points give elsewhere; the points are among its settings."""
+
+    def listener(stage: str, done: int, total: int) -> None:
+        if stage == "plan":
+            raise KeyboardInterrupt
+
+    def run(**options: Any) -> None:
+        recipe = RECIPE.model_copy(update={"folds": 1})
+        compare_faces(**chips, recipe=recipe, out=tmp_path / "run", listener=listener, **options)
+
+    images = find_images(chips["pool"])
+    names = [item for path in chips.values() for item in find_images(path).ids]
+    points = write_points(tmp_path / "points.csv", names, np.array(DLIB) + 6)
+    with pytest.raises(InputError, match="aligned chips have none"):
+        run(landmarks=points, aligned=True)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(KeyboardInterrupt):
+        run(landmarks=points)
+    (folder,) = (tmp_path / "run" / "embedded" / "pool").iterdir()
+    of_these = points_of(points, images, aligned=False)
+    anew = embed(load_model("dlib"), images, cut=RECIPE.cut, views=RECIPE.views, landmarks=of_these)
+    np.testing.assert_array_equal(load_features(folder / "000000").embeddings, anew.embeddings)
 
 
 def test_a_fit_resumed_with_other_points_does_not_use_what_was_embedded_with_these(

@@ -64,6 +64,17 @@ class Tuned:
         return self.network if self.gate.share else None
 
 
+def check_identities(identities: int, recipe: Recipe) -> None:
+    """Refuse a pool of too few; nothing needs to be embedded for that.
+
+    Raises:
+        InputError: a fold would have nobody to hold out, or fewer than two to train on.
+    """
+    least = max(recipe.folds, 4 if recipe.folds == 2 else 3)
+    if identities < least:
+        raise InputError(f"tuning in {recipe.folds} folds needs {least} identities or more, got {identities}.")
+
+
 def tune(
     model: FaceModel,
     pool: Features,
@@ -95,13 +106,14 @@ def tune(
         on_step: is called with every record of the training history; "fold" is `KEPT` for the training that is used.
 
     Raises:
-        InputError: the pool has no activations, or fewer than two identities to train on.
+        InputError: the pool has no activations, or too few identities.
         InterruptedTrainingError: a signal ended a training, and what was done is saved.
     """
     trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
-    names = np.unique(people)
+    names = np.unique(people[trusted])
+    check_identities(len(names), recipe)
     fold_of = dict(zip(np.random.default_rng(seed).permutation(names), itertools.cycle(range(_groups(recipe)))))
-    fold = np.array([fold_of[person] for person in people])
+    fold = np.array([fold_of.get(person, -1) for person in people])
     folds, lengths, samples = [], [], 0
     train = partial(_train, model, pool, people=people, acceptance=acceptance, recipe=recipe, seed=seed)
     for number in range(recipe.folds):
@@ -169,9 +181,7 @@ def _train(
     """Tune on the accepted of some rows of the pool, to the best of a validation or a share of the steps."""
     if pool.activations is None:
         raise InputError("tuning needs the pool's activations: embed it with `views=2` or more.")
-    names, classes = np.unique(people[rows], return_inverse=True)
-    if len(names) < 2:
-        raise InputError(f"tuning needs at least two identities in every training fold, got {len(names)}.")
+    classes = np.unique(people[rows], return_inverse=True)[1]
     views = pool.activations.shape[1]
     steps = recipe.steps or default_steps(len(rows) * views, recipe.batch_size)
     of_views, rule = accept_views(acceptance[rows], torch.from_numpy(classes), views, recipe)

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from rsft.alternatives import UNIFORM, Method, alternatives
 from rsft.compare import Batches, Comparison, compare
 from rsft.data.features import Features
-from rsft.data.images import ImageSet, find_images
+from rsft.data.images import find_images
 from rsft.errors import InputError
 from rsft.face.bundle import FaceModel
 from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import embed
 from rsft.face.fit import usable, without_overlap
 from rsft.face.labels import trusted_labels
+from rsft.face.landmarks import points_of_sets
 from rsft.face.losses import LOSSES, takes_weights
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
@@ -235,6 +236,7 @@ def compare_faces(
     seeds: int = 5,
     seed: int = 0,
     aligned: bool = False,
+    landmarks: PathLike | None = None,
     allow_overlap: bool = False,
     drop_overlap: bool = False,
     workers: int = 1,
@@ -259,6 +261,7 @@ def compare_faces(
         seeds: trainings of each method.
         seed: of the plan, and of who is held out for validation.
         aligned: all pictures are aligned chips already.
+        landmarks: as for `fit`.
         allow_overlap: as for `fit`.
         drop_overlap: as for `fit`.
         workers: processes that train at a time.
@@ -275,27 +278,29 @@ def compare_faces(
         protocols["retain"] = read_protocol(retain, retain_root)
     pool_images = without_overlap(find_images(pool, labelled=True), protocols, allow=allow_overlap, drop=drop_overlap)
     check_comparable(recipe, len(set(pool_images.identities)))
-    target_images = find_images(target)
+    sets = {"pool": pool_images, "target": find_images(target)}
+    sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
+    points = points_of_sets(landmarks, sets, aligned)
     out.mkdir(parents=True, exist_ok=True)
 
-    def embedded(name: str, images: ImageSet, views: int, note: Callable[[], None] = lambda: None) -> Features:
-        options: dict[str, Any] = {"cut": recipe.cut, "aligned": aligned, "views": views}
-        with stages.stage(f"embed {name}", len(images)) as advance:
+    def embedded(name: str, views: int, note: Callable[[], None] = lambda: None) -> Features:
+        options: dict[str, Any] = {"cut": recipe.cut, "aligned": aligned, "landmarks": points[name], "views": views}
+        with stages.stage(f"embed {name}", len(sets[name])) as advance:
 
             def progress(pictures: int) -> None:
                 advance(pictures)
                 note()
 
-            return embed(face_model, images, **options, folder=out / EMBEDDED_FOLDER / name, progress=progress)
+            return embed(face_model, sets[name], **options, folder=out / EMBEDDED_FOLDER / name, progress=progress)
 
     spent = Spent(out / COST_FILE)
-    pool_features = embedded("pool", pool_images, recipe.views, spent.note)
-    target_features = embedded("target", target_images, 0, spent.note)
+    pool_features = embedded("pool", recipe.views, spent.note)
+    target_features = embedded("target", 0, spent.note)
     people = np.unique([PurePosixPath(item).parts[0] for item in pool_features.ids], return_inverse=True)[1]
     with stages.stage("plan"):
         plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
     spent.note()
-    evaluated = {key: embedded(f"evaluation {key}", p.images, 2) for key, p in protocols.items()}
+    evaluated = {key: embedded(f"evaluation {key}", 2) for key in protocols}
     measured = {key: (evaluated[key], usable(p, evaluated[key])) for key, p in protocols.items()}
     trial = FaceTrial(face_model, pool_features, people, plan, measured, recipe, seed=seed)
     steps = recipe.steps or default_steps(len(trial.rows) * trial.views, recipe.batch_size)
@@ -306,6 +311,7 @@ def compare_faces(
         "target": str(target),
         "evaluation": str(evaluation),
         "aligned": aligned,
+        "landmarks": str(landmarks),
         "retain": str(retain),
         "model": face_model.fingerprint,
         "items": len(pool_features),

@@ -15,7 +15,7 @@ from torch import nn
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
-from rsft.face.adapt import Tuned, total_steps, tune
+from rsft.face.adapt import Tuned, check_identities, total_steps, tune
 from rsft.face.align import AlignedFace
 from rsft.face.bundle import FaceModel, tuned
 from rsft.face.card import write_card
@@ -155,6 +155,7 @@ def fit(
     pseudonym = new_pseudonyms(show=show_faces)
     everybody = find_images(pool, labelled=True)
     pool_images = without_overlap(everybody, protocols, allow=allow_overlap, drop=drop_overlap)
+    check_identities(len(set(pool_images.identities)), recipe)
     sets = {"pool": pool_images, "target": target_images}
     sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
     points = points_of_sets(landmarks, sets, aligned)
