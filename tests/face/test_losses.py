@@ -65,6 +65,16 @@ def test_cosface_is_cross_entropy_with_a_margin_on_the_cosine() -> None:
     torch.testing.assert_close(make_loss(recipe, prototypes, 10)(embeddings, classes), expected)
 
 
+def test_arcface_has_no_margin_unless_asked_and_adaface_that_of_its_paper() -> None:
+    embeddings, prototypes, classes = random(7, 8), random(5, 8, seed=1), torch.arange(7) % 5
+    for name, margin in (("arcface", 0.0), ("adaface", 0.4)):
+        default, told = (
+            make_loss(make_recipe({"loss": name} | more), prototypes, 10)(embeddings, classes)
+            for more in ({}, {"margin_rad": margin})
+        )
+        torch.testing.assert_close(default, told)
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_the_margin_grows_where_asked(name: str) -> None:
     """With a margin the loss is larger; it is that without one in the first batch, and whole after the ramp."""

@@ -30,7 +30,7 @@ class PrototypeHead(nn.Module, ABC):
         prototypes: Tensor,
         *,
         scale: float = 32.0,
-        margin_rad: float = 0.1,
+        margin_rad: float = 0.0,
         ramp_batches: int = 0,
         learnt: bool = False,
     ) -> None:

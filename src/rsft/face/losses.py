@@ -76,11 +76,12 @@ def takes_weights(loss: str) -> bool:
 
 def make_loss(recipe: "Recipe", prototypes: Tensor, steps: int) -> nn.Module:
     """The loss of a training of so many steps, from prototypes (C, D)."""
-    make, margin = LOSSES[recipe.loss]
+    make, name = LOSSES[recipe.loss]
+    margin = getattr(recipe, name)
     return make(
         prototypes,
         scale=recipe.scale,
         ramp_batches=round(recipe.margin_ramp_fraction * steps),
         learnt=recipe.learnt_prototypes,
-        **{margin: getattr(recipe, margin)},
+        **({} if margin is None else {name: margin}),
     )
