@@ -24,6 +24,7 @@ bench: .venv/installed
 evidence: .venv/installed
 	$(BIN)/python benchmarks/evidence.py $(LFW)
 	$(BIN)/python benchmarks/prediction.py $(wordlist 1,2,$(LFW))
+	$(BIN)/python benchmarks/budget.py $(wordlist 1,2,$(LFW))
 	$(BIN)/python benchmarks/face_stability.py --seeds 3 $(wordlist 1,2,$(LFW))
 	$(BIN)/python benchmarks/reach.py $(wordlist 1,2,$(LFW))
 	$(BIN)/python benchmarks/examples.py

@@ -1,0 +1,102 @@
+"""What rejection gains as the pool, the shift's share of it and the number of steps grow.
+
+    python benchmarks/budget.py --lfw DIR [--shift mask] [--work DIR]
+
+A pool of `shifted_faces.py`, whole and with one copy of each picture in place of four. Rejection and uniform tuning are
+trained once each, at one learning rate, with the same samples; intervals are of the evaluated identities alone. Beside
+the gains stands how often, in the mean, the views that carry the shift were trained on. Writes
+`benchmarks/results/budget.json` and prints the table.
+"""
+
+import argparse
+import itertools
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from evidence import RECIPE
+from shifted_faces import COPIES, Case, Cases
+from tables import difference
+
+from rsft.alternatives import REJECTION, UNIFORM
+from rsft.compare import PRETRAINED, Batches
+from rsft.face.bundle import FaceModel
+from rsft.face.comparing import FaceTrial
+from rsft.face.model import load_model
+from rsft.face.planning import plan_faces
+from rsft.types import Interval
+
+RESULTS = Path(__file__).parent / "results" / "budget.json"
+METRIC = "target TAR at FMR 0.001"
+LEARNING_RATE = 1e-5
+SHARES = (0.02, 0.06, 0.2)
+COPIES_IN_POOL = (1, COPIES)
+STEPS = (75, 300)
+
+
+def with_copies(case: Case, copies: int) -> Case:
+    """The case with the first so many copies of each of the pool's pictures."""
+    rows = np.flatnonzero([int(item.rpartition("#")[2]) < copies for item in case.pool.ids])
+    return replace(case, pool=case.pool.subset(rows), people=case.people[rows], shifted=case.shifted[rows])
+
+
+def measure(model: FaceModel, case: Case) -> list[dict[str, Any]]:
+    """For each number of steps, what rejection gains over no and over uniform tuning."""
+    plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
+    trial = FaceTrial(model, case.pool, case.people, plan, {"target": case.evaluation}, RECIPE)
+    carries, methods, found = np.repeat(case.shifted[trial.rows], trial.views), trial.methods(), []
+    before = trial.measure(trial.suffix)[METRIC]
+    for steps in STEPS:
+        result: dict[str, Any] = {"steps": steps, "views": len(carries), "share": float(carries.mean())}
+        measured = {PRETRAINED: before}
+        for name in (UNIFORM, REJECTION):
+            batches = Batches(methods[name], steps, RECIPE.batch_size, seed=0)
+            measured[name] = trial.measure(trial.train(batches, LEARNING_RATE, 0))[METRIC]
+            result[f"{name}, times"] = float(carries[np.concatenate(batches.seen)].sum() / carries.sum())
+        for other in (PRETRAINED, UNIFORM):
+            value, *drawn = measured[REJECTION] - measured[other]
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            result[other] = asdict(Interval(float(value), float(low), float(high)))
+        found.append(result)
+    return found
+
+
+def table(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Rejection less the others, target TAR at FMR .001."""
+    lines = [
+        "| views | share shifted | steps | a shifted view seen by uniform | by rejection | - pretrained | - uniform |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in itertools.chain.from_iterable(found.values()):
+        times = " | ".join(f"{row[f'{name}, times']:.1f}" for name in (UNIFORM, REJECTION))
+        gains = " | ".join(difference(row[other]) for other in (PRETRAINED, UNIFORM))
+        lines.append(f"| {row['views']:,} | {row['share']:.1%} | {row['steps']} | {times} | {gains} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Gain by pool, share and budget.")
+    data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
+    parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
+    parser.add_argument("--shift", default="mask")
+    parser.add_argument("--work", type=Path, default=Path("evidence"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = load_model("dlib")
+    cases = Cases(model, RECIPE.cut, options.lfw, None, options.work / "embedded")
+    found: dict[str, list[dict[str, Any]]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for share, copies in itertools.product(SHARES, COPIES_IN_POOL):
+        key = f"{options.shift}, {share:g}, {copies}"
+        if key not in found:
+            found[key] = measure(model, with_copies(cases.build(options.shift, share), copies))
+            RESULTS.write_text(json.dumps(found, indent=1))
+            print(table({key: found[key]}), flush=True)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
