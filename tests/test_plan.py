@@ -46,6 +46,7 @@ GOOD = {
     "auc_error": 0.01,
     "target_items": 500.0,
     "pool_items": 1000.0,
+    "target_effective_size": 150.0,
     "unsupported_fraction": 0.0,
     "unsupported_low": 0.0,
     "mean_ratio": 1.0,
@@ -62,7 +63,11 @@ GOOD = {
         ({"mean_ratio": 1.5, "mean_ratio_error": 0.2}, Outcome.WORTH_TRYING, "differ"),
         ({"mean_ratio": 0.4}, Outcome.TOO_LITTLE_SUPPORT, "0.400 +- 0.020, that much of the target"),
         ({"mean_ratio": 0.4, "mean_ratio_error": 0.2}, Outcome.WORTH_TRYING, "differ"),
-        ({"pool_items": 150.0}, Outcome.POOL_MATCHES, "differ (AUC 0.800), but so little"),
+        (
+            {"pool_items": 170.0},
+            Outcome.POOL_MATCHES,
+            "but so little that what is accepted for the target is worth 150",
+        ),
         ({"auc": 0.51, "mmd_low": 0.01}, Outcome.NOT_ESTIMABLE, "not in a way this estimator sees"),
         ({"auc": 0.51, "mmd_low": -0.01}, Outcome.POOL_MATCHES, "0.5 is chance"),
         ({"arrival_auc": 0.7, "arrival_auc_low": 0.65}, Outcome.NOT_ESTIMABLE, "still told"),
@@ -73,6 +78,26 @@ def test_the_figures_decide(figures: dict[str, float], outcome: Outcome, words: 
     verdict = judge_plan(GOOD | figures, envelope, [])
     assert verdict.outcome == outcome
     assert words in verdict.reason
+
+
+@pytest.mark.parametrize("retain", [0.0, 0.5, 0.8])
+def test_whether_the_pool_matches_does_not_depend_on_what_is_retained(retain: float) -> None:
+    """The share 1 / E[r^2] of the pool that a shift of the mean by m is worth is exp(-m^2): .96 at .2, .37 at 1."""
+    pool = normal(20000, 0.0, 0, d=2)
+    for shift, outcome in ((0.2, Outcome.POOL_MATCHES), (1.0, Outcome.WORTH_TRYING)):
+        result = plan(pool, normal(4000, shift, 1, d=2), envelope="max_tv=0.02", retain_fraction=retain)
+        assert result.verdict.outcome == outcome
+
+
+def test_an_envelope_that_clips_the_target_away_is_said() -> None:
+    """One item in fifty is like the target, and M is set by the 97th percentile of the ratio: near uniform."""
+    pool, target = normal(5000, 0.0, 0), normal(500, 6.0, 1)
+    pool[::50, 0] += 6.0
+    clipped = plan(pool, target, envelope="quantile=0.97", retain_fraction=0.5)
+    assert clipped.verdict.outcome == Outcome.TOO_LITTLE_SUPPORT
+    assert "nearly a uniform draw" in clipped.verdict.reason
+    advised = plan(pool, target, envelope="max_tv=0.1", retain_fraction=0.5)
+    assert advised.verdict.outcome == Outcome.WORTH_TRYING
 
 
 def test_what_the_pool_lacks_is_named() -> None:

@@ -249,7 +249,9 @@ def _thin(
         rule = mind_identities(acceptance, identities, accept_by, floor)
         figures |= _identities_kept(acceptance, identities, whole=whole)
     figures["expected_accepted"] = float((acceptance if rule is None else rule.inclusion()).sum())
-    likeness = acceptance_probability(alone, choose_envelope(alone, envelope).log_m)
+    for_target = choose_envelope(alone, envelope)
+    figures["target_effective_size"] = for_target.effective_size
+    likeness = acceptance_probability(alone, for_target.log_m)
     return _Thinned(acceptance, mixed, likeness, chosen, rule, figures)
 
 

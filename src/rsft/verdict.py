@@ -13,8 +13,10 @@ MAX_UNSUPPORTED_FRACTION = 0.25
 DIFFERENCE_ERRORS = 3.0
 # The mean ratio may be off 1 by so many standard errors, and by so much in any case.
 MEAN_RATIO_ERRORS, MEAN_RATIO_TOLERANCE = 4.0, 0.1
-# Training draws whose weights are worth so much of the pool are nearly uniform ones.
-MATCHING_FRACTION = 0.95
+# A target for which what is accepted, nothing retained, is worth so much of the pool is nearly the pool.
+MATCHING_FRACTION = 0.85
+# Accepted items that are worth so much of the pool are nearly a uniform draw.
+UNIFORM_FRACTION = 0.95
 # What is accepted may still be told from the target by this AUC, where no more than that much of it is clipped.
 MAX_ARRIVAL_AUC, MAX_CLIPPED = 0.6, 0.1
 
@@ -89,11 +91,18 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
             f"what is accepted is still told from the target with an AUC of {figures['arrival_auc']:.3f}; take method "
             "'auto' or other features, and accept by item",
         )
-    if envelope.effective_size > MATCHING_FRACTION * figures["pool_items"] and envelope.clipped_mass <= MAX_CLIPPED:
+    size, clipped = figures["pool_items"], envelope.clipped_mass > MAX_CLIPPED
+    if clipped and envelope.effective_size > UNIFORM_FRACTION * size:
+        return Verdict(
+            Outcome.TOO_LITTLE_SUPPORT,
+            f"what is accepted is nearly a uniform draw, since {envelope.clipped_mass:.0%} of the target is clipped; "
+            "clip less, by an envelope such as 'max_tv=0.1', or add pool items like the target",
+        )
+    if not clipped and figures["target_effective_size"] > MATCHING_FRACTION * size:
         return Verdict(
             Outcome.POOL_MATCHES,
-            f"target and pool differ (AUC {auc:.3f}), but so little that the accepted are worth "
-            f"{envelope.effective_size:.0f} of {figures['pool_items']:.0f} items drawn uniformly",
+            f"target and pool differ (AUC {auc:.3f}), but so little that what is accepted for the target is worth "
+            f"{figures['target_effective_size']:.0f} of {size:.0f} items drawn uniformly",
         )
     return Verdict(
         Outcome.WORTH_TRYING,

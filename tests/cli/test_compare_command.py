@@ -122,6 +122,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         "takes no weights of items: compare with arcface or adaface": compare(
             faces, tmp_path / "cosface", recipe=f'{RECIPE}loss = "cosface"\n'
         ),
+        "hold nothing but 0": compare(faces, tmp_path / "nowhere", recipe=f"{RECIPE}shares = [0.0]\n"),
         "needs 8 identities or more in the pool, got 7": compare(faces, tmp_path / "seven", "--pool", tmp_path / "few"),
         "does not exist": compare(faces, tmp_path / "empty", "--target", tmp_path / "absent"),
     }
@@ -130,7 +131,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("rsft: ")]
         assert words in line
         assert "embed" not in result.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"few", "cosface.toml", "seven.toml", "empty.toml"}
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".toml"} == {"few"}
 
 
 def test_time_spent_before_an_interruption_counts(
@@ -142,19 +143,22 @@ def test_time_spent_before_an_interruption_counts(
     first = Spent(path)
     now += 7
     first.note()
-    now += 20  # interrupted here, and nobody noted it
+    now += 20  # interrupted here, in planning or elsewhere, and nobody noted it
     second = Spent(path)
     now += 5
     second.note()
-    second.close(0.5)
+    now += 2  # a plan is made anew each time, and counts once
+    assert not second.is_closed
+    second.close(plan=2.0, step=0.5)
     third = Spent(path)
     now += 30  # all is read again, and the steps stay what they were
     third.note()
     for spent in (second, third, Spent(path)):
-        assert (spent.seconds, spent.seconds_of_a_step) == (7 + 5, 0.5)
-    told = json.loads((compared[0] / "cost.json").read_text())
-    more = round(told["seconds_to_plan"] / told["seconds_of_a_step"])
-    assert compared[1]["cost"]["uniform, equal time"]["samples"] == (4 + more) * 8
+        assert spent.is_closed
+        assert spent.steps == (7 + 5 + 2) / 0.5
+    told = Spent(compared[0] / "cost.json")
+    assert all(seconds > 0 for seconds in told.told.values())
+    assert compared[1]["cost"]["uniform, equal time"]["samples"] == (4 + told.steps) * 8
 
 
 @pytest.mark.parametrize(("loss", "people", "words"), [("cosface", 8, "no weights"), ("adaface", 7, "8 identities")])

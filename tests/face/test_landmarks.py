@@ -1,5 +1,6 @@
 """Points from a file give the chips that the detector's own points give, and no face is looked for."""
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -183,7 +184,9 @@ def test_a_name_of_two_pictures_is_refused_and_that_of_one_in_two_sets_is_not(
     path = write_points(tmp_path / "l.csv", ["p1/1.png"], good)
     with pytest.raises(InputError, match=r"'p1/1.png', a picture of the pool and another of the target"):
         points_of_sets(path, {"pool": pool, "target": target}, aligned=False)
-    same = points_of_sets(path, {"pool": pool, "target": pool, "retention": target.subset([0])}, aligned=False)
+    os.symlink(photographs, tmp_path / "link")
+    linked = find_images(tmp_path / "link")
+    same = points_of_sets(path, {"pool": pool, "target": linked, "retention": target.subset([0])}, aligned=False)
     assert same["retention"] is None
     for name in ("pool", "target"):
         points = same[name]

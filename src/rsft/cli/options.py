@@ -19,7 +19,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Reuse what an interrupted run has embedded.")]
 EvalRoot = Annotated[Path | None, typer.Option(help="Folder or .tar that the paths in --eval are relative to.")]
-Landmarks = Annotated[Path | None, typer.Option(help="A CSV, path,x1,y1,...,x5,y5: no face is looked for.")]
+Landmarks = Annotated[
+    Path | None,
+    typer.Option(help="CSV path,x1,...,y5: no face is looked for in sets it names."),
+]
 Groups = Annotated[
     str | None, typer.Option(help="An attribute: also FMR and FNMR of its groups at one threshold for all.")
 ]

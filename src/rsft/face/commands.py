@@ -3,7 +3,6 @@
 import os
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -134,8 +133,14 @@ def plan_folders(
         if name not in sets:
             return load_features(given[name])
         with stages.stage(f"embed {name}", len(sets[name])) as advance:
-            options: dict[str, Any] = {"aligned": aligned, "landmarks": points[name], "progress": advance}
-            return embed(face_model, sets[name], cut=recipe.cut, **options)
+            return embed(
+                face_model,
+                sets[name],
+                cut=recipe.cut,
+                aligned=aligned,
+                landmarks=points[name],
+                progress=advance,
+            )
 
     pool_features, target_features = features_of("pool"), features_of("target")
     names = [PurePosixPath(item).parts[0] for item in pool_features.ids]

@@ -22,7 +22,7 @@ from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import embed
 from rsft.face.fit import usable, without_overlap
 from rsft.face.labels import trusted_labels
-from rsft.face.landmarks import points_of_sets
+from rsft.face.landmarks import points_digest, points_of_sets
 from rsft.face.losses import LOSSES, takes_weights
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
@@ -58,11 +58,14 @@ def check_comparable(recipe: Recipe, identities: int) -> None:
     """Refuse what cannot be compared; nothing needs to be embedded for that.
 
     Raises:
-        InputError: the recipe's loss takes no weights of items, or the pool has too few identities.
+        InputError: the recipe's loss takes no weights of items, its weights are the pretrained ones, or the pool has
+            too few identities.
     """
     if not takes_weights(recipe.loss):
         usable_losses = " or ".join(name for name in LOSSES if takes_weights(name))
         raise InputError(f"the recipe's loss, {recipe.loss}, takes no weights of items: compare with {usable_losses}.")
+    if max(recipe.shares) == 0:
+        raise InputError("the recipe's shares hold nothing but 0, the pretrained weights: add 1, or less.")
     if identities < MIN_IDENTITIES:
         raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {identities}.")
 
@@ -79,36 +82,42 @@ class WeightedLoss(nn.Module):
 
 
 class Spent:
-    """Seconds that embedding and planning took, those of runs that were interrupted too; kept in a file.
+    """Seconds spent before any training; kept in a file, so that an interrupted comparison knows what it spent.
 
     Args:
         path: the file; what is in it already is added to.
 
     Attributes:
-        seconds: so far, as of the last `note`.
-        seconds_of_a_step: of training, told when all is planned; from then on nothing is added.
+        told: "embed", as of the last `note` and with what was embedded before an interruption; "plan" and "step", of
+            training, once closed.
     """
 
     def __init__(self, path: Path) -> None:
-        known = json.loads(path.read_text()) if path.exists() else {}
-        self.seconds: float = known.get("seconds_to_plan", 0.0)
-        self.seconds_of_a_step: float | None = known.get("seconds_of_a_step")
-        self._path, self._before, self._began = path, self.seconds, time.perf_counter()
+        self.told: dict[str, float] = json.loads(path.read_text()) if path.exists() else {"embed": 0.0}
+        self._path, self._before, self._began = path, self.told["embed"], time.perf_counter()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether how many steps are worth it is settled."""
+        return "step" in self.told
+
+    @property
+    def steps(self) -> int:
+        """So many steps of training last as long."""
+        return round((self.told["embed"] + self.told["plan"]) / self.told["step"])
 
     def note(self) -> None:
-        """Add what passed since this was made; does nothing once closed."""
-        if self.seconds_of_a_step is None:
-            self.seconds = self._before + time.perf_counter() - self._began
-            self._write()
+        """What passed since this was made went into embedding; does nothing once closed."""
+        if not self.is_closed:
+            self._write(embed=self._before + time.perf_counter() - self._began)
 
-    def close(self, seconds_of_a_step: float) -> None:
-        """Add nothing more: how many steps are worth it is known."""
-        self.seconds_of_a_step = seconds_of_a_step
-        self._write()
+    def close(self, *, plan: float, step: float) -> None:
+        """Add the seconds of planning and of a step, and nothing more later."""
+        self._write(plan=plan, step=step)
 
-    def _write(self) -> None:
-        told = {"seconds_to_plan": self.seconds, "seconds_of_a_step": self.seconds_of_a_step}
-        replace_file(self._path, json.dumps(told).encode())
+    def _write(self, **told: float) -> None:
+        self.told |= told
+        replace_file(self._path, json.dumps(self.told).encode())
 
 
 class FaceTrial:
@@ -206,15 +215,12 @@ class FaceTrial:
         excess = max(0.0, self._start[1] - every - self._recipe.max_retention_loss)
         return target - self._start[0] - LOSS_PRICE * excess
 
-    def steps_with(self, steps: int, spent: "Spent") -> int:
-        """So many steps more than `steps` that they last as long as was spent; how long one lasts is measured once."""
-        if spent.seconds_of_a_step is None:
-            batches = Batches(self.methods()[UNIFORM], TIMED_STEPS, self._recipe.batch_size, seed=0)
-            began = time.perf_counter()
-            self.train(batches, self._recipe.learning_rate, seed=0)
-            spent.close((time.perf_counter() - began) / TIMED_STEPS)
-        assert spent.seconds_of_a_step is not None
-        return steps + round(spent.seconds / spent.seconds_of_a_step)
+    def seconds_of_a_step(self) -> float:
+        """Of training, measured."""
+        batches = Batches(self.methods()[UNIFORM], TIMED_STEPS, self._recipe.batch_size, seed=0)
+        began = time.perf_counter()
+        self.train(batches, self._recipe.learning_rate, seed=0)
+        return (time.perf_counter() - began) / TIMED_STEPS
 
     def _of_views(self, batches: Batches) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor | None]]]:
         for items, weights in batches:
@@ -284,14 +290,22 @@ def compare_faces(
     out.mkdir(parents=True, exist_ok=True)
 
     def embedded(name: str, views: int, note: Callable[[], None] = lambda: None) -> Features:
-        options: dict[str, Any] = {"cut": recipe.cut, "aligned": aligned, "landmarks": points[name], "views": views}
         with stages.stage(f"embed {name}", len(sets[name])) as advance:
 
             def progress(pictures: int) -> None:
                 advance(pictures)
                 note()
 
-            return embed(face_model, sets[name], **options, folder=out / EMBEDDED_FOLDER / name, progress=progress)
+            return embed(
+                face_model,
+                sets[name],
+                cut=recipe.cut,
+                aligned=aligned,
+                landmarks=points[name],
+                views=views,
+                folder=out / EMBEDDED_FOLDER / name,
+                progress=progress,
+            )
 
     spent = Spent(out / COST_FILE)
     pool_features = embedded("pool", recipe.views, spent.note)
@@ -299,19 +313,20 @@ def compare_faces(
     people = np.unique([PurePosixPath(item).parts[0] for item in pool_features.ids], return_inverse=True)[1]
     with stages.stage("plan"):
         plan = plan_faces(pool_features, target_features, people, **recipe.plan_options(), seed=seed)
-    spent.note()
     evaluated = {key: embedded(f"evaluation {key}", 2) for key in protocols}
     measured = {key: (evaluated[key], usable(p, evaluated[key])) for key, p in protocols.items()}
     trial = FaceTrial(face_model, pool_features, people, plan, measured, recipe, seed=seed)
     steps = recipe.steps or default_steps(len(trial.rows) * trial.views, recipe.batch_size)
     methods = trial.methods()
-    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=trial.steps_with(steps, spent))
+    if not spent.is_closed:
+        spent.close(plan=stages.seconds["plan"], step=trial.seconds_of_a_step())
+    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=steps + spent.steps)
     config: dict[str, Any] = {
         "pool": str(pool),
         "target": str(target),
         "evaluation": str(evaluation),
         "aligned": aligned,
-        "landmarks": str(landmarks),
+        "landmarks": {name: told and points_digest(told) for name, told in points.items()},
         "retain": str(retain),
         "model": face_model.fingerprint,
         "items": len(pool_features),

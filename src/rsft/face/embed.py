@@ -1,6 +1,5 @@
 """Pictures -> chips -> embeddings, each picture decoded and aligned once."""
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -21,6 +20,7 @@ from rsft.errors import InputError, NoFaceError, UnreadableImageError
 from rsft.face.align import AlignedFace, FaceAligner, warp
 from rsft.face.bundle import FaceModel
 from rsft.face.covariates import covariates
+from rsft.face.landmarks import points_digest
 from rsft.face.packages import package_file
 from rsft.tuning.processes import device, first, gather, place, wait
 
@@ -89,7 +89,7 @@ def embed(
         InputError: no picture could be used.
     """
     parts = [range(start, min(start + PART_PICTURES, len(images))) for start in range(0, len(images), PART_PICTURES)]
-    kind = _digest(landmarks) if landmarks is not None else "chips" if aligned else "photographs"
+    kind = f"landmarks-{points_digest(landmarks)}" if landmarks is not None else "chips" if aligned else "photographs"
     name = f"{model.fingerprint}-{cut}-{views}-{kind}"
     paths = [folder / name / f"{number:06d}" for number in range(len(parts))] if folder is not None else []
     # decided by one process: another may be faster to make a part than a third to look whether it is there
@@ -216,14 +216,6 @@ def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
     """The chip moved by so many pixels; its edge is repeated."""
     rows, columns = (np.arange(size) - step for size, step in zip(chip.shape[:2], (down, right), strict=True))
     return chip[rows.clip(0, chip.shape[0] - 1)][:, columns.clip(0, chip.shape[1] - 1)]
-
-
-def _digest(landmarks: Mapping[str, np.ndarray]) -> str:
-    """Of points, so that parts made with others are not taken for these."""
-    digest = hashlib.sha256()
-    for item, points in sorted(landmarks.items()):
-        digest.update(f"{item}\n{points.tolist()}\n".encode())
-    return f"landmarks-{digest.hexdigest()[:16]}"
 
 
 def face_finder(

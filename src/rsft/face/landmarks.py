@@ -1,12 +1,14 @@
 """Five points of each face from a file, in place of a detector's."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rsft.data.images import ImageSet, Source
+from rsft.data.images import ImageSet
+from rsft.data.listing import Part, Source
 from rsft.data.manifest import PATH, read_columns
 from rsft.errors import InputError
 
@@ -73,7 +75,7 @@ def points_of_sets(
     for name, images in sets.items():
         for item, source in zip(images.ids, images.sources, strict=True):
             other, of = known.setdefault(item, (source, name))
-            if item in told and other != source:
+            if item in told and other != source and _place(other) != _place(source):
                 raise InputError(
                     f"'{path}' names '{item}', a picture of the {of} and another of the {name}: landmarks need names "
                     "that differ between the sets."
@@ -83,6 +85,21 @@ def points_of_sets(
     # only the points of a set's own pictures: what is embedded with them does not hang on the others
     of_sets = {name: {item: told[item] for item in images.ids if item in told} for name, images in sets.items()}
     return {name: points or None for name, points in of_sets.items()}
+
+
+def points_digest(points: Mapping[str, np.ndarray]) -> str:
+    """Of the points of pictures, so that what was made with others is not taken for theirs."""
+    digest = hashlib.sha256()
+    for item, of_item in sorted(points.items()):
+        digest.update(f"{item}\n{of_item.tolist()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _place(source: Source) -> object:
+    """Where a picture lies, however its path is spelt."""
+    if isinstance(source, Path):
+        return source.resolve()
+    return source._replace(path=source.path.resolve()) if isinstance(source, Part) else source
 
 
 def _points(row: Sequence[str], path: Path, line: int) -> np.ndarray:
