@@ -1,6 +1,7 @@
 # `make demo` and `make test` work on a fresh machine with Python >= 3.11, make and the package registries.
 PYTHON ?= python3
 BIN := .venv/bin
+SPEED := ratio_accuracy plan_scale sampler readers tuning verification label_noise
 
 .PHONY: demo test lint bench evidence clean
 
@@ -18,15 +19,11 @@ lint: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in $(SPEED); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # under three hours on two cores; RSFT_DATA, or LFW="--lfw DIR --muct DIR", says where the faces are
 evidence: .venv/installed
-	$(BIN)/python benchmarks/evidence.py $(LFW)
-	$(BIN)/python benchmarks/prediction.py $(wordlist 1,2,$(LFW))
-	$(BIN)/python benchmarks/budget.py $(wordlist 1,2,$(LFW))
-	$(BIN)/python benchmarks/face_stability.py --seeds 3 $(wordlist 1,2,$(LFW))
-	$(BIN)/python benchmarks/reach.py $(wordlist 1,2,$(LFW))
+	for name in evidence prediction budget face_stability reach; do $(BIN)/python benchmarks/$$name.py $(LFW) || exit 1; done
 	$(BIN)/python benchmarks/examples.py
 	$(BIN)/python benchmarks/stability.py
 

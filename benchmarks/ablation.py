@@ -1,22 +1,24 @@
 """What in a recipe helps: one thing changed at a time, measured on people of the pool who are not trained on.
 
-    python benchmarks/ablation.py --lfw DIR [--shifts low-resolution,mask] [--seeds 1] [--work DIR]
+    python benchmarks/ablation.py --lfw DIR [--shifts low-resolution,mask] [--shifted 0.06] [--seeds 1] [--work DIR]
 
 The pools of `shifted_faces.py`. Their held-out people are seen with the shift drawn on every picture, and without it,
 so that more pairs tell than a user's validation has; nobody of the evaluation is looked at. Each training is measured
-at three shares of the line from the pretrained to the tuned weights. Writes `benchmarks/results/ablation.json`.
+at three shares of the line from the pretrained to the tuned weights. Writes `benchmarks/results/ablation.json`, with
+what earlier runs kept in `--work`.
 """
 
 import argparse
+import functools
+import itertools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from evidence import RECIPE
-from shifted_faces import Case, Cases
+from runs import Kept, about, read_arguments
+from shifted_faces import SHARE, Case, Cases
 
 from rsft.alternatives import LOSS_WEIGHTS, ORACLE, REJECTION, UNIFORM, WEIGHTED
 from rsft.compare import Batches
@@ -44,6 +46,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "ratio in the embedding": {"features": "embedding"},
     "ratio in the covariates": {"features": "covariates"},
     "exact M": {"envelope": "max"},
+    "a tenth clipped": {"envelope": "max_tv=0.1"},
     "a fifth clipped": {"envelope": "max_tv=0.2"},
     "distillation": {"distillation": 20.0},
     "pull to the start": {"pull_to_start": 1.0},
@@ -75,45 +78,44 @@ def trained(model: FaceModel, cases: Cases, case: Case, change: dict[str, Any], 
     return result
 
 
-def table(found: dict[str, Any]) -> str:
-    """Gain and loss at FMR .001, in points, of each change and share; the mean over shifts and seeds."""
-    lines = ["| | " + " | ".join(f"{share:g}" for share in SHARES) + " |", "|---" * (1 + len(SHARES)) + "|"]
-    for change, runs in found.items():
+def table(results: list[dict[str, Any]]) -> str:
+    """Gain and loss at FMR .001, in points, by the pool's shifted share, the change and the share of the way."""
+    lines = ["| shifted | | " + " | ".join(f"{share:g}" for share in SHARES) + " |", "|---" * (2 + len(SHARES)) + "|"]
+    by_change: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    for result in results:
+        by_change.setdefault((result["shifted"], result["change"]), []).append(result["gain"])
+    for (shifted, change), gains in by_change.items():
         cells = []
         for share in SHARES:
             gain, loss = (
-                100 * np.mean([run[f"{share:g}"][f"{key} TAR at FMR 0.001"] for run in runs.values()])
+                100 * np.mean([of_run[f"{share:g}"][f"{key} TAR at FMR 0.001"] for of_run in gains])
                 for key in ("target", "retain")
             )
             cells.append(f"{gain:+.1f} / {loss:+.1f}")
-        lines.append(f"| {change} | {' | '.join(cells)} |")
+        lines.append(f"| {shifted:.0%} | {change} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What in a recipe helps.")
-    data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
-    parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
     parser.add_argument("--shifts", default="low-resolution,mask")
+    parser.add_argument("--shifted", type=float, default=SHARE, help="share of the pool that carries the shift")
     parser.add_argument("--changes", default=",".join(CHANGES))
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--work", type=Path, default=Path("evidence"))
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_arguments(parser)
     model = load_model("dlib")
     cases = Cases(model, RECIPE.cut, options.lfw, None, options.work / "embedded")
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    settings = {"learning_rate": LEARNING_RATE, "recipe": PLAIN.model_dump(mode="json"), "model": model.fingerprint}
+    kept = Kept(options.work / "ablation.json", **settings)
     for shift in options.shifts.split(","):
-        case = cases.build(shift)
-        for change in options.changes.split(","):
-            for seed in range(options.seeds):
-                runs = found.setdefault(change, {})
-                if f"{shift} {seed}" in runs:
-                    continue
-                runs[f"{shift} {seed}"] = trained(model, cases, case, CHANGES[change], seed)
-                RESULTS.write_text(json.dumps(found, indent=1))
-                print(f"{shift}, {change}, seed {seed}: done", flush=True)
-    print(table(found))
+        case = cases.build(shift, options.shifted)
+        for change, seed in itertools.product(options.changes.split(","), range(options.seeds)):
+            of = {"shift": shift, "shifted": options.shifted, "change": change, "seed": seed}
+            make = functools.partial(trained, model, cases, case, CHANGES[change], seed)
+            kept.result(json.dumps(of), lambda: of | {"gain": make()})  # noqa: B023
+    results = list(kept.results.values())
+    RESULTS.write_text(json.dumps({"about": about(**settings), "results": results}, indent=1))
+    print(table(results))
 
 
 if __name__ == "__main__":

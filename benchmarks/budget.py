@@ -9,16 +9,16 @@ the gains stands how often, in the mean, the views that carry the shift were tra
 """
 
 import argparse
+import functools
 import itertools
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from evidence import RECIPE
+from runs import Kept, about, read_arguments
 from shifted_faces import COPIES, Case, Cases
 from tables import difference
 
@@ -44,8 +44,9 @@ def with_copies(case: Case, copies: int) -> Case:
     return replace(case, pool=case.pool.subset(rows), people=case.people[rows], shifted=case.shifted[rows])
 
 
-def measure(model: FaceModel, case: Case) -> list[dict[str, Any]]:
+def measure(model: FaceModel, cases: Cases, shift: str, share: float, copies: int) -> list[dict[str, Any]]:
     """For each number of steps, what rejection gains over no and over uniform tuning."""
+    case = with_copies(cases.build(shift, share), copies)
     plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
     trial = FaceTrial(model, case.pool, case.people, plan, {"target": case.evaluation}, RECIPE)
     carries, methods, found = np.repeat(case.shifted[trial.rows], trial.views), trial.methods(), []
@@ -65,13 +66,13 @@ def measure(model: FaceModel, case: Case) -> list[dict[str, Any]]:
     return found
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Rejection less the others, target TAR at FMR .001."""
     lines = [
         "| views | share shifted | steps | a shifted view seen by uniform | by rejection | - pretrained | - uniform |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in itertools.chain.from_iterable(found.values()):
+    for row in rows:
         times = " | ".join(f"{row[f'{name}, times']:.1f}" for name in (UNIFORM, REJECTION))
         gains = " | ".join(difference(row[other]) for other in (PRETRAINED, UNIFORM))
         lines.append(f"| {row['views']:,} | {row['share']:.1%} | {row['steps']} | {times} | {gains} |")
@@ -80,22 +81,18 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Gain by pool, share and budget.")
-    data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
-    parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
     parser.add_argument("--shift", default="mask")
-    parser.add_argument("--work", type=Path, default=Path("evidence"))
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_arguments(parser)
     model = load_model("dlib")
     cases = Cases(model, RECIPE.cut, options.lfw, None, options.work / "embedded")
-    found: dict[str, list[dict[str, Any]]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    settings = {"learning_rate": LEARNING_RATE, "recipe": RECIPE.model_dump(mode="json"), "model": model.fingerprint}
+    kept = Kept(options.work / "budget.json", **settings)
+    rows: list[dict[str, Any]] = []
     for share, copies in itertools.product(SHARES, COPIES_IN_POOL):
-        key = f"{options.shift}, {share:g}, {copies}"
-        if key not in found:
-            found[key] = measure(model, with_copies(cases.build(options.shift, share), copies))
-            RESULTS.write_text(json.dumps(found, indent=1))
-            print(table({key: found[key]}), flush=True)
-    print(table(found))
+        make = functools.partial(measure, model, cases, options.shift, share, copies)
+        rows += kept.result(f"{options.shift}, {share:g} shifted, {copies} of each picture", make)
+    RESULTS.write_text(json.dumps({"about": about(shift=options.shift, **settings), "rows": rows}, indent=1))
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -10,18 +10,14 @@ run goes on. Writes `benchmarks/results/evidence.json` and `docs/evidence.md`.
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
 
-import torch
+from runs import about, read_arguments
 from shifted_faces import DRAWN, MUCT, SHARE, TARGET_PICTURES, TURNS, Case, Cases
 from tables import difference
 
-import rsft
 from rsft.alternatives import LOSS_WEIGHTS, ORACLE, REJECTION, SUBSET, UNIFORM, WEIGHTED
 from rsft.compare import PRETRAINED, compare
 from rsft.face.comparing import FaceTrial
@@ -144,31 +140,16 @@ def _others(name: str, comparison: dict[str, Any], metric: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
-    parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
-    parser.add_argument("--muct", type=Path, default=data and data / "muct_32x24.tar")
     parser.add_argument("--shifts", default=",".join([*COMPARED, *PLANNED]))
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--work", type=Path, default=Path("evidence"))
-    options = parser.parse_args()
-    if options.lfw is None:
-        parser.error("give --lfw, the folder or archive of LFW, or set RSFT_DATA")
+    options = read_arguments(parser)
     options.methods = options.methods.split(",")
-    torch.set_num_threads(1)
     model = load_model("dlib")
     cases = Cases(model, RECIPE.cut, options.lfw, options.muct, options.work / "embedded")
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"shifts": {}}
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    found["about"] = {
-        "rsft": rsft.__version__,
-        "commit": revision.stdout.strip(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "recipe": RECIPE.model_dump(mode="json"),
-        "learning_rates": LEARNING_RATES,
-    }
+    found["about"] = about(recipe=RECIPE.model_dump(mode="json"), learning_rates=LEARNING_RATES)
     for name in options.shifts.split(","):
         if name in MUCT and options.muct is None:
             print(f"{name}: left out, give --muct", flush=True)

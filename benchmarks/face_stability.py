@@ -1,6 +1,6 @@
 """Rejection, weighted sampling and loss weights as the learning rate grows: a shift of real faces.
 
-    python benchmarks/face_stability.py --lfw DIR [--shift mask] [--seeds 10] [--work DIR]
+    python benchmarks/face_stability.py --lfw DIR [--shift mask] [--seeds 3] [--work DIR]
 
 A pool of `shifted_faces.py`, half the steps of `evidence.py`, and all of the tuned weights. Prints the TAR on the
 target and what the methods are to rejection, with 95 % intervals over seeds and evaluated identities; writes
@@ -9,11 +9,10 @@ target and what the methods are to rejection, with 95 % intervals over seeds and
 
 import argparse
 import json
-import os
 from pathlib import Path
 
-import torch
 from evidence import RECIPE
+from runs import about, read_arguments
 from shifted_faces import Cases
 from stability import sweep
 
@@ -29,31 +28,29 @@ STEPS = 75
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Stability in the learning rate, on faces.")
-    data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
-    parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
     parser.add_argument("--shift", default="mask")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--work", type=Path, default=Path("evidence"))
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = read_arguments(parser)
     model = load_model("dlib")
     recipe = RECIPE.model_copy(update={"shares": (0.0, 1.0)})
     case = Cases(model, recipe.cut, options.lfw, None, options.work / "embedded").build(options.shift)
     plan = plan_faces(case.pool, case.target, case.people, **recipe.plan_options(), seed=0)
     trial = FaceTrial(model, case.pool, case.people, plan, {"target": case.evaluation}, recipe)
-    methods = {name: trial.methods()[name] for name in (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)}
+    methods = trial.methods()
     results = sweep(
         trial.train,
         trial.measure,
-        methods,
+        {name: methods[name] for name in (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)},
         LEARNING_RATES,
         start=trial.suffix,
         steps=STEPS,
         batch_size=recipe.batch_size,
         seeds=options.seeds,
-        out=options.work / "face-stability",
+        out=options.work / "face-stability" / options.shift,
+        config={"recipe": recipe.model_dump(mode="json"), "model": model.fingerprint},
     )
-    RESULTS.write_text(json.dumps({"shift": options.shift, "seeds": options.seeds, "rates": results}, indent=1))
+    made = about(shift=options.shift, seeds=options.seeds, steps=STEPS, recipe=recipe.model_dump(mode="json"))
+    RESULTS.write_text(json.dumps({"about": made, "rates": results}, indent=1))
 
 
 if __name__ == "__main__":

@@ -4,21 +4,21 @@
 
 The pools of `shifted_faces.py`; a quarter of them have no shift, or a shift of which the pool has nothing. For each, a
 plan is made, and rejection and uniform tuning are trained once with the same samples. Told are the rank correlations of
-what the plan says with the gain: the AUC, how far an accepted batch differs from a uniform one (total variation), and
+what the plan says with the gain: the AUC, how far accepted batches differ from uniform ones (total variation), and
 the same where the verdict is "worth trying" and 0 elsewhere; and how often "worth trying" was right: right is a gain
 over uniform tuning, or over the pretrained network, whose 95 % interval over the evaluated identities is above zero.
 Writes `benchmarks/results/prediction.json`.
 """
 
 import argparse
+import functools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from evidence import RECIPE
+from runs import Kept, about, read_arguments
 from scipy.stats import spearmanr
 from shifted_faces import DRAWN, Cases
 
@@ -54,7 +54,7 @@ def measure(model: FaceModel, options: argparse.Namespace, settings: dict[str, A
     cases = Cases(model, RECIPE.cut, options.lfw, None, options.work / "embedded", settings["target"])
     case = cases.build(settings["name"], settings["share"])
     plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
-    ratio = np.exp(plan.log_ratio.numpy())
+    acceptance = plan.acceptance.numpy()
     trial = FaceTrial(model, case.pool, case.people, plan, {"target": case.evaluation}, RECIPE)
     measured = {PRETRAINED: trial.measure(trial.suffix)[METRIC]}
     for name in (UNIFORM, REJECTION):
@@ -67,7 +67,7 @@ def measure(model: FaceModel, options: argparse.Namespace, settings: dict[str, A
     return settings | {
         "outcome": str(plan.verdict.outcome),
         "auc": plan.diagnostics["auc"],
-        "differs": float(np.abs(ratio / ratio.mean() - 1).mean() / 2),
+        "differs": float(np.abs(acceptance / acceptance.mean() - 1).mean() / 2),
         "gain": gains,
     }
 
@@ -98,20 +98,17 @@ def told(pools: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Does a plan predict what a training will bring?")
-    data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
-    parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
     parser.add_argument("--pools", type=int, default=18)
-    parser.add_argument("--work", type=Path, default=Path("evidence"))
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_arguments(parser)
     model = load_model("dlib")
-    pools: list[dict[str, Any]] = json.loads(RESULTS.read_text())["of_each"] if RESULTS.exists() else []
-    for number in range(len(pools), options.pools):
-        pools.append(measure(model, options, settings_of(number)))
-        RESULTS.write_text(json.dumps({"of_each": pools}, indent=1))
-        print(json.dumps(pools[-1]), flush=True)
+    settings = {"learning_rate": LEARNING_RATE, "steps": STEPS, "recipe": RECIPE.model_dump(mode="json")}
+    kept = Kept(options.work / "prediction.json", **settings, model=model.fingerprint)
+    pools = []
+    for number in range(options.pools):
+        pool = settings_of(number)
+        pools.append(kept.result(json.dumps(pool), functools.partial(measure, model, options, pool)))
     summary = told(pools)
-    RESULTS.write_text(json.dumps({"summary": summary, "of_each": pools}, indent=1))
+    RESULTS.write_text(json.dumps({"about": about(**settings), "summary": summary, "of_each": pools}, indent=1))
     print(json.dumps(summary, indent=1))
 
 

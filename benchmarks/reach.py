@@ -2,8 +2,8 @@
 
     python benchmarks/reach.py --lfw DIR [--seeds 3] [--work DIR]
 
-The low-resolution shift of `shifted_faces.py`. Every method trains as in `evidence.py`, with the learning rate that
-validation chose there, and is validated every few steps on people of the pool that are not trained on. Counted are the
+The low-resolution shift of `shifted_faces.py`. Every method trains as in `evidence.py`, at one learning rate, and is
+validated every few steps, at all of the tuned weights, on people of the pool that are not trained on. Counted are the
 steps and processor seconds until the best validation score of uniform tuning is reached, with all stages: the others
 embed the whole pool and plan first, uniform tuning passes through the frozen stages only what it trains on. Writes
 `benchmarks/results/reach.json`.
@@ -11,13 +11,13 @@ embed the whole pool and plan first, uniform tuning passes through the frozen st
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from evidence import RECIPE
+from runs import about, read_arguments
 from shifted_faces import Cases
 from torch import nn
 
@@ -65,12 +65,8 @@ def curve(trial: FaceTrial, method: str, seed: int) -> list[dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How soon uniform's best is reached.")
-    data = Path(os.environ["RSFT_DATA"]) if "RSFT_DATA" in os.environ else None
-    parser.add_argument("--lfw", type=Path, default=data and data / "lfw-folds1-6.tar")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=Path("evidence"))
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = read_arguments(parser)
     model = load_model("dlib")
     case = Cases(model, RECIPE.cut, options.lfw, None, options.work / "embedded").build("low-resolution")
     began = time.process_time()
@@ -82,7 +78,8 @@ def main() -> None:
     before = {
         m: 0.0 if m == UNIFORM else planned + 2 * (len(case.pool) + len(case.target)) * of_picture for m in METHODS
     }
-    found: dict[str, Any] = {"learning_rate": LEARNING_RATE, "before": before, "curves": curves, "reached": {}}
+    made = about(learning_rate=LEARNING_RATE, recipe=RECIPE.model_dump(mode="json"))
+    found: dict[str, Any] = {"about": made, "before": before, "curves": curves, "reached": {}}
     for method in METHODS:
         reached = []
         for seed in range(options.seeds):
