@@ -215,13 +215,15 @@ def fit(
                 for key, protocol in protocols.items()
             }
             reports = first(lambda: {key: verify([trial], seed=seed) for key, trial in trials.items()})
-
-            def rates(system: str) -> dict[str, Any] | None:
-                values = [group_of[item] for item in evaluated["target"].ids]
-                verification = reports["target"].systems[system]
-                return rates_of_groups(trials["target"], system, verification, str(groups), values, seed=seed)
-
-            of_groups = first(lambda: {system: rates(system) for system in (PRETRAINED, TUNED)} if groups else None)
+            of_groups = None
+            if groups is not None:
+                values, systems = [group_of[item] for item in evaluated["target"].ids], reports["target"].systems
+                of_groups = first(
+                    lambda: {
+                        name: rates_of_groups(trials["target"], name, systems[name], groups, values, seed=seed)
+                        for name in (PRETRAINED, TUNED)
+                    }
+                )
         with stages.stage("write"):
             metrics = summarise(
                 f"{face_model.name}, tuned to {target_images.root.name}",
