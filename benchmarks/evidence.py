@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results" / "evidence.json"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 COMPARED = [*DRAWN, *TURNS, *MUCT]
 PLANNED = ["none", "no-support"]
-RECIPE = Recipe(margin_rad=0.0, batch_size=64, steps=150, shares=(0.0, 0.75))
+RECIPE = Recipe(envelope="quantile=0.97", margin_rad=0.0, batch_size=64, steps=150, shares=(0.0, 0.75))
 LEARNING_RATES = (1e-5, 3e-5)
 METHODS = (UNIFORM, SUBSET, WEIGHTED, LOSS_WEIGHTS, REJECTION, ORACLE)
 

@@ -52,7 +52,7 @@ class Recipe(TuningRecipe):
 
     features: str = "activations"
     method: str = "classifier"
-    envelope: str = "quantile=0.97"
+    envelope: str = "max_tv=0.1"
     retain_fraction: Fraction = 0.5
     accept_by: Literal["item", "identity"] = "item"
     floor: Annotated[int, Field(ge=1)] = 1
