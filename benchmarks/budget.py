@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evidence import RECIPE
 from runs import Kept, about, read_arguments
 from shifted_faces import COPIES, Case, Cases
 from tables import difference
@@ -28,10 +27,12 @@ from rsft.face.bundle import FaceModel
 from rsft.face.comparing import FaceTrial
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
+from rsft.face.recipe import Recipe
 from rsft.types import Interval
 
 RESULTS = Path(__file__).parent / "results" / "budget.json"
 METRIC = "target TAR at FMR 0.001"
+RECIPE = Recipe(batch_size=64, shares=(0.0, 0.75))
 LEARNING_RATE = 1e-5
 SHARES = (0.02, 0.06, 0.2)
 COPIES_IN_POOL = (1, COPIES)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evidence import RECIPE
 from runs import Kept, about, read_arguments
 from scipy.stats import spearmanr
 from shifted_faces import DRAWN, Cases
@@ -28,10 +27,12 @@ from rsft.face.bundle import FaceModel
 from rsft.face.comparing import FaceTrial
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
+from rsft.face.recipe import Recipe
 from rsft.verdict import Outcome
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
 METRIC = "target TAR at FMR 0.01"
+RECIPE = Recipe(batch_size=64, shares=(0.0, 0.75))
 LEARNING_RATE = 1e-5
 STEPS = 75
 SHARES, TARGETS = (0.01, 0.5), (50, 2000)  # log-uniform between
