@@ -194,7 +194,8 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
 def test_an_interruption_is_said_in_one_line(command: str, advice: str, faces: Path, tmp_path: Path) -> None:
     """A signal that arrives while a model is loaded; a shell's background job would ignore it."""
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rsft.cli.main import run; from rsft.face import commands; "
+        "import signal; from rsft.cli.main import run; from rsft.face import commands; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "commands.load_model = lambda model: signal.raise_signal(signal.SIGINT); run()"
     )
     more = ("--out", tmp_path / "out") if command == "embed" else ("--target", faces / "target")
