@@ -88,38 +88,48 @@ class AcceptedViews:
             )
         self._activations, self._rows, self._classes, self._ids = activations, rows, classes, ids
         self._sampler, self._batch_size = sampler, batch_size
-        self._epoch = 0
+        self._epoch, self._under_way = 0, False
         self._waiting: deque[int] = deque()
         self.times_given = np.zeros(len(activations), int)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
-        """Yield the batches that are left of the last epoch, or those of the next, or of as many as fill one.
+        """Yield the batches that are left of a pass under way, or of the next epoch, or of as many as fill one.
 
         Raises:
             LowAcceptanceError: a thousand epochs do not fill a batch.
         """
-        for _ in range(MAX_EMPTY_EPOCHS):
-            if len(self._waiting) >= self._batch_size:
-                break
-            self._sampler.set_epoch(self._epoch)
-            self._epoch += 1
-            self._waiting += self._sampler
-        else:
-            raise LowAcceptanceError(
-                f"{MAX_EMPTY_EPOCHS} epochs accept fewer than one batch of {self._batch_size}: the pool holds almost "
-                "nothing like the target; raise `retain_fraction` or lower the envelope."
-            )
+        if not self._under_way:
+            self._fill()
+        self._under_way = True
         while len(self._waiting) >= self._batch_size:
             yield self._batch(np.array([self._waiting.popleft() for _ in range(self._batch_size)]))
+        self._under_way = False
 
     def state_dict(self) -> dict[str, Any]:
         """What is still to be given, and what was."""
-        return {"epoch": self._epoch, "waiting": list(self._waiting), "times_given": self.times_given.tolist()}
+        return {
+            "epoch": self._epoch,
+            "under_way": self._under_way,
+            "waiting": list(self._waiting),
+            "times_given": self.times_given.tolist(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()`."""
-        self._epoch, self._waiting = state["epoch"], deque(state["waiting"])
+        self._epoch, self._under_way, self._waiting = state["epoch"], state["under_way"], deque(state["waiting"])
         self.times_given = np.array(state["times_given"])
+
+    def _fill(self) -> None:
+        for _ in range(MAX_EMPTY_EPOCHS):
+            if len(self._waiting) >= self._batch_size:
+                return
+            self._sampler.set_epoch(self._epoch)
+            self._epoch += 1
+            self._waiting += self._sampler
+        raise LowAcceptanceError(
+            f"{MAX_EMPTY_EPOCHS} epochs accept fewer than one batch of {self._batch_size}: the pool holds almost "
+            "nothing like the target; raise `retain_fraction` or lower the envelope."
+        )
 
     def _batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor, list[str]]:
         item, view = np.divmod(indices, self._activations.shape[1])
