@@ -16,11 +16,12 @@ from rsft.compare import Batches
 from rsft.data.features import Features
 from rsft.data.images import find_images
 from rsft.errors import InputError
-from rsft.face.comparing import FaceTrial, Spent
+from rsft.face.comparing import FaceTrial
 from rsft.face.embed import embed
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import make_recipe
+from rsft.face.spent import Spent
 from rsft.types import Interval
 
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"

@@ -1,6 +1,5 @@
 """`rsft compare`: rejection against what is free, on faces."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,13 +27,13 @@ from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
+from rsft.face.spent import Spent
 from rsft.face.stages import Listener, Stages, silent
 from rsft.face.training import default_steps, train_stages
 from rsft.face.validation import Validation
 from rsft.face.verification import scored, verify
 from rsft.face.views import accept_views, embed_activations, read_views
 from rsft.plan import Plan
-from rsft.run_folder import replace_file
 from rsft.tuning.freezing import interpolate
 from rsft.tuning.stopping import Stopping
 
@@ -79,45 +78,6 @@ class WeightedLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, targets: tuple[Tensor, Tensor | None]) -> Tensor:
         return self.head(embeddings, *targets)
-
-
-class Spent:
-    """Seconds spent before any training; kept in a file, so that an interrupted comparison knows what it spent.
-
-    Args:
-        path: the file; what is in it already is added to.
-
-    Attributes:
-        told: "embed", as of the last `note` and with what was embedded before an interruption; "plan" and "step", of
-            training, once closed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.told: dict[str, float] = json.loads(path.read_text()) if path.exists() else {"embed": 0.0}
-        self._path, self._before, self._began = path, self.told["embed"], time.perf_counter()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether how many steps are worth it is settled."""
-        return "step" in self.told
-
-    @property
-    def steps(self) -> int:
-        """So many steps of training last as long."""
-        return round((self.told["embed"] + self.told["plan"]) / self.told["step"])
-
-    def note(self) -> None:
-        """What passed since this was made went into embedding; does nothing once closed."""
-        if not self.is_closed:
-            self._write(embed=self._before + time.perf_counter() - self._began)
-
-    def close(self, *, plan: float, step: float) -> None:
-        """Add the seconds of planning and of a step, and nothing more later."""
-        self._write(plan=plan, step=step)
-
-    def _write(self, **told: float) -> None:
-        self.told |= told
-        replace_file(self._path, json.dumps(self.told).encode())
 
 
 class FaceTrial:
