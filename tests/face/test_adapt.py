@@ -110,6 +110,25 @@ def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
     assert views.times_given.sum() == len(seen)
 
 
+def test_a_pass_that_was_over_when_saved_is_not_mixed_with_the_next() -> None:
+    def make() -> AcceptedViews:
+        sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
+        ids = [f"item {row}" for row in range(10)]
+        return AcceptedViews(
+            np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1), np.arange(10), torch.arange(10), ids, sampler, 8
+        )
+
+    def ids_of(views: AcceptedViews) -> list[list[str]]:
+        return [ids for _, _, ids in views]
+
+    whole, cut, resumed = make(), make(), make()
+    passes = [ids_of(whole) for _ in range(3)]
+    batches = iter(cut)
+    assert [next(batches)[2] for _ in passes[0]] == passes[0]
+    resumed.load_state_dict(cut.state_dict())  # with the last batch of the pass given, and the pass not ended
+    assert [ids_of(resumed) for _ in range(3)] == [[], *passes[1:]]
+
+
 def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
     sampler = RejectionSampler(torch.zeros(4))
     views = AcceptedViews(

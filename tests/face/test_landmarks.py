@@ -121,7 +121,7 @@ def test_a_plan_with_points_is_that_of_the_aligned_chips_they_give(
 
 
 def test_a_comparison_takes_points_too(chips: dict[str, Any], tmp_path: Path) -> None:
-    """What it embeds is what the same points give elsewhere; the points are among its settings."""
+    """What it embeds is what the same points give elsewhere."""
 
     def listener(stage: str, done: int, total: int) -> None:
         if stage == "plan":
