@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import rsft
+from rsft.run_folder import replace_file
 
 
 def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -55,6 +56,6 @@ class Kept:
         if key not in self.results:
             self.results[key] = make()
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(json.dumps({"settings": self._settings, "results": self.results}))
+            replace_file(self._path, json.dumps({"settings": self._settings, "results": self.results}).encode())
             print(f"{key}: {json.dumps(self.results[key])}", flush=True)
         return self.results[key]
