@@ -21,7 +21,7 @@ bench: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
 	for name in $(SPEED); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# under three hours on two cores; RSFT_DATA, or LFW="--lfw DIR --muct DIR", says where the faces are
+# about three hours on two cores; RSFT_DATA, or LFW="--lfw DIR --muct DIR", says where the faces are
 evidence: .venv/installed
 	for name in evidence prediction budget face_stability reach; do $(BIN)/python benchmarks/$$name.py $(LFW) || exit 1; done
 	$(BIN)/python benchmarks/examples.py
