@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "evidence.json"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 COMPARED = [*DRAWN, *TURNS, *MUCT]
 PLANNED = ["none", "no-support"]
-RECIPE = Recipe(envelope="quantile=0.97", margin_rad=0.0, batch_size=64, steps=150, shares=(0.0, 0.75))
+RECIPE = Recipe(batch_size=64, steps=150, shares=(0.0, 0.75))
 LEARNING_RATES = (1e-5, 3e-5)
 METHODS = (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)
 OTHERS = (SUBSET, WEIGHTED, LOSS_WEIGHTS, ORACLE)
