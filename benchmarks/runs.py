@@ -57,5 +57,5 @@ class Kept:
             self.results[key] = make()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._path, json.dumps({"settings": self._settings, "results": self.results}).encode())
-            print(f"{key}: {json.dumps(self.results[key])}", flush=True)
+            print(f"done: {key}", flush=True)
         return self.results[key]
