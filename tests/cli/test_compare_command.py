@@ -27,6 +27,7 @@ from rsft.types import Interval
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 METHODS = {
     "pretrained", "uniform", "fresh subset", "weighted sampling", "loss weights", "rejection", "uniform, equal time",
+    "rejection, max", "oracle",
 }  # fmt: skip
 
 
@@ -40,10 +41,20 @@ def compare(faces: Path, out: Path, *more: str | Path, recipe: str = RECIPE) -> 
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def with_variants(faces: Path, folder: Path) -> list[str | Path]:
+    """Options for another M, and for an oracle that knows every second picture of the pool."""
+    attributes = folder / "attributes.csv"
+    ids = find_images(faces / "pool").ids
+    rows = [f"{item},{'yes' if place % 2 else 'no'}" for place, item in enumerate(ids)]
+    attributes.write_text("\n".join(["path,known", *rows]))
+    return ["--envelope", "max", "--oracle", "known=yes", "--attributes", attributes]
+
+
 @pytest.fixture(scope="module")
 def compared(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    out = tmp_path_factory.mktemp("compare") / "out"
-    result = compare(faces, out, "--json")
+    folder = tmp_path_factory.mktemp("compare")
+    out = folder / "out"
+    result = compare(faces, out, *with_variants(faces, folder), "--json")
     assert result.returncode == 0, result.stderr
     return out, json.loads(result.stdout)
 
@@ -94,7 +105,7 @@ def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: 
     assert len(removed) == 1
     kept = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir() if path not in removed}
     removed[0].unlink()
-    again = compare(faces, out)
+    again = compare(faces, out, *with_variants(faces, out.parent))
     assert again.returncode == 0, again.stderr
     for values in result["values"].values():
         assert all(str(Interval(**value)) in again.stdout for value in values.values())
@@ -110,7 +121,7 @@ def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: 
 
 def test_other_settings_are_refused(faces: Path, compared: tuple[Path, dict]) -> None:
     out, _ = compared
-    result = compare(faces, out, "--seed", "3")
+    result = compare(faces, out, *with_variants(faces, out.parent), "--seed", "3")
     assert result.returncode == 2
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("rsft: ")]
     assert "other settings, seed: 0, now 3" in line
@@ -126,6 +137,15 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         "hold nothing but 0": compare(faces, tmp_path / "nowhere", recipe=f"{RECIPE}shares = [0.0]\n"),
         "needs 8 identities or more in the pool, got 7": compare(faces, tmp_path / "seven", "--pool", tmp_path / "few"),
         "does not exist": compare(faces, tmp_path / "empty", "--target", tmp_path / "absent"),
+        "knows no rule 'maximum'": compare(faces, tmp_path / "rule", "--envelope", "maximum"),
+        "recipe.envelope: Value error, `choose_envelope` knows no rule 'least'": compare(
+            faces, tmp_path / "recipe", recipe=f'{RECIPE}envelope = "least"\n'
+        ),
+        "needs ATTRIBUTE=VALUE": compare(faces, tmp_path / "oracle", "--oracle", "night"),
+        "has known=maybe; there are values such as no, yes": compare(
+            faces, tmp_path / "value", *with_variants(faces, tmp_path.parent), "--oracle", "known=maybe"
+        ),
+        "has no attribute 'shift'": compare(faces, tmp_path / "attribute", "--oracle", "shift=night"),
     }
     for words, result in asked.items():
         assert result.returncode == 2, result.stderr

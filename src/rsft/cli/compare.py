@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rsft.cli import options, show
+from rsft.errors import InputError
 
 
 def compare(
@@ -18,6 +19,15 @@ def compare(
     retain: options.Retain = None,
     retain_root: options.RetainRoot = None,
     config: options.Config = None,
+    envelope: Annotated[
+        list[str] | None, typer.Option(help="Rejection with this M as well: max, max_tv=0.02, ... May come repeatedly.")
+    ] = None,
+    oracle: Annotated[
+        str | None, typer.Option(help="ATTRIBUTE=VALUE: also train on the pool's pictures that have it.")
+    ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="For --oracle: a CSV, path,<attributes...>; the manifest by default.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 5,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train at a time.")] = 1,
     aligned: options.Aligned = False,
@@ -31,6 +41,11 @@ def compare(
     from rsft.face.comparing import compare_faces
     from rsft.report.comparison import write_figure
 
+    attribute, separator, value = (oracle or "").partition("=")
+    if oracle is not None and not (attribute and separator):
+        raise InputError(f"--oracle needs ATTRIBUTE=VALUE, such as shift=night; got '{oracle}'.")
+    if attributes is not None and oracle is None:
+        raise InputError("--attributes says what --oracle looks up: give both.")
     with show.progress(quiet=json) as listener:
         comparison = compare_faces(
             pool=pool,
@@ -42,6 +57,9 @@ def compare(
             retain=retain,
             retain_root=retain_root,
             recipe=options.read_recipe(config),
+            envelopes=envelope or (),
+            oracle=(attribute, value) if oracle is not None else None,
+            attributes=attributes,
             seeds=seeds,
             seed=seed,
             aligned=aligned,

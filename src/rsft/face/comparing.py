@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,15 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsft.alternatives import UNIFORM, Method, alternatives
+from rsft.acceptance import acceptance_probability
+from rsft.alternatives import REJECTION, UNIFORM, Method, alternatives, rejection
 from rsft.compare import Batches, Comparison, compare
 from rsft.data.features import Features
 from rsft.data.images import find_images
+from rsft.envelope import choose_envelope
 from rsft.errors import InputError
 from rsft.face.bundle import FaceModel
 from rsft.face.comparisons import Comparisons, Everybody
 from rsft.face.embed import embed
 from rsft.face.fit import usable, without_overlap
+from rsft.face.grouping import pictures_with
 from rsft.face.labels import trusted_labels
 from rsft.face.landmarks import points_digest, points_of_sets
 from rsft.face.losses import LOSSES, takes_weights
@@ -127,10 +130,20 @@ class FaceTrial:
         self.suffix = model.split(recipe.cut)[1]
         self._start = self._validation.of_pairs(None)
 
-    def methods(self, shifted: np.ndarray | None = None) -> dict[str, Method]:
-        """The `alternatives` over the views that are trained on; `shifted` (N,) bool names the oracle's items."""
+    def methods(self, shifted: np.ndarray | None = None, envelopes: Sequence[str] = ()) -> dict[str, Method]:
+        """The `alternatives` over the views that are trained on.
+
+        Args:
+            shifted: (N,) bool, the oracle's items.
+            envelopes: rules of `choose_envelope` for further methods: the plan's ratio with another M.
+        """
         known = None if shifted is None else np.repeat(shifted[self.rows], self.views)
-        return alternatives(self.of_views(self._plan), oracle=known)
+        methods = alternatives(self.of_views(self._plan), oracle=known)
+        for rule in envelopes:
+            log_m = choose_envelope(self._plan.log_ratio, rule).log_m
+            acceptance = acceptance_probability(self._plan.log_ratio, log_m)
+            methods[f"{REJECTION}, {rule}"] = rejection(self.of_views(replace(self._plan, acceptance=acceptance)))
+        return methods
 
     def of_views(self, plan: Plan) -> Plan:
         """A plan of the pool as one of the views that are trained on."""
@@ -199,6 +212,9 @@ def compare_faces(
     retain: PathLike | None = None,
     retain_root: PathLike | None = None,
     recipe: Recipe | None = None,
+    envelopes: Sequence[str] = (),
+    oracle: tuple[str, str] | None = None,
+    attributes: PathLike | None = None,
     seeds: int = 5,
     seed: int = 0,
     aligned: bool = False,
@@ -224,6 +240,10 @@ def compare_faces(
         retain: likewise.
         retain_root: likewise.
         recipe: the settings.
+        envelopes: rules of `choose_envelope`: "rejection, RULE" is rejection with that M in place of the recipe's.
+        oracle: an attribute and its value, by which pool items are known to be of the target; "oracle" trains on them.
+        attributes: a CSV or Parquet file with a column `path` (as below the pool) and one for each attribute; by
+            default those that the pool has itself.
         seeds: trainings of each method.
         seed: of the plan, and of who is held out for validation.
         aligned: all pictures are aligned chips already.
@@ -244,6 +264,9 @@ def compare_faces(
         protocols["retain"] = read_protocol(retain, retain_root)
     pool_images = without_overlap(find_images(pool, labelled=True), protocols, allow=allow_overlap, drop=drop_overlap)
     check_comparable(recipe, len(set(pool_images.identities)))
+    for rule in envelopes:
+        choose_envelope(torch.zeros(1), rule)  # a rule that is none is refused before anything is embedded
+    known = oracle and pictures_with(pool_images, *oracle, attributes)
     sets = {"pool": pool_images, "target": find_images(target)}
     sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
     points = points_of_sets(landmarks, sets, aligned)
@@ -277,7 +300,8 @@ def compare_faces(
     measured = {key: (evaluated[key], usable(p, evaluated[key])) for key, p in protocols.items()}
     trial = FaceTrial(face_model, pool_features, people, plan, measured, recipe, seed=seed)
     steps = recipe.steps or default_steps(len(trial.rows) * trial.views, recipe.batch_size)
-    methods = trial.methods()
+    shifted = None if known is None else np.isin(pool_features.ids, list(known))
+    methods = trial.methods(shifted, envelopes)
     if not spent.is_closed:
         spent.close(plan=stages.seconds["plan"], step=trial.seconds_of_a_step())
     methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=steps + spent.steps)
@@ -290,6 +314,7 @@ def compare_faces(
         "retain": str(retain),
         "model": face_model.fingerprint,
         "items": len(pool_features),
+        "oracle": oracle and [*oracle, len(known or ())],
         "seed": seed,
         "recipe": recipe.model_dump(mode="json"),
     }

@@ -11,6 +11,8 @@ from rsft.errors import InputError
 from rsft.face.groups import by_group
 from rsft.face.verification import AnyTrial, Verification
 
+SHOWN_VALUES = 5
+
 
 def group_of_each(images: ImageSet, attribute: str, path: str | os.PathLike[str] | None = None) -> dict[str, str]:
     """Picture -> value of an attribute, empty where there is none.
@@ -28,6 +30,20 @@ def group_of_each(images: ImageSet, attribute: str, path: str | os.PathLike[str]
         where = images.root if path is None else path
         raise InputError(f"'{where}' has no attribute '{attribute}'; it has {', '.join(sorted(columns)) or 'none'}.")
     return dict(zip(images.ids, columns[attribute], strict=True))
+
+
+def pictures_with(images: ImageSet, attribute: str, value: str, path: str | os.PathLike[str] | None = None) -> set[str]:
+    """The pictures that have a value of an attribute; see `group_of_each`.
+
+    Raises:
+        InputError: there is no such attribute, a picture has no row, or none has the value.
+    """
+    values = group_of_each(images, attribute, path)
+    found = {item for item, of_item in values.items() if of_item == value}
+    if not found:
+        there = ", ".join(sorted(set(values.values()))[:SHOWN_VALUES])
+        raise InputError(f"no picture of '{images.root}' has {attribute}={value}; there are values such as {there}.")
+    return found
 
 
 def rates_of_groups(

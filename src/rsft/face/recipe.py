@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, ValidationError, field_validator
 
+from rsft.envelope import choose_envelope
 from rsft.errors import InputError
 from rsft.tuning.recipe import Fraction, TuningRecipe
 
@@ -72,6 +74,12 @@ class Recipe(TuningRecipe):
     folds: Annotated[int, Field(ge=1)] = 2
     shares: tuple[Fraction, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     max_retention_loss: Fraction = 0.01
+
+    @field_validator("envelope")
+    @classmethod
+    def _is_a_rule(cls, rule: str) -> str:
+        choose_envelope(torch.zeros(1), rule)
+        return rule
 
     @field_validator("shares")
     @classmethod
