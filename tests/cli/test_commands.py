@@ -170,6 +170,7 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     assert "nothing is left" in refused(*overlap, *out, "--drop-overlap")
     shutil.copytree(next((faces / "pool").iterdir()), tmp_path / "one" / "person")
     assert "needs 4 identities or more, got 1" in refused(*swap("pool", tmp_path / "one"), *out)
+    assert "got 1" in refused("plan", "--pool", tmp_path / "one", "--target", faces / "target", "--aligned")
     points = tmp_path / "points.csv"
     points.write_text("path," + ",".join(f"{axis}{point}" for point in range(1, 6) for axis in "xy") + "\n")
     assert "name the attribute" in refused(*fit_arguments(faces), *out, "--attributes", points)

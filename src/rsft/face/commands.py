@@ -12,6 +12,7 @@ from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
 from rsft.data.shares import read_shares
 from rsft.errors import InputError
+from rsft.face.adapt import check_identities
 from rsft.face.embed import embed
 from rsft.face.landmarks import points_of, points_of_sets
 from rsft.face.model import ModelLike, load_model
@@ -115,7 +116,7 @@ def plan_folders(
         The plan, the best of those compared; and all of them, the best first, where `compare`.
 
     Raises:
-        InputError: something given cannot be used.
+        InputError: something given cannot be used, or the pool has too few identities to be tuned on.
     """
     recipe = recipe or Recipe()
     join()
@@ -127,6 +128,8 @@ def plan_folders(
         for name, path in given.items()
         if not (path / DESCRIPTION_FILE).exists()  # what `rsft embed` made
     }
+    if "pool" in sets:
+        check_identities(len(set(sets["pool"].identities)), recipe)
     points = points_of_sets(landmarks, sets, aligned)
 
     def features_of(name: str) -> Features:
@@ -144,6 +147,7 @@ def plan_folders(
 
     pool_features, target_features = features_of("pool"), features_of("target")
     names = [PurePosixPath(item).parts[0] for item in pool_features.ids]
+    check_identities(len(set(names)), recipe)
     people = np.unique(names, return_inverse=True)[1]
     options = recipe.plan_options() | {"seed": seed}
 
