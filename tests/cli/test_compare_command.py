@@ -16,6 +16,7 @@ from rsft.compare import Batches
 from rsft.data.features import Features
 from rsft.data.images import find_images
 from rsft.errors import InputError
+from rsft.face.bundle import FaceModel
 from rsft.face.comparing import FaceTrial
 from rsft.face.embed import embed
 from rsft.face.model import load_model
@@ -24,6 +25,7 @@ from rsft.face.recipe import make_recipe
 from rsft.face.spent import Spent
 from rsft.types import Interval
 
+Embedded = tuple[FaceModel, Features, Features, np.ndarray]
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 METHODS = {
     "pretrained", "uniform", "fresh subset", "weighted sampling", "loss weights", "rejection", "uniform, equal time",
@@ -48,6 +50,16 @@ def with_variants(faces: Path, folder: Path) -> list[str | Path]:
     rows = [f"{item},{'yes' if place % 2 else 'no'}" for place, item in enumerate(ids)]
     attributes.write_text("\n".join(["path,known", *rows]))
     return ["--envelope", "max", "--oracle", "known=yes", "--attributes", attributes]
+
+
+@pytest.fixture(scope="module")
+def embedded(faces: Path) -> Embedded:
+    model = load_model("dlib")
+    pool, target = (
+        embed(model, find_images(faces / name), cut=-5, aligned=True, views=2) for name in ("pool", "target")
+    )
+    people = np.unique([item.partition("/")[0] for item in pool.ids], return_inverse=True)[1]
+    return model, pool, target, people
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +89,9 @@ def test_all_methods_are_compared_at_equal_samples(compared: tuple[Path, dict]) 
     assert (out / "comparison.svg").read_text().startswith("<svg")
 
 
-def test_a_comparison_goes_to_the_largest_share(faces: Path) -> None:
+def test_a_comparison_goes_to_the_largest_share(embedded: Embedded) -> None:
     """Half of the way, by the weights."""
-    model = load_model("dlib")
-    pool, target = (
-        embed(model, find_images(faces / name), cut=-5, aligned=True, views=2) for name in ("pool", "target")
-    )
-    people = np.unique([item.partition("/")[0] for item in pool.ids], return_inverse=True)[1]
+    model, pool, target, people = embedded
 
     def trained(share: float) -> tuple[torch.nn.Module, torch.nn.Module]:
         recipe = make_recipe({"steps": 2, "batch_size": 8, "views": 2, "shares": (0, share)})
@@ -97,6 +105,20 @@ def test_a_comparison_goes_to_the_largest_share(faces: Path) -> None:
         torch.testing.assert_close(tensor, (ends[0] + ends[1]) / 2)
         moved |= not torch.equal(*ends)
     assert moved
+
+
+def test_a_further_envelope_is_that_of_a_plan_with_it(embedded: Embedded) -> None:
+    model, pool, target, people = embedded
+
+    def first_epoch(envelope: str, method: str, *others: str) -> list[int]:
+        recipe = make_recipe({"envelope": envelope, "views": 2})
+        plan = plan_faces(pool, target, people, **recipe.plan_options(), seed=0)
+        methods = FaceTrial(model, pool, people, plan, {}, recipe).methods(envelopes=others)
+        return next(methods[method].epochs(0)).tolist()
+
+    exact = first_epoch("max", "rejection")
+    assert first_epoch("max_tv=0.1", "rejection, max", "max") == exact
+    assert len(first_epoch("max_tv=0.1", "rejection", "max")) > len(exact)
 
 
 def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: tuple[Path, dict]) -> None:
