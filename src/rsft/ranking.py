@@ -1,6 +1,6 @@
 """Which features and which estimator to plan with: several plans side by side, judged in each other's space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,10 @@ class Ranked:
 
 
 def rank_plans(
-    features: Mapping[str, tuple[Table, Table]], methods: Sequence[str] = ("classifier",), **options: Any
+    features: Mapping[str, tuple[Table, Table]],
+    methods: Sequence[str] = ("classifier",),
+    refine: Callable[[Plan], Plan] = lambda made: made,
+    **options: Any,
 ) -> list[Ranked]:
     """Make a plan with each kind of features and each estimator, the best first.
 
@@ -60,6 +63,7 @@ def rank_plans(
     Args:
         features: name -> (N, D) of the pool and (K, D) of the target, for the same items in the same order.
         methods: of `fit_ratio`.
+        refine: what else is known of the pool is added to each plan.
         **options: of `plan`.
 
     Raises:
@@ -88,7 +92,7 @@ def rank_plans(
     ranked = []
     for name, sides in features.items():
         for method in methods:
-            made = plan(*sides, method=method, **options)
+            made = refine(plan(*sides, method=method, **options))
             accepted = np.flatnonzero(accept(made.likeness.numpy(), seed=seed))
             before = mean_auc(made, np.arange(len(made.acceptance)))
             after = mean_auc(made, accepted) if len(accepted) >= MIN_LOOKED_AT else None

@@ -26,6 +26,7 @@ class Outcome(StrEnum):
 
     WORTH_TRYING = "worth trying"
     POOL_MATCHES = "the pool already matches the target"
+    MODEL_COPES = "the model copes with the target already"
     TOO_LITTLE_SUPPORT = "too little of the pool looks like the target"
     NOT_ESTIMABLE = "the ratio cannot be estimated"
     TARGET_TOO_SMALL = "too few target items to tell"

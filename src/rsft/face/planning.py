@@ -8,6 +8,7 @@ import torch
 
 from rsft.data.features import Features
 from rsft.errors import InputError
+from rsft.face.coping import with_coping
 from rsft.face.covariates import WORDS
 from rsft.plan import Plan, plan
 from rsft.ranking import Ranked, rank_plans
@@ -37,7 +38,7 @@ def plan_faces(
         InputError: pool and target were embedded by different models, or `features` is unknown.
     """
     of_pool, of_target = _table(pool, target, features)
-    return plan(
+    made = plan(
         of_pool,
         of_target,
         **_of_people(people),
@@ -45,6 +46,7 @@ def plan_faces(
         words=WORDS,
         **options,
     )
+    return with_coping(made, pool.embeddings, people)
 
 
 def rank_face_plans(
@@ -56,6 +58,7 @@ def rank_face_plans(
         **_of_people(people),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,
+        refine=lambda made: with_coping(made, pool.embeddings, people),
         **options,
     )
 

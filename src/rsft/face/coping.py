@@ -1,0 +1,111 @@
+"""How well a network verifies what looks like the target, told before any training by the pool's labels."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rsft.acceptance import accept
+from rsft.errors import InputError
+from rsft.face.comparisons import Comparisons, all_comparisons
+from rsft.face.verification import interval, scored, verify
+from rsft.plan import Plan
+from rsft.types import Interval
+from rsft.verdict import Outcome, Verdict
+
+FMR = 0.01
+MAX_ALIKE, MAX_USUAL = 300, 1000
+DRAWS = 200
+# A network copes that verifies pictures like the target at most so much worse than others of the same people.
+MAX_GAP = 0.05
+
+
+@dataclass(frozen=True)
+class Coping:
+    """TAR at `FMR`, with intervals over identities.
+
+    Attributes:
+        alike: of pictures like the target, each compared with pictures of the pool as they come.
+        usual: of pictures of the same people as they come.
+        gap: usual less alike.
+    """
+
+    alike: Interval
+    usual: Interval
+    gap: Interval
+
+
+def find_coping(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray, *, seed: int = 0) -> Coping | None:
+    """Verify a draw of the items that look like the target, and the others of the same people.
+
+    Args:
+        embeddings: (N, D) of the pool, by the network before any training.
+        people: (N,) int identity of each item.
+        likeness: (N,) in [0, 1], the probability with which an item is accepted for the target alone.
+        seed: of the draws.
+
+    Returns:
+        None where too few pictures are compared to tell.
+    """
+    generator = np.random.default_rng(seed)
+    alike = generator.permutation(np.flatnonzero(accept(likeness, seed=seed)))[:MAX_ALIKE]
+    theirs = generator.permutation(np.flatnonzero(np.isin(people, people[alike])))
+    most = max(2, MAX_USUAL // max(1, len(np.unique(people[alike]))))
+    usual = theirs[_place_in_group(people[theirs]) < most]
+    rows = np.concatenate([alike, usual])
+    first, second = (index.ravel() for index in np.indices((len(alike), len(usual))))
+    others = rows[first] != usual[second]
+    among = all_comparisons(people[usual])
+    compared = {
+        "alike": Comparisons(first[others], len(alike) + second[others], people[rows]),
+        "usual": Comparisons(len(alike) + among.a, len(alike) + among.b, people[rows]),
+    }
+    values, draws = {}, {}
+    for name, comparisons in compared.items():
+        try:
+            report = verify([scored({"": embeddings[rows]}, comparisons)], fmrs=[FMR], draws=DRAWS, seed=seed)
+        except InputError:  # of nobody are there two pictures, or there is nobody else
+            return None
+        values[name], draws[name] = report.systems[""].tar_at_fmr[FMR], report.draws[""][FMR]
+    alike_value, usual_value = values["alike"].value, values["usual"].value
+    if alike_value is None or usual_value is None:
+        return None
+    gap = interval(usual_value - alike_value, draws["usual"] - draws["alike"])
+    return Coping(values["alike"], values["usual"], gap)
+
+
+def with_coping(plan: Plan, embeddings: np.ndarray, people: np.ndarray) -> Plan:
+    """The plan, its verdict minding whether the network copes with the target as it is; see `find_coping`."""
+    found = find_coping(embeddings, people, plan.likeness.numpy(), seed=plan.seed)
+    if found is None:
+        return plan
+    figures = {"alike_tar": found.alike.value, "usual_tar": found.usual.value, "tar_gap": found.gap.value}
+    figures |= {"tar_gap_low": found.gap.low, "tar_gap_high": found.gap.high}
+    diagnostics = plan.diagnostics | {name: value for name, value in figures.items() if value is not None}
+    return replace(plan, diagnostics=diagnostics, verdict=_judged(plan.verdict, found))
+
+
+def _judged(verdict: Verdict, found: Coping) -> Verdict:
+    if verdict.outcome is not Outcome.WORTH_TRYING:
+        return verdict
+    told = (
+        f"the network verifies pictures like the target at {found.alike} and others of the same people at "
+        f"{found.usual} (TAR at FMR {FMR:g} on the pool)"
+    )
+    if found.gap.high is not None and found.gap.high < MAX_GAP:
+        return Verdict(Outcome.MODEL_COPES, f"{told}; training on them is not likely to gain")
+    if found.gap.low is not None and found.gap.low <= 0:
+        told += ", not significantly worse: uniform training may gain as much"
+    return Verdict(verdict.outcome, f"{verdict.reason}; {told}")
+
+
+def _place_in_group(groups: np.ndarray) -> np.ndarray:
+    """(N,) how many of the same group come before.
+
+    >>> _place_in_group(np.array([5, 3, 5, 5, 3])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(groups, kind="stable")
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    places = np.empty(len(groups), int)
+    places[order] = np.arange(len(groups)) - np.repeat(starts, counts)
+    return places
