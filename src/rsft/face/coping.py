@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rsft.acceptance import accept
 from rsft.errors import InputError
 from rsft.face.comparisons import Comparisons, all_comparisons
 from rsft.face.verification import interval, scored, verify
@@ -15,8 +14,8 @@ from rsft.verdict import Outcome, Verdict
 FMR = 0.01
 MAX_ALIKE, MAX_USUAL = 300, 1000
 DRAWS = 200
-# A network copes that verifies pictures like the target at most so much worse than others of the same people.
-MAX_GAP = 0.05
+# A network copes that verifies this share of pictures like the target, and others of the same people so little better.
+MIN_TAR, MAX_GAP = 0.95, 0.05
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,20 @@ def find_coping(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray
     Args:
         embeddings: (N, D) of the pool, by the network before any training.
         people: (N,) int identity of each item.
-        likeness: (N,) in [0, 1], the probability with which an item is accepted for the target alone.
+        likeness: (N,) in [0, 1], the probability with which an item is accepted for the target alone; of so many items
+            as these are worth, and at most `MAX_ALIKE`, each is drawn in proportion to it.
         seed: of the draws.
 
     Returns:
         None where too few pictures are compared to tell.
     """
-    generator = np.random.default_rng(seed)
-    alike = generator.permutation(np.flatnonzero(accept(likeness, seed=seed)))[:MAX_ALIKE]
+    if not likeness.any():
+        return None
+    generator, shares = np.random.default_rng(seed), likeness / likeness.sum()
+    size = min(MAX_ALIKE, int(1 / (shares**2).sum()))
+    alike = generator.choice(len(shares), size, replace=False, p=shares)
     theirs = generator.permutation(np.flatnonzero(np.isin(people, people[alike])))
-    most = max(2, MAX_USUAL // max(1, len(np.unique(people[alike]))))
+    most = max(2, MAX_USUAL // len(np.unique(people[alike])))
     usual = theirs[_place_in_group(people[theirs]) < most]
     rows = np.concatenate([alike, usual])
     first, second = (index.ravel() for index in np.indices((len(alike), len(usual))))
@@ -91,10 +94,11 @@ def _judged(verdict: Verdict, found: Coping) -> Verdict:
         f"the network verifies pictures like the target at {found.alike} and others of the same people at "
         f"{found.usual} (TAR at FMR {FMR:g} on the pool)"
     )
-    if found.gap.high is not None and found.gap.high < MAX_GAP:
+    value, gap = found.alike.value or 0.0, found.gap
+    if value >= MIN_TAR and gap.high is not None and gap.high < MAX_GAP:
         return Verdict(Outcome.MODEL_COPES, f"{told}; training on them is not likely to gain")
-    if found.gap.low is not None and found.gap.low <= 0:
-        told += ", not significantly worse: uniform training may gain as much"
+    if gap.value is not None and gap.value < MAX_GAP:
+        told += ", hardly worse: uniform training may gain as much"
     return Verdict(verdict.outcome, f"{verdict.reason}; {told}")
 
 
