@@ -19,6 +19,7 @@ from rsft.errors import InputError
 from rsft.face.bundle import FaceModel
 from rsft.face.comparing import FaceTrial
 from rsft.face.embed import embed
+from rsft.face.grouping import pictures_with
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import make_recipe
@@ -119,6 +120,19 @@ def test_a_further_envelope_is_that_of_a_plan_with_it(embedded: Embedded) -> Non
     exact = first_epoch("max", "rejection")
     assert first_epoch("max_tv=0.1", "rejection, max", "max") == exact
     assert len(first_epoch("max_tv=0.1", "rejection", "max")) > len(exact)
+
+
+def test_the_oracle_trains_on_the_pictures_that_have_the_attribute(
+    faces: Path, embedded: Embedded, tmp_path: Path
+) -> None:
+    model, pool, target, people = embedded
+    with_variants(faces, tmp_path)
+    known = pictures_with(find_images(faces / "pool"), "known", "yes", tmp_path / "attributes.csv")
+    assert known == set(find_images(faces / "pool").ids[1::2])
+    trial = FaceTrial(model, pool, people, plan_faces(pool, target, people, seed=0), {}, make_recipe({"views": 2}))
+    epoch = next(trial.methods(np.isin(pool.ids, list(known)))["oracle"].epochs(0))
+    drawn = {pool.ids[row] for row in trial.rows[epoch // trial.views].tolist()}
+    assert drawn == known & {pool.ids[row] for row in trial.rows}
 
 
 def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: tuple[Path, dict]) -> None:
