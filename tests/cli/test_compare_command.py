@@ -131,8 +131,8 @@ def test_the_oracle_trains_on_the_pictures_that_have_the_attribute(
     assert known == set(find_images(faces / "pool").ids[1::2])
     trial = FaceTrial(model, pool, people, plan_faces(pool, target, people, seed=0), {}, make_recipe({"views": 2}))
     epoch = next(trial.methods(np.isin(pool.ids, list(known)))["oracle"].epochs(0))
-    drawn = {pool.ids[row] for row in trial.rows[epoch // trial.views].tolist()}
-    assert drawn == known & {pool.ids[row] for row in trial.rows}
+    ids = np.array(pool.ids)[trial.rows]
+    assert set(ids[epoch // trial.views]) == known & set(ids)
 
 
 def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: tuple[Path, dict]) -> None:
