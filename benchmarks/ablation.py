@@ -32,6 +32,7 @@ from rsft.face.comparing import FaceTrial
 from rsft.face.labels import label_margin
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
+from rsft.face.verification import interval
 from rsft.identities import identity_log_ratio
 from rsft.tuning.freezing import interpolate
 
@@ -159,20 +160,15 @@ def summary(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for (shifted, change), kept in gains.items():
         row: dict[str, Any] = {"shifted": shifted, "change": change, "trainings": len(kept["1", "target"])}
         for (share, key), by_run in kept.items():
-            row[f"{key} at {share}"] = interval(np.mean(list(by_run.values()), axis=0))
+            value, *draws = np.mean(list(by_run.values()), axis=0)
+            row[f"{key} at {share}"] = interval(value, draws).to_dict()
         share = f"{max(RECIPE.shares):g}"
         for key in METRICS if change != REJECTION and (shifted, REJECTION) in gains else ():
             mine, plain = kept[share, key], gains[shifted, REJECTION][share, key]
-            row[f"{key} less rejection"] = interval(
-                np.mean([mine[run] - plain[run] for run in mine if run in plain], 0)
-            )
+            value, *draws = np.mean([mine[run] - plain[run] for run in mine if run in plain], axis=0)
+            row[f"{key} less rejection"] = interval(value, draws).to_dict()
         rows.append(row)
     return rows
-
-
-def interval(drawn: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(drawn[1:], [0.025, 0.975])
-    return {"value": float(drawn[0]), "low": float(low), "high": float(high)}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

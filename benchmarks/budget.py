@@ -12,7 +12,7 @@ import argparse
 import functools
 import itertools
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from rsft.face.comparing import FaceTrial
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
 from rsft.face.recipe import Recipe
-from rsft.types import Interval
+from rsft.face.verification import interval
 
 RESULTS = Path(__file__).parent / "results" / "budget.json"
 METRIC = "target TAR at FMR 0.001"
@@ -61,8 +61,7 @@ def measure(model: FaceModel, cases: Cases, shift: str, share: float, copies: in
             result[f"{name}, times"] = float(carries[np.concatenate(batches.seen)].sum() / carries.sum())
         for other in (PRETRAINED, UNIFORM):
             value, *drawn = measured[REJECTION] - measured[other]
-            low, high = np.quantile(drawn, [0.025, 0.975])
-            result[other] = asdict(Interval(float(value), float(low), float(high)))
+            result[other] = interval(value, drawn).to_dict()
         found.append(result)
     return found
 

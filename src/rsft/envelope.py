@@ -81,6 +81,15 @@ def choose_envelope(
     return _priced(_sorted_ratios(log_ratio), rule, max_tv=max_tv, rate=rate, quantile=quantile, log_m=log_m)
 
 
+def check_rule(rule: str) -> None:
+    """Refuse what is no rule for any pool, such as before a pool is read.
+
+    Raises:
+        ValueError: see `choose_envelope`.
+    """
+    choose_envelope(torch.zeros(1), rule)
+
+
 def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelope]:
     """What each of several rules would cost on this pool, the largest M first.
 

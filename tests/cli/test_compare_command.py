@@ -179,7 +179,10 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         ),
         "needs ATTRIBUTE=VALUE": compare(faces, tmp_path / "oracle", "--oracle", "night"),
         "has known=maybe; there are values such as no, yes": compare(
-            faces, tmp_path / "value", *with_variants(faces, tmp_path.parent), "--oracle", "known=maybe"
+            faces, tmp_path / "value", *with_variants(faces, tmp_path), "--oracle", "known=maybe"
+        ),
+        "what the oracle looks up: give both": compare(
+            faces, tmp_path / "alone", "--attributes", tmp_path / "attributes.csv"
         ),
         "has no attribute 'shift'": compare(faces, tmp_path / "attribute", "--oracle", "shift=night"),
     }
@@ -188,7 +191,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("rsft: ")]
         assert words in line
         assert "embed" not in result.stderr
-    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".toml"} == {"few"}
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".toml"} == {"few", "attributes.csv"}
 
 
 def test_time_spent_before_an_interruption_counts(

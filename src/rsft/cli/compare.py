@@ -44,8 +44,6 @@ def compare(
     attribute, separator, value = (oracle or "").partition("=")
     if oracle is not None and not (attribute and separator):
         raise InputError(f"--oracle needs ATTRIBUTE=VALUE, such as shift=night; got '{oracle}'.")
-    if attributes is not None and oracle is None:
-        raise InputError("--attributes says what --oracle looks up: give both.")
     with show.progress(quiet=json) as listener:
         comparison = compare_faces(
             pool=pool,

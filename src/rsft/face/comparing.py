@@ -16,7 +16,7 @@ from rsft.alternatives import REJECTION, UNIFORM, Method, alternatives, rejectio
 from rsft.compare import Batches, Comparison, compare
 from rsft.data.features import Features
 from rsft.data.images import find_images
-from rsft.envelope import choose_envelope
+from rsft.envelope import check_rule, choose_envelope
 from rsft.errors import InputError
 from rsft.face.bundle import FaceModel
 from rsft.face.comparisons import Comparisons, Everybody
@@ -265,7 +265,9 @@ def compare_faces(
     pool_images = without_overlap(find_images(pool, labelled=True), protocols, allow=allow_overlap, drop=drop_overlap)
     check_comparable(recipe, len(set(pool_images.identities)))
     for rule in envelopes:
-        choose_envelope(torch.zeros(1), rule)  # a rule that is none is refused before anything is embedded
+        check_rule(rule)
+    if attributes is not None and oracle is None:
+        raise InputError("the attributes say what the oracle looks up: give both.")
     known = oracle and pictures_with(pool_images, *oracle, attributes)
     sets = {"pool": pool_images, "target": find_images(target)}
     sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}

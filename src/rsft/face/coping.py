@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rsft.errors import InputError
 from rsft.face.comparisons import Comparisons, all_comparisons
 from rsft.face.verification import interval, scored, verify
 from rsft.plan import Plan
@@ -49,7 +48,7 @@ def find_coping(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray
     if not likeness.any():
         return None
     generator, shares = np.random.default_rng(seed), likeness / likeness.sum()
-    size = min(MAX_ALIKE, int(1 / (shares**2).sum()))
+    size = min(MAX_ALIKE, max(1, int(1 / (shares**2).sum())))
     alike = generator.choice(len(shares), size, replace=False, p=shares)
     theirs = generator.permutation(np.flatnonzero(np.isin(people, people[alike])))
     most = max(2, MAX_USUAL // len(np.unique(people[alike])))
@@ -62,12 +61,11 @@ def find_coping(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray
         "alike": Comparisons(first[others], len(alike) + second[others], people[rows]),
         "usual": Comparisons(len(alike) + among.a, len(alike) + among.b, people[rows]),
     }
+    if not all(count for comparisons in compared.values() for count in comparisons.counts):
+        return None
     values, draws = {}, {}
     for name, comparisons in compared.items():
-        try:
-            report = verify([scored({"": embeddings[rows]}, comparisons)], fmrs=[FMR], draws=DRAWS, seed=seed)
-        except InputError:  # of nobody are there two pictures, or there is nobody else
-            return None
+        report = verify([scored({"": embeddings[rows]}, comparisons)], fmrs=[FMR], draws=DRAWS, seed=seed)
         values[name], draws[name] = report.systems[""].tar_at_fmr[FMR], report.draws[""][FMR]
     alike_value, usual_value = values["alike"].value, values["usual"].value
     if alike_value is None or usual_value is None:

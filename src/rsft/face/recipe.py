@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, ValidationError, field_validator
 
-from rsft.envelope import choose_envelope
+from rsft.envelope import check_rule
 from rsft.errors import InputError
 from rsft.tuning.recipe import Fraction, TuningRecipe
 
@@ -78,7 +77,7 @@ class Recipe(TuningRecipe):
     @field_validator("envelope")
     @classmethod
     def _is_a_rule(cls, rule: str) -> str:
-        choose_envelope(torch.zeros(1), rule)
+        check_rule(rule)
         return rule
 
     @field_validator("shares")
