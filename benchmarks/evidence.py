@@ -5,9 +5,8 @@
 DIR is LFW in its standard layout, a folder per person, or an archive of it; MUCT likewise. Every method gets the same
 samples and seeds, and its learning rate from the same choice by a quarter of the pool's people, who are never trained
 on; nobody evaluated is in the pool, the target or the validation. On the drawn shifts "fresh subset" and "oracle"
-(trained on the items known to carry the shift) are compared as well. `--cut -12` tunes more stages than the recipe,
-and its shifts have rows of their own. What is done is kept in `--work`, so an interrupted run goes on. Writes
-`benchmarks/results/evidence.json`, `docs/evidence.md` and its figure.
+(trained on the items known to carry the shift) are compared as well. What is done is kept in `--work`, so an
+interrupted run goes on. Writes `benchmarks/results/evidence.json`, `docs/evidence.md` and its figure.
 """
 
 import argparse
@@ -41,9 +40,9 @@ ON_DRAWN = (*METHODS, SUBSET, ORACLE)
 OTHERS = (SUBSET, WEIGHTED, LOSS_WEIGHTS, ORACLE)
 
 
-def measure(case: Case, model: Any, recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+def measure(case: Case, model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """One shift: its plan, and what every method reached."""
-    plan = plan_faces(case.pool, case.target, case.people, **recipe.plan_options(), seed=0)
+    plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
     result: dict[str, Any] = {
         "pool": len(case.pool),
         "views": 2 * len(case.pool),
@@ -55,7 +54,7 @@ def measure(case: Case, model: Any, recipe: Recipe, options: argparse.Namespace)
     if case.name in PLANNED:
         return result
     sets = {"target": case.evaluation, "retain": case.retention}
-    trial = FaceTrial(model, case.pool, case.people, plan, sets, recipe)
+    trial = FaceTrial(model, case.pool, case.people, plan, sets, RECIPE)
     chosen = options.methods.split(",") if options.methods else ON_DRAWN if case.name in DRAWN else METHODS
     methods = {name: method for name, method in trial.methods(case.shifted).items() if name in chosen}
     comparison = compare(
@@ -63,23 +62,18 @@ def measure(case: Case, model: Any, recipe: Recipe, options: argparse.Namespace)
         trial.measure,
         methods,
         start=trial.suffix,
-        steps=recipe.steps or 0,
-        batch_size=recipe.batch_size,
+        steps=RECIPE.steps or 0,
+        batch_size=RECIPE.batch_size,
         learning_rates=LEARNING_RATES,
         validate=trial.validate,
         seeds=options.seeds,
-        out=options.work / "compared" / row_name(case.name, recipe),
-        config={"recipe": recipe.model_dump(mode="json"), "model": model.fingerprint},
+        out=options.work / "compared" / case.name,
+        config={"recipe": RECIPE.model_dump(mode="json"), "model": model.fingerprint},
         workers=options.workers,
         on_run=lambda done, total: print(f"{case.name}: {done} of {total} trainings", flush=True),
     )
     print(comparison.verdict(), flush=True)
     return result | {"comparison": comparison.to_dict(), "verdict": comparison.verdict()}
-
-
-def row_name(shift: str, recipe: Recipe) -> str:
-    """Of a shift under the recipe, or under one that tunes other stages."""
-    return shift if recipe.cut == RECIPE.cut else f"{shift}, last {-recipe.cut} stages"
 
 
 def page(found: dict[str, Any]) -> str:
@@ -92,8 +86,7 @@ def page(found: dict[str, Any]) -> str:
         f"A pool of LFW (or MUCT) people, at most {SHARE:.0%} of it with the shift; the target is known by "
         f"up to {TARGET_PICTURES} unlabelled pictures of other people, and other people again are evaluated. "
         f"{recipe['steps']} steps of {recipe['batch_size']} views, the last {-recipe['cut']} stages of dlib's network, "
-        f"or as many as a row says; the weights then go {max(recipe['shares']):.0%} of the way from the pretrained to "
-        "the tuned ones; "
+        f"whose weights then go {max(recipe['shares']):.0%} of the way from the pretrained to the tuned ones; "
         f"the learning rate of every method is chosen among {rates} by validation on a quarter of the pool's people, "
         "who are not trained on. 95 % intervals from the seeds and a bootstrap over the evaluated identities, paired; "
         f"bold where they leave out zero. rsft {about['rsft']}, commit {about['commit']}, torch {about['torch']}."
@@ -171,23 +164,20 @@ def main() -> None:
     parser.add_argument("--methods", help='such as "uniform,rejection"; by default all')
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--cut", type=int, default=RECIPE.cut)
     options = read_arguments(parser)
-    recipe = RECIPE.model_copy(update={"cut": options.cut})
     model = load_model("dlib")
-    cases = Cases(model, recipe.cut, options.lfw, options.muct, options.work / "embedded")
+    cases = Cases(model, RECIPE.cut, options.lfw, options.muct, options.work / "embedded")
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"shifts": {}}
     found["about"] = about(recipe=RECIPE.model_dump(mode="json"), learning_rates=LEARNING_RATES)
     for name in options.shifts.split(","):
         if name in MUCT and options.muct is None:
             print(f"{name}: left out, give --muct", flush=True)
             continue
-        row = row_name(name, recipe)
-        found["shifts"][row] = measure(cases.build(name), model, recipe, options)
+        found["shifts"][name] = measure(cases.build(name), model, options)
         RESULTS.write_text(json.dumps(found, indent=1))
         PAGE.write_text(page(found))
-        if row == PICTURED:
-            FIGURE.write_text(comparison_figure(found["shifts"][row]["comparison"]))
+        if name == PICTURED:
+            FIGURE.write_text(comparison_figure(found["shifts"][name]["comparison"]))
 
 
 if __name__ == "__main__":

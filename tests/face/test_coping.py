@@ -90,12 +90,6 @@ def test_a_verdict_that_was_no_stays_no() -> None:
     assert judged.verdict.outcome is Outcome.POOL_MATCHES
 
 
-def test_one_item_that_is_all_of_the_target_cannot_tell() -> None:
-    """Its effective size is a little below 1 in floating point."""
-    embeddings, people, _ = pool(0.3)
-    assert find_coping(embeddings, people, np.where(np.arange(len(people)) == 5, 1.0, 1e-17)) is None
-
-
 @pytest.mark.parametrize("people", [np.arange(40), np.zeros(40, int)], ids=["one picture each", "one person"])
 def test_what_cannot_tell_is_left_out(people: np.ndarray) -> None:
     embeddings = np.random.default_rng(0).normal(size=(40, WIDTH))

@@ -48,7 +48,7 @@ def find_coping(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray
     if not likeness.any():
         return None
     generator, shares = np.random.default_rng(seed), likeness / likeness.sum()
-    size = min(MAX_ALIKE, max(1, int(1 / (shares**2).sum())))
+    size = min(MAX_ALIKE, int(1 / (shares**2).sum()))
     alike = generator.choice(len(shares), size, replace=False, p=shares)
     theirs = generator.permutation(np.flatnonzero(np.isin(people, people[alike])))
     most = max(2, MAX_USUAL // len(np.unique(people[alike])))
