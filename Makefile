@@ -1,7 +1,7 @@
 # `make demo` and `make test` work on a fresh machine with Python >= 3.11, make and the package registries.
 PYTHON ?= python3
 BIN := .venv/bin
-SPEED := ratio_accuracy plan_scale sampler readers tuning verification label_noise
+SPEED := ratio_accuracy plan_scale sampler readers tuning cuts verification label_noise
 
 .PHONY: demo test lint bench evidence clean
 

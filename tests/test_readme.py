@@ -32,6 +32,19 @@ def test_every_link_in_the_repository_leads_somewhere() -> None:
         assert (root / link).exists(), link
 
 
+def test_where_it_pays_is_that_of_the_benchmark() -> None:
+    rows = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "budget.json").read_text())["rows"]
+    small, large = min(row["views"] for row in rows), max(row["views"] for row in rows)
+    ahead = {size: [row["uniform"] for row in rows if row["views"] == size] for size in (small, large)}
+    clear = {size: sum(gain["low"] > 0 for gain in gains) for size, gains in ahead.items()}
+    least, most = (100 * bound(gain["value"] for gain in ahead[large]) for bound in (min, max))
+    words = " ".join(README.split())
+    assert {len(gains) for gains in ahead.values()} == {6}
+    assert f"with {large:,} views" in words
+    assert f"by {least:.1f} to {most:.1f} points in six of six settings; with {small:,} views in one of six" in words
+    assert clear == {small: 1, large: 6}
+
+
 def test_the_table_is_that_of_the_evidence() -> None:
     shifts = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "evidence.json").read_text())["shifts"]
     for name in ("night", "mask", "low-resolution", "mixed"):

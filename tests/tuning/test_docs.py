@@ -1,3 +1,4 @@
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from rsft.face.recipe import Recipe
+from rsft.types import Interval
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
 
@@ -34,3 +36,15 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
 def test_the_recipe_is_one() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
     assert Recipe(**tomllib.loads(block)["recipe"]).trains == "lora"
+
+
+def test_what_more_stages_gain_and_cost_is_that_of_the_benchmarks() -> None:
+    results = Path(__file__).parents[2] / "benchmarks" / "results"
+    costs = json.loads((results / "cuts.json").read_text())["cuts"]
+    changes = {row["change"]: row for row in json.loads((results / "ablation.json").read_text())["results"]}
+    for stages in (8, 12):
+        gain = Interval(**changes[f"cut {stages} stages"]["target less rejection"]).signed()
+        step, kilobytes = costs[f"-{stages}"]["step"], costs[f"-{stages}"]["kilobytes"]
+        assert re.search(
+            rf"^\| -{stages} \| \**{re.escape(gain)}\** \| {step:.1f} \| {kilobytes:.0f} kB \|$", PAGE, re.M
+        )
