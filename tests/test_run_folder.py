@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rsft.errors import InputError, RsftError
-from rsft.run_folder import writing
+from rsft.run_folder import make_folder, writing
 
 
 def test_the_folder_appears_only_when_whole(tmp_path: Path) -> None:
@@ -58,3 +58,13 @@ def test_a_failure_before_anything_is_written_leaves_nothing(tmp_path: Path) -> 
     with suppress(KeyboardInterrupt), writing(tmp_path / "run"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_to_add_to_is_not_made_of_a_file(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").write_text("kept")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"there is a file of this name"):
+            make_folder(path)
+    assert (tmp_path / "file").read_text() == "kept"

@@ -15,6 +15,7 @@ from rsft.alternatives import REJECTION, Batch, Method
 from rsft.errors import InputError
 from rsft.evaluation.comparison import in_words
 from rsft.evaluation.seeds import interval_over_seeds
+from rsft.run_folder import make_folder
 from rsft.types import Interval
 
 PRETRAINED = "pretrained"
@@ -250,7 +251,7 @@ class _Store:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
-        (folder / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / RUNS_FOLDER)
         settings = json.loads(json.dumps(settings))
         path = folder / CONFIG_FILE
         if path.exists():

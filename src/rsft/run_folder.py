@@ -55,6 +55,20 @@ def writing(out: Path, *, overwrite: bool = False, resume: bool = False) -> Iter
             partial.rmdir()  # only goes if it is empty: then there is nothing to resume
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that is added to, if it is not there.
+
+    Raises:
+        InputError: a file stands in its place.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"cannot make the folder '{path}': there is a file of this name. Choose another --out."
+        ) from error
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file that is the old one or the new one at any time, also after a crash; its mode stays.
 

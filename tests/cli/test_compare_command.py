@@ -184,6 +184,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         "what the oracle looks up: give both": compare(
             faces, tmp_path / "alone", "--attributes", tmp_path / "attributes.csv"
         ),
+        "there is a file of this name": compare(faces, tmp_path / "attributes.csv"),
         "has no attribute 'shift'": compare(faces, tmp_path / "attribute", "--oracle", "shift=night"),
     }
     for words, result in asked.items():

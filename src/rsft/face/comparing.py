@@ -37,6 +37,7 @@ from rsft.face.validation import Validation
 from rsft.face.verification import scored, verify
 from rsft.face.views import accept_views, embed_activations, read_views
 from rsft.plan import Plan
+from rsft.run_folder import make_folder
 from rsft.tuning.freezing import interpolate
 from rsft.tuning.stopping import Stopping
 
@@ -272,7 +273,7 @@ def compare_faces(
     sets = {"pool": pool_images, "target": find_images(target)}
     sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
     points = points_of_sets(landmarks, sets, aligned)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
 
     def embedded(name: str, views: int, note: Callable[[], None] = lambda: None) -> Features:
         with stages.stage(f"embed {name}", len(sets[name])) as advance:
