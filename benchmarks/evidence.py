@@ -31,7 +31,8 @@ from rsft.report.comparison import comparison_figure
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 FIGURE, PICTURED = PAGE.with_suffix(".svg"), "mixed"
-COMPARED = [*DRAWN, *TURNS, *MUCT]
+MORE_PEOPLE = " with more people"  # in the pool
+COMPARED = [*DRAWN, *TURNS, *MUCT, *(name + MORE_PEOPLE for name in DRAWN)]
 PLANNED = ["none", "no-support"]
 RECIPE = Recipe(batch_size=64, steps=150, shares=(0.0, 0.75))
 LEARNING_RATES = (1e-5, 3e-5)
@@ -40,7 +41,7 @@ ON_DRAWN = (*METHODS, SUBSET, ORACLE)
 OTHERS = (SUBSET, WEIGHTED, LOSS_WEIGHTS, ORACLE)
 
 
-def measure(case: Case, model: Any, options: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, case: Case, model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """One shift: its plan, and what every method reached."""
     plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
     result: dict[str, Any] = {
@@ -51,11 +52,11 @@ def measure(case: Case, model: Any, options: argparse.Namespace) -> dict[str, An
         "target": len(case.target),
         "plan": plan.to_dict(),
     }
-    if case.name in PLANNED:
+    if name in PLANNED:
         return result
     sets = {"target": case.evaluation, "retain": case.retention}
     trial = FaceTrial(model, case.pool, case.people, plan, sets, RECIPE)
-    chosen = options.methods.split(",") if options.methods else ON_DRAWN if case.name in DRAWN else METHODS
+    chosen = options.methods.split(",") if options.methods else ON_DRAWN if name in DRAWN else METHODS
     methods = {name: method for name, method in trial.methods(case.shifted).items() if name in chosen}
     comparison = compare(
         trial.train,
@@ -67,10 +68,10 @@ def measure(case: Case, model: Any, options: argparse.Namespace) -> dict[str, An
         learning_rates=LEARNING_RATES,
         validate=trial.validate,
         seeds=options.seeds,
-        out=options.work / "compared" / case.name,
+        out=options.work / "compared" / name,
         config={"recipe": RECIPE.model_dump(mode="json"), "model": model.fingerprint},
         workers=options.workers,
-        on_run=lambda done, total: print(f"{case.name}: {done} of {total} trainings", flush=True),
+        on_run=lambda done, total: print(f"{name}: {done} of {total} trainings", flush=True),
     )
     print(comparison.verdict(), flush=True)
     return result | {"comparison": comparison.to_dict(), "verdict": comparison.verdict()}
@@ -173,7 +174,8 @@ def main() -> None:
         if name in MUCT and options.muct is None:
             print(f"{name}: left out, give --muct", flush=True)
             continue
-        found["shifts"][name] = measure(cases.build(name), model, options)
+        shift = name.removesuffix(MORE_PEOPLE)
+        found["shifts"][name] = measure(name, cases.build(shift, more_people=name != shift), model, options)
         RESULTS.write_text(json.dumps(found, indent=1))
         PAGE.write_text(page(found))
         if name == PICTURED:

@@ -1,7 +1,8 @@
 """Pools with a shifted share, targets and evaluations, made of LFW and MUCT: what `evidence.py` runs on.
 
 Half of the LFW people with two pictures or more are in the pool, the others are evaluated; the target is seen in
-unlabelled pictures of people with one picture. Nobody is on two sides. A drawn shift is drawn on aligned chips, each
+unlabelled pictures of people with one picture. Nobody is on two sides. The pool of `more_people` has all other people
+with one picture as well: twice the pictures, five times the people. A drawn shift is drawn on aligned chips, each
 copy of a picture by itself; head turn is a picture's own, told by its five points. MUCT is cut likewise by its cameras
 and lights, with the target seen in pictures of a quarter of its people.
 """
@@ -142,13 +143,14 @@ class Cases:
         self._archives = {"lfw": lfw, "muct": muct}
         self._target_pictures = target_pictures
 
-    def build(self, name: str, share: float = SHARE) -> Case:
+    def build(self, name: str, share: float = SHARE, *, more_people: bool = False) -> Case:
         """The case of a shift.
 
         Args:
             name: a key of `DRAWN`, `TURNS` or `MUCT`, "none" (the target is like the pool) or "no-support" (masks, of
                 which the pool has none).
             share: of the pool that carries the shift, if it has so much.
+            more_people: whether those with one picture who are not in the target are in the pool too, for a drawn shift.
         """
         if name in MUCT:
             return self._kinds(name, share)
@@ -156,12 +158,15 @@ class Cases:
         people, generator = chips.people, np.random.default_rng(0)
         counts = np.bincount(people)
         pool_people, others = np.array_split(generator.permutation(np.flatnonzero(counts > 1)), 2)
-        pool = chips.subset(_some_of_each(people, pool_people, MAX_POOL_PICTURES)).copies()
-        target = chips.subset(generator.permutation(np.flatnonzero(counts[people] == 1)))
+        in_pool = _some_of_each(people, pool_people, MAX_POOL_PICTURES)
+        alone = generator.permutation(np.flatnonzero(counts[people] == 1))
+        if more_people:
+            in_pool = np.concatenate([in_pool, alone[self._target_pictures :]])
+        pool, target = chips.subset(in_pool).copies(), chips.subset(alone)
         evaluated = chips.subset(_some_of_each(people, others, MAX_EVALUATED_PICTURES))
         if name in TURNS:
             return self._turned(name, pool, target, evaluated, share)
-        return self._drawn(name, pool, target, evaluated, share)
+        return self._drawn(name, pool, target, evaluated, share, "lfw-pool-more" if more_people else "lfw-pool")
 
     def held_out(self, name: str, case: Case, trained: np.ndarray) -> dict[str, tuple[Features, Comparisons]]:
         """The pool's people who are not trained on, drawn and as they are: what a recipe may be chosen by.
@@ -178,10 +183,10 @@ class Cases:
         drawn = self._kept(left.drawn(DRAWN[name]), f"lfw-held-out-{name}")
         return {"target": (drawn, pairs), "retain": (self._kept(left, "lfw-held-out"), pairs)}
 
-    def _drawn(self, name: str, pool: Chips, target: Chips, evaluated: Chips, share: float) -> Case:
+    def _drawn(self, name: str, pool: Chips, target: Chips, evaluated: Chips, share: float, kept_as: str) -> Case:
         shifted = np.random.default_rng(1).random(len(pool)) < (0.0 if name in ("none", "no-support") else share)
         target = target.subset(np.arange(self._target_pictures))
-        features, clean = self._kept(pool, "lfw-pool"), self._kept(evaluated, "lfw-evaluated")
+        features, clean = self._kept(pool, kept_as), self._kept(evaluated, "lfw-evaluated")
         there = clean
         if name != "none":
             draw = DRAWN["mask" if name == "no-support" else name]
