@@ -150,7 +150,7 @@ class Cases:
             name: a key of `DRAWN`, `TURNS` or `MUCT`, "none" (the target is like the pool) or "no-support" (masks, of
                 which the pool has none).
             share: of the pool that carries the shift, if it has so much.
-            more_people: whether those with one picture who are not in the target are in the pool too, for a drawn shift.
+            more_people: whether those with one picture who are not in the target are also in a drawn shift's pool.
         """
         if name in MUCT:
             return self._kinds(name, share)
