@@ -86,6 +86,7 @@ def page(found: dict[str, Any]) -> str:
     how = (
         f"A pool of LFW (or MUCT) people, at most {SHARE:.0%} of it with the shift; the target is known by "
         f"up to {TARGET_PICTURES} unlabelled pictures of other people, and other people again are evaluated. "
+        f"{MORE_PEOPLE.strip()!r} has all LFW people with one picture who are not in the target in the pool too. "
         f"{recipe['steps']} steps of {recipe['batch_size']} views, the last {-recipe['cut']} stages of dlib's network, "
         f"whose weights then go {max(recipe['shares']):.0%} of the way from the pretrained to the tuned ones; "
         f"the learning rate of every method is chosen among {rates} by validation on a quarter of the pool's people, "
@@ -124,10 +125,12 @@ def page(found: dict[str, Any]) -> str:
         lines += [_others(name, comparison, others, metric) for name, comparison in compared.items()]
         lines.append("")
     lines += _cost(compared[PICTURED]) if PICTURED in compared else []
-    lines += ["## What the plan said before any training", "", "| pool | outcome | reason |", "|---|---|---|"]
+    lines += ["## What the plan said before any training", ""]
+    lines += ["| pool | people | views | target | outcome | reason |", "|---|---|---|---|---|---|"]
     for name, shift in found["shifts"].items():
         verdict = shift["plan"]["verdict"]
-        lines.append(f"| {name} | {verdict['outcome']} | {verdict['reason']} |")
+        size = f"{shift['people']:,} | {shift['views']:,} | {shift['target']:,}"
+        lines.append(f"| {name} | {size} | {verdict['outcome']} | {verdict['reason']} |")
     return "\n".join(lines) + "\n"
 
 
