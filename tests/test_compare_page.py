@@ -26,11 +26,6 @@ def test_the_figures_are_those_of_the_benchmark() -> None:
         figures = Interval(**rates[rate]["differences"]["rejection"][other]["accuracy"])
         assert figures.signed() in " ".join(PAGE.split()), (rate, other)
     faces = json.loads((ROOT / "benchmarks" / "results" / "face_stability.json").read_text())["rates"]["0.0001"]
-    of_faces = {
-        other: Interval(**by["target TAR at FMR 0.01"]) for other, by in faces["differences"]["rejection"].items()
-    }
-    assert of_faces["loss weights"].signed() in " ".join(PAGE.split())
-    level = of_faces["weighted sampling"]
-    assert level.low is not None
-    assert level.high is not None
-    assert level.low < 0 < level.high
+    for other in ("loss weights", "weighted sampling"):
+        figures = Interval(**faces["differences"]["rejection"][other]["target TAR at FMR 0.01"])
+        assert figures.signed() in " ".join(PAGE.split()), other
