@@ -184,9 +184,9 @@ class FaceTrial:
         return result
 
     def validate(self, suffix: nn.Module) -> float:
-        """Gain of target-like pairs of people held out, less what all pairs lose beyond the recipe's bound."""
-        target, every = self._validation.of_pairs(suffix)
-        excess = max(0.0, self._start[1] - every - self._recipe.max_retention_loss)
+        """Gain of target-like pairs of people held out, less what the others lose beyond the recipe's bound."""
+        target, others = self._validation.of_pairs(suffix)
+        excess = max(0.0, self._start[1] - others - self._recipe.max_retention_loss)
         return target - self._start[0] - LOSS_PRICE * excess
 
     def seconds_of_a_step(self) -> float:

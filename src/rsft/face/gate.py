@@ -9,7 +9,9 @@ import numpy as np
 from rsft.face.verification import Comparisons, tar_in_order
 from rsft.types import CONFIDENCE, Interval
 
-VALIDATION_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
+# of pairs like the target there may be few, so wide; the others are held to the FMRs that are reported
+TARGET_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
+OTHERS_FMRS = tuple(np.logspace(-3, -2, 10))
 MIN_GENUINE = 10.0
 # So many impostor comparisons of a fold are drawn for the intervals: at the smallest FMR, 30 false matches.
 MAX_IMPOSTORS = 30_000
@@ -22,14 +24,14 @@ class PathPoint:
 
     Attributes:
         share: of the tuned weights.
-        target: over pairs weighted by how much like the target both pictures are.
-        pool: over all pairs.
+        target: over pairs weighted by how much one picture or both look like the target.
+        others: over pairs weighted by how much neither does.
         genuine: how many equally weighted genuine pairs the first is worth, (sum w)^2 / sum w^2.
     """
 
     share: float
     target: float
-    pool: float
+    others: float
     genuine: float
 
 
@@ -41,7 +43,7 @@ class Gate:
         share: of the tuned weights that is kept; 0 where the pretrained are.
         candidate: the share that `gain` and `loss` are of: `share`, or the best of the others where that is 0.
         gain: of `PathPoint.target` over the pretrained weights, with its interval over held-out identities.
-        loss: of `PathPoint.pool` from the pretrained weights, likewise; below 0 where it rose.
+        loss: of `PathPoint.others` from the pretrained weights, likewise; below 0 where it rose.
         reason: of the decision, as part of a sentence.
         path: what the choice was made from.
         retention: what shares lost on a retention set, where one was given: (share, loss) in the order they were tried.
@@ -74,7 +76,7 @@ class HeldOut:
     Attributes:
         path: scores of each share.
         comparisons: some of those scored, all genuine ones among them.
-        likeness: (P,) how much like the target both pictures of these are.
+        likeness: (P,) `pair_likeness` of these.
         scores: for each share, (P,).
     """
 
@@ -96,14 +98,13 @@ def hold_out(
 
     Args:
         comparisons: of the held-out pictures.
-        likeness: (N,) of each picture, in [0, 1].
+        likeness: (P,) `pair_likeness`.
         score: share -> (P,) scores of all comparisons.
         shares: from 0 to 1.
         seed: of which impostor comparisons are kept.
     """
     genuine = comparisons.genuine
-    pair_likeness = likeness[comparisons.a] * likeness[comparisons.b]
-    worth = float(pair_likeness[genuine].sum() ** 2 / max((pair_likeness[genuine] ** 2).sum(), np.finfo(float).tiny))
+    worth = float(likeness[genuine].sum() ** 2 / max((likeness[genuine] ** 2).sum(), np.finfo(float).tiny))
     impostors = np.flatnonzero(~genuine)
     if len(impostors) > MAX_IMPOSTORS:
         impostors = np.random.default_rng(seed).choice(impostors, MAX_IMPOSTORS, replace=False)
@@ -114,30 +115,40 @@ def hold_out(
         path.append(PathPoint(share, *pair_scores(comparisons, likeness, every), worth))
         scores[share] = every[kept]
     some = Comparisons(comparisons.a[kept], comparisons.b[kept], comparisons.identity)
-    return HeldOut(path, some, pair_likeness[kept], scores)
+    return HeldOut(path, some, likeness[kept], scores)
 
 
-def pair_scores(comparisons: Comparisons, likeness: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """`PathPoint.target` and `PathPoint.pool` of (P,) scores of all comparisons; NaN where they cannot be told.
+def pair_likeness(comparisons: Comparisons, likeness: np.ndarray) -> np.ndarray:
+    """(P,) in [0, 1], how much one picture of a pair or both look like the target.
+
+    There are many more of these than of pairs in which both do, where few pictures of a pool look like the target.
 
     Args:
         comparisons: between N pictures.
-        likeness: (N,) in [0, 1], how much like the target each is.
+        likeness: (N,) in [0, 1], how much each looks like the target.
+    """
+    return 1 - (1 - likeness[comparisons.a]) * (1 - likeness[comparisons.b])
+
+
+def pair_scores(comparisons: Comparisons, likeness: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """`PathPoint.target` and `PathPoint.others` of all comparisons; NaN where they cannot be told.
+
+    Args:
+        comparisons: P of them.
+        likeness: (P,) `pair_likeness`.
         scores: (P,).
     """
     order = np.argsort(-scores, kind="stable")
-    genuine = comparisons.genuine[order]
-    alike = (likeness[comparisons.a] * likeness[comparisons.b])[order]
-    target, pool = (tar_in_order(genuine, weights, VALIDATION_FMRS) for weights in (alike, np.ones(len(scores))))
-    return target, pool
+    genuine, likeness = comparisons.genuine[order], likeness[order]
+    return tar_in_order(genuine, likeness, TARGET_FMRS), tar_in_order(genuine, 1 - likeness, OTHERS_FMRS)
 
 
 def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
-    """Choose the share by all folds together, and say what it gains and loses.
+    """Choose the share by all folds together, and say what it gains and loses; 0 unless the gain is clear of zero.
 
     Args:
         folds: at least one.
-        max_loss: how much the score over all pairs may fall.
+        max_loss: how much the score over the other pairs may fall.
         seed: of the bootstrap.
     """
     path = [mean_point(points) for points in zip(*(fold.path for fold in folds), strict=True)]
@@ -145,15 +156,17 @@ def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
     start, *others = sorted(path, key=lambda point: (point.share != 0, -point.target))
     chosen = next((point for point in others if point.share == (share or point.share)), start)
     gain, loss = _intervals(folds, chosen, start, seed)
-    if share:
+    if share and (gain.low or 0) > 0:
         reason = "it gains most of those that meet the bound"
+    elif share:
+        share, reason = 0.0, "on held-out identities the gain is not clear of zero"
     elif start.genuine < MIN_GENUINE:
         reason = (
             f"with {start.genuine:.0f} genuine pairs of held-out identities that look like the target nothing can be "
             "told; add pool pictures of the same people"
         )
     elif chosen.target > start.target:
-        reason = f"on held-out identities every gain costs more than {max_loss:g} over all pairs"
+        reason = f"on held-out identities every gain costs more than {max_loss:g} on pairs that look unlike the target"
     else:
         reason = "on held-out identities no tuned weights did better on pairs that look like the target"
     return Gate(share, chosen.share, gain, loss, reason, path)
@@ -183,7 +196,7 @@ def within_bound(gate: Gate, loss_at: Callable[[float], float | None], max_loss:
 
 
 def choose_share(path: Sequence[PathPoint], max_retention_loss: float) -> float:
-    """The share with the best target score among those that lose at most so much over all pairs; 0 if none is better.
+    """The share with the best target score among those that lose at most so much on the others; 0 if none is better.
 
     With fewer than `MIN_GENUINE` pairs nothing can be told, and it is 0.
 
@@ -194,22 +207,23 @@ def choose_share(path: Sequence[PathPoint], max_retention_loss: float) -> float:
     start = next(point for point in path if point.share == 0)
     if start.genuine < MIN_GENUINE:
         return 0.0
-    allowed = [point for point in path if point.pool >= start.pool - max_retention_loss and point.target > start.target]
+    least = start.others - max_retention_loss
+    allowed = [point for point in path if point.others >= least and point.target > start.target]
     return max(allowed, key=lambda point: point.target, default=start).share
 
 
 def mean_point(points: Sequence[PathPoint]) -> PathPoint:
     """The mean over the folds that have pairs of both kinds, 0 if none has; and the number of pairs of all folds."""
-    scores = np.ma.masked_invalid([(point.target, point.pool) for point in points]).mean(0)
-    target, pool = np.ma.filled(scores, 0.0).tolist()
-    return PathPoint(points[0].share, target, pool, sum(point.genuine for point in points))
+    scores = np.ma.masked_invalid([(point.target, point.others) for point in points]).mean(0)
+    target, others = np.ma.filled(scores, 0.0).tolist()
+    return PathPoint(points[0].share, target, others, sum(point.genuine for point in points))
 
 
 def _intervals(folds: Sequence[HeldOut], chosen: PathPoint, start: PathPoint, seed: int) -> tuple[Interval, Interval]:
     """Gain and loss of a point: the values of the path, and the spread of paired draws of identities around them."""
     draws = np.ma.masked_invalid([_draws(fold, chosen.share, seed + number) for number, fold in enumerate(folds)])
     spread = draws.mean(0)  # (2, 1 + B)
-    values = chosen.target - start.target, start.pool - chosen.pool
+    values = chosen.target - start.target, start.others - chosen.others
     intervals = []
     for value, drawn in zip(values, spread, strict=True):
         around = (drawn[1:] - drawn[0]).compressed()
@@ -222,7 +236,7 @@ def _intervals(folds: Sequence[HeldOut], chosen: PathPoint, start: PathPoint, se
 
 
 def _draws(fold: HeldOut, share: float, seed: int) -> np.ndarray:
-    """(2, 1 + B): gain over target-like pairs and loss over all, the first of the data, the others of drawn identities.
+    """(2, 1 + B): gain of pairs like the target and loss of others; first of the data, then of drawn identities.
 
     An identity drawn k times counts k times in its genuine comparisons, a pair of them k * l times as impostors.
     """
@@ -239,6 +253,6 @@ def _draws(fold: HeldOut, share: float, seed: int) -> np.ndarray:
         likeness = fold.likeness[order]
         for draw, count in enumerate(counts):
             times = np.where(same, count[first], count[first] * count[second])
-            for weighting, weights in enumerate((times * likeness, times)):
-                tars[weighting, tuned, draw] = tar_in_order(same, weights, VALIDATION_FMRS)
+            tars[0, tuned, draw] = tar_in_order(same, times * likeness, TARGET_FMRS)
+            tars[1, tuned, draw] = tar_in_order(same, times * (1 - likeness), OTHERS_FMRS)
     return np.stack([tars[0, 1] - tars[0, 0], tars[1, 0] - tars[1, 1]])

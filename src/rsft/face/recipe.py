@@ -48,7 +48,8 @@ class Recipe(TuningRecipe):
             sure.
         shares: of the tuned weights to choose from; 0 is the pretrained network. A comparison goes to the largest with
             every method.
-        max_retention_loss: how much the validation score over all pairs may fall, and the TAR on a retention set.
+        max_retention_loss: how much the validation score of pairs that look unlike the target may fall, and the TAR on
+            a retention set.
     """
 
     features: str = "activations"

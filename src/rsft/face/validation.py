@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from rsft.data.features import Features
-from rsft.face.gate import HeldOut, hold_out, pair_scores
+from rsft.face.gate import HeldOut, hold_out, pair_likeness, pair_scores
 from rsft.face.verification import all_comparisons, cosine_scores
 from rsft.face.views import embed_activations
 from rsft.tuning.processes import first
@@ -24,7 +24,8 @@ class Validation:
 
     def __init__(self, pool: Features, rows: np.ndarray, people: np.ndarray, likeness: Tensor) -> None:
         self._pool, self._rows = pool, rows
-        self._comparisons, self._likeness = all_comparisons(people[rows]), likeness[rows].numpy()
+        self._comparisons = all_comparisons(people[rows])
+        self._likeness = pair_likeness(self._comparisons, likeness[rows].numpy())
 
     def of_line(self, at: Callable[[float], nn.Module], shares: Sequence[float], seed: int) -> HeldOut:
         """The scores of each share; the pretrained network has embedded all already."""

@@ -93,7 +93,7 @@ def path_figure(path: list[dict[str, float]], chosen: float) -> str:
         axes = figure.subplots()
         shares = [point["share"] for point in path]
         axes.plot(shares, [point["target"] for point in path], "o-", color=COLOURS["tuned"], label="target-like pairs")
-        axes.plot(shares, [point["pool"] for point in path], "o-", color=COLOURS["pretrained"], label="all pairs")
+        axes.plot(shares, [point["others"] for point in path], "o-", color=COLOURS["pretrained"], label="other pairs")
         axes.axvline(chosen, color="#b91c1c", linewidth=1.2)
         axes.annotate("kept", (chosen, 0), (4, 6), xycoords=("data", "axes fraction"), textcoords="offset points",
                       color="#b91c1c")  # fmt: skip
