@@ -41,6 +41,11 @@ ON_DRAWN = (*METHODS, SUBSET, ORACLE)
 OTHERS = (SUBSET, WEIGHTED, LOSS_WEIGHTS, ORACLE)
 
 
+def build(cases: Cases, name: str) -> Case:
+    """The case of a shift as it is named here."""
+    return cases.build(name.removesuffix(MORE_PEOPLE), more_people=name.endswith(MORE_PEOPLE))
+
+
 def measure(name: str, case: Case, model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """One shift: its plan, and what every method reached."""
     plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
@@ -177,8 +182,7 @@ def main() -> None:
         if name in MUCT and options.muct is None:
             print(f"{name}: left out, give --muct", flush=True)
             continue
-        shift = name.removesuffix(MORE_PEOPLE)
-        found["shifts"][name] = measure(name, cases.build(shift, more_people=name != shift), model, options)
+        found["shifts"][name] = measure(name, build(cases, name), model, options)
         RESULTS.write_text(json.dumps(found, indent=1))
         PAGE.write_text(page(found))
         if name == PICTURED:

@@ -152,6 +152,8 @@ class Cases:
             share: of the pool that carries the shift, if it has so much.
             more_people: whether those with one picture who are not in the target are also in a drawn shift's pool.
         """
+        if more_people and name not in DRAWN:
+            raise ValueError(f"there is no pool of more people for {name!r}, only for {', '.join(DRAWN)}.")
         if name in MUCT:
             return self._kinds(name, share)
         chips = self._aligned("lfw")

@@ -1,6 +1,5 @@
 """The adaptation itself, on real faces."""
 
-import math
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +14,6 @@ from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
 from rsft.face.adapt import KEPT, check_identities, tune
 from rsft.face.embed import embed
-from rsft.face.gate import PathPoint, choose_share, mean_point
 from rsft.face.labels import label_margin
 from rsft.face.model import load_model
 from rsft.face.planning import plan_faces
@@ -136,14 +134,6 @@ def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
     )
     with pytest.raises(LowAcceptanceError, match="retain_fraction"):
         next(iter(views))
-
-
-def test_the_guard_keeps_the_pretrained_weights() -> None:
-    worse = [PathPoint(0.0, 0.5, 0.9, 99), PathPoint(1.0, 0.5, 0.95, 99)]
-    forgets = [PathPoint(0.0, 0.5, 0.9, 99), PathPoint(1.0, 0.7, 0.8, 99)]
-    few = [PathPoint(0.0, 0.5, 0.9, 5), PathPoint(1.0, 0.7, 0.9, 5)]
-    unknown = [mean_point([PathPoint(share, math.nan, 0.9, 0)] * 2) for share in (0.0, 1.0)]
-    assert [choose_share(path, 0.01) for path in (worse, forgets, few, unknown)] == [0, 0, 0, 0]
 
 
 def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:

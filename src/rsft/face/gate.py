@@ -12,7 +12,7 @@ from rsft.types import CONFIDENCE, Interval
 # of pairs like the target there may be few, so wide; the others are held to the FMRs that are reported
 TARGET_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
 OTHERS_FMRS = tuple(np.logspace(-3, -2, 10))
-MIN_GENUINE = 10.0
+MIN_PEOPLE = 5.0
 # So many impostor comparisons of a fold are drawn for the intervals: at the smallest FMR, 30 false matches.
 MAX_IMPOSTORS = 30_000
 DRAWS = 200
@@ -25,14 +25,14 @@ class PathPoint:
     Attributes:
         share: of the tuned weights.
         target: over pairs weighted by how much one picture or both look like the target.
-        others: over pairs weighted by how much neither does.
-        genuine: how many equally weighted genuine pairs the first is worth, (sum w)^2 / sum w^2.
+        others: over pairs weighted by how much neither does; over all pairs where too few people have such.
+        people: how many equally weighted people the first is worth, (sum w)^2 / sum w^2, but at most sum w.
     """
 
     share: float
     target: float
     others: float
-    genuine: float
+    people: float
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Gate:
 
     Attributes:
         share: of the tuned weights that is kept; 0 where the pretrained are.
-        candidate: the share that `gain` and `loss` are of: `share`, or the best of the others where that is 0.
-        gain: of `PathPoint.target` over the pretrained weights, with its interval over held-out identities.
-        loss: of `PathPoint.others` from the pretrained weights, likewise; below 0 where it rose.
+        candidate: `share`, or the best of the others where that is 0.
+        effects: of each share, the gain in `PathPoint.target` over the pretrained weights and the loss of
+            `PathPoint.others`, below 0 where it rose, with intervals over held-out identities.
+        allowed: the shares that gain clearly and meet the bound.
         reason: of the decision, as part of a sentence.
         path: what the choice was made from.
         retention: what shares lost on a retention set, where one was given: (share, loss) in the order they were tried.
@@ -51,11 +52,21 @@ class Gate:
 
     share: float
     candidate: float
-    gain: Interval
-    loss: Interval
+    effects: Mapping[float, tuple[Interval, Interval]]
+    allowed: Sequence[float]
     reason: str
     path: Sequence[PathPoint]
     retention: Sequence[tuple[float, float]] = ()
+
+    @property
+    def gain(self) -> Interval:
+        """Of the candidate."""
+        return self.effects[self.candidate][0]
+
+    @property
+    def loss(self) -> Interval:
+        """Of the candidate."""
+        return self.effects[self.candidate][1]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -76,19 +87,19 @@ class HeldOut:
     Attributes:
         path: scores of each share.
         comparisons: some of those scored, all genuine ones among them.
-        likeness: (P,) `pair_likeness` of these.
+        weights: (2, P) `pair_weights` of these.
         scores: for each share, (P,).
     """
 
     path: Sequence[PathPoint]
     comparisons: Comparisons
-    likeness: np.ndarray
+    weights: np.ndarray
     scores: Mapping[float, np.ndarray]
 
 
 def hold_out(
     comparisons: Comparisons,
-    likeness: np.ndarray,
+    weights: np.ndarray,
     score: Callable[[float], np.ndarray],
     shares: Sequence[float],
     *,
@@ -98,13 +109,12 @@ def hold_out(
 
     Args:
         comparisons: of the held-out pictures.
-        likeness: (P,) `pair_likeness`.
+        weights: (2, P) `pair_weights`.
         score: share -> (P,) scores of all comparisons.
         shares: from 0 to 1.
         seed: of which impostor comparisons are kept.
     """
-    genuine = comparisons.genuine
-    worth = float(likeness[genuine].sum() ** 2 / max((likeness[genuine] ** 2).sum(), np.finfo(float).tiny))
+    genuine, people = comparisons.genuine, worth_in_people(comparisons, weights[0])
     impostors = np.flatnonzero(~genuine)
     if len(impostors) > MAX_IMPOSTORS:
         impostors = np.random.default_rng(seed).choice(impostors, MAX_IMPOSTORS, replace=False)
@@ -112,39 +122,57 @@ def hold_out(
     path, scores = [], {}
     for share in shares:
         every = score(share)
-        path.append(PathPoint(share, *pair_scores(comparisons, likeness, every), worth))
+        path.append(PathPoint(share, *pair_scores(comparisons, weights, every), people))
         scores[share] = every[kept]
     some = Comparisons(comparisons.a[kept], comparisons.b[kept], comparisons.identity)
-    return HeldOut(path, some, likeness[kept], scores)
+    return HeldOut(path, some, weights[:, kept], scores)
 
 
-def pair_likeness(comparisons: Comparisons, likeness: np.ndarray) -> np.ndarray:
-    """(P,) in [0, 1], how much one picture of a pair or both look like the target.
+def pair_weights(comparisons: Comparisons, likeness: np.ndarray) -> np.ndarray:
+    """(2, P) in [0, 1]: of each pair in `PathPoint.target` and in `PathPoint.others`.
 
-    There are many more of these than of pairs in which both do, where few pictures of a pool look like the target.
+    Pairs with one picture like the target count for it. Where few pictures of a pool look like the target there are
+    many more of these than of pairs in which both do.
 
     Args:
         comparisons: between N pictures.
         likeness: (N,) in [0, 1], how much each looks like the target.
     """
-    return 1 - (1 - likeness[comparisons.a]) * (1 - likeness[comparisons.b])
+    neither = (1 - likeness[comparisons.a]) * (1 - likeness[comparisons.b])
+    told = worth_in_people(comparisons, neither) >= MIN_PEOPLE
+    return np.stack([1 - neither, neither if told else np.ones_like(neither)])
 
 
-def pair_scores(comparisons: Comparisons, likeness: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+def worth_in_people(comparisons: Comparisons, weights: np.ndarray) -> float:
+    """How many equally weighted people the genuine comparisons are worth, with (P,) weights of all.
+
+    >>> pairs = Comparisons(np.array([0, 2]), np.array([1, 3]), np.array([7, 7, 8, 8]))
+    >>> worth_in_people(pairs, np.array([1.0, 1.0])), worth_in_people(pairs, np.array([1.0, 0.0]))
+    (2.0, 1.0)
+    """
+    genuine, identity = comparisons.genuine, np.unique(comparisons.identity, return_inverse=True)[1]
+    of_each = np.bincount(identity[comparisons.a[genuine]], weights[genuine])
+    total, squares = float(of_each.sum()), float((of_each**2).sum())
+    return min(total, total**2 / squares) if squares else 0.0
+
+
+def pair_scores(comparisons: Comparisons, weights: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """`PathPoint.target` and `PathPoint.others` of all comparisons; NaN where they cannot be told.
 
     Args:
         comparisons: P of them.
-        likeness: (P,) `pair_likeness`.
+        weights: (2, P) `pair_weights`.
         scores: (P,).
     """
     order = np.argsort(-scores, kind="stable")
-    genuine, likeness = comparisons.genuine[order], likeness[order]
-    return tar_in_order(genuine, likeness, TARGET_FMRS), tar_in_order(genuine, 1 - likeness, OTHERS_FMRS)
+    genuine, (alike, others) = comparisons.genuine[order], weights[:, order]
+    return tar_in_order(genuine, alike, TARGET_FMRS), tar_in_order(genuine, others, OTHERS_FMRS)
 
 
 def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
-    """Choose the share by all folds together, and say what it gains and loses; 0 unless the gain is clear of zero.
+    """Choose the share that gains most by all folds together, of those that gain clearly and meet the bound.
+
+    Where there is none the pretrained weights are kept.
 
     Args:
         folds: at least one.
@@ -152,91 +180,87 @@ def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
         seed: of the bootstrap.
     """
     path = [mean_point(points) for points in zip(*(fold.path for fold in folds), strict=True)]
-    share = choose_share(path, max_loss)
-    start, *others = sorted(path, key=lambda point: (point.share != 0, -point.target))
-    chosen = next((point for point in others if point.share == (share or point.share)), start)
-    gain, loss = _intervals(folds, chosen, start, seed)
-    if share and (gain.low or 0) > 0:
-        reason = "it gains most of those that meet the bound"
-    elif share:
-        share, reason = 0.0, "on held-out identities the gain is not clear of zero"
-    elif start.genuine < MIN_GENUINE:
+    start = next(point for point in path if point.share == 0)
+    effects = _effects(folds, path, start, seed)
+    better = [point for point in path if point.target > start.target]
+    bounded = [point for point in better if point.others >= start.others - max_loss]
+    allowed = [point for point in bounded if (effects[point.share][0].low or 0) > 0]
+    if start.people < MIN_PEOPLE:
+        allowed = []
         reason = (
-            f"with {start.genuine:.0f} genuine pairs of held-out identities that look like the target nothing can be "
-            "told; add pool pictures of the same people"
+            f"held-out pictures that look like the target are worth those of {start.people:.0f} people: nothing can be "
+            "told; add such pictures of more people to the pool"
         )
-    elif chosen.target > start.target:
+    elif allowed:
+        reason = "it gains most of those that meet the bound"
+    elif bounded:
+        reason = "on held-out identities the gain is not clear of zero"
+    elif better:
         reason = f"on held-out identities every gain costs more than {max_loss:g} on pairs that look unlike the target"
     else:
         reason = "on held-out identities no tuned weights did better on pairs that look like the target"
-    return Gate(share, chosen.share, gain, loss, reason, path)
+    tuned = [point for point in path if point.share]
+    best = max(allowed or bounded or better or tuned or path, key=lambda point: point.target)
+    return Gate(best.share if allowed else 0.0, best.share, effects, [p.share for p in allowed], reason, path)
 
 
 def within_bound(gate: Gate, loss_at: Callable[[float], float | None], max_loss: float) -> Gate:
-    """Step back along the path until a retention set loses at most so much; to the pretrained weights if need be.
+    """Step back through the allowed shares until a retention set loses at most so much; to the pretrained weights else.
 
     Args:
         gate: what held-out identities of the pool decided.
         loss_at: share -> what the retention set loses by it, or None where it is too small to tell: no change then.
         max_loss: the bound.
     """
-    if gate.share == 0:
-        return gate
     tried: list[tuple[float, float]] = []
-    for share in sorted((point.share for point in gate.path if 0 < point.share <= gate.share), reverse=True):
+    for share in sorted((share for share in gate.allowed if share <= gate.share), reverse=True):
         loss = loss_at(share)
         if loss is None:
             return gate
         tried.append((share, loss))
         if loss <= max_loss:
-            return replace(gate, share=share, retention=tried)
+            return replace(gate, share=share, candidate=share, retention=tried)
+    if not tried:
+        return gate
     return replace(
         gate, share=0.0, retention=tried, reason=f"all that gained lost more than {max_loss:g} on the retention set"
     )
 
 
-def choose_share(path: Sequence[PathPoint], max_retention_loss: float) -> float:
-    """The share with the best target score among those that lose at most so much on the others; 0 if none is better.
-
-    With fewer than `MIN_GENUINE` pairs nothing can be told, and it is 0.
-
-    >>> path = [PathPoint(0.0, 0.5, 0.9, 99.0), PathPoint(0.5, 0.6, 0.895, 99.0), PathPoint(1.0, 0.7, 0.8, 99.0)]
-    >>> choose_share(path, max_retention_loss=0.01)
-    0.5
-    """
-    start = next(point for point in path if point.share == 0)
-    if start.genuine < MIN_GENUINE:
-        return 0.0
-    least = start.others - max_retention_loss
-    allowed = [point for point in path if point.others >= least and point.target > start.target]
-    return max(allowed, key=lambda point: point.target, default=start).share
-
-
 def mean_point(points: Sequence[PathPoint]) -> PathPoint:
-    """The mean over the folds that have pairs of both kinds, 0 if none has; and the number of pairs of all folds."""
+    """The mean over the folds that have pairs of both kinds, 0 if none has; and the number of people of all folds."""
     scores = np.ma.masked_invalid([(point.target, point.others) for point in points]).mean(0)
     target, others = np.ma.filled(scores, 0.0).tolist()
-    return PathPoint(points[0].share, target, others, sum(point.genuine for point in points))
+    return PathPoint(points[0].share, target, others, sum(point.people for point in points))
 
 
-def _intervals(folds: Sequence[HeldOut], chosen: PathPoint, start: PathPoint, seed: int) -> tuple[Interval, Interval]:
-    """Gain and loss of a point: the values of the path, and the spread of paired draws of identities around them."""
-    draws = np.ma.masked_invalid([_draws(fold, chosen.share, seed + number) for number, fold in enumerate(folds)])
-    spread = draws.mean(0)  # (2, 1 + B)
-    values = chosen.target - start.target, start.others - chosen.others
-    intervals = []
-    for value, drawn in zip(values, spread, strict=True):
-        around = (drawn[1:] - drawn[0]).compressed()
-        if not len(around):
-            intervals.append(Interval(None, None, None, "insufficient data"))
-            continue
-        low, high = np.quantile(around, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        intervals.append(Interval(float(value), float(value + low), float(value + high)))
-    return intervals[0], intervals[1]
+def _effects(
+    folds: Sequence[HeldOut], path: Sequence[PathPoint], start: PathPoint, seed: int
+) -> dict[float, tuple[Interval, Interval]]:
+    """Gain and loss of each point: the values of the path, and the spread of paired draws of identities around them."""
+    shares = [point.share for point in path]
+    tars = np.ma.masked_invalid([_draws(fold, shares, seed + number) for number, fold in enumerate(folds)])
+    changes = (tars - tars[:, :, [shares.index(0.0)]]).mean(0)  # (2, shares, 1 + B)
+    return {
+        point.share: (
+            _around(point.target - start.target, changes[0, place]),
+            _around(start.others - point.others, -changes[1, place]),
+        )
+        for place, point in enumerate(path)
+    }
 
 
-def _draws(fold: HeldOut, share: float, seed: int) -> np.ndarray:
-    """(2, 1 + B): gain of pairs like the target and loss of others; first of the data, then of drawn identities.
+def _around(value: float, draws: np.ma.MaskedArray) -> Interval:
+    """A value with the spread of draws around their first."""
+    around = (draws[1:] - draws[0]).compressed()
+    if not len(around):
+        return Interval(None, None, None, "insufficient data")
+    low, high = np.quantile(around, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(value), float(value + low), float(value + high))
+
+
+def _draws(fold: HeldOut, shares: Sequence[float], seed: int) -> np.ndarray:
+    """(2, shares, 1 + B) TAR of pairs like the target and of others; first of the data, then of drawn identities.
 
     An identity drawn k times counts k times in its genuine comparisons, a pair of them k * l times as impostors.
     """
@@ -246,13 +270,13 @@ def _draws(fold: HeldOut, share: float, seed: int) -> np.ndarray:
     counts = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=DRAWS)
     counts = np.concatenate([np.ones((1, people), int), counts])
     a, b = identity[comparisons.a], identity[comparisons.b]
-    tars = np.empty((2, 2, len(counts)))  # weighting, whether tuned, draw
-    for tuned, at in enumerate((0.0, share)):
-        order = np.argsort(-fold.scores[at], kind="stable")
+    tars = np.empty((2, len(shares), len(counts)))
+    for place, share in enumerate(shares):
+        order = np.argsort(-fold.scores[share], kind="stable")
         same, first, second = genuine[order], a[order], b[order]
-        likeness = fold.likeness[order]
+        alike, others = fold.weights[:, order]
         for draw, count in enumerate(counts):
             times = np.where(same, count[first], count[first] * count[second])
-            tars[0, tuned, draw] = tar_in_order(same, times * likeness, TARGET_FMRS)
-            tars[1, tuned, draw] = tar_in_order(same, times * (1 - likeness), OTHERS_FMRS)
-    return np.stack([tars[0, 1] - tars[0, 0], tars[1, 0] - tars[1, 1]])
+            tars[0, place, draw] = tar_in_order(same, times * alike, TARGET_FMRS)
+            tars[1, place, draw] = tar_in_order(same, times * others, OTHERS_FMRS)
+    return tars

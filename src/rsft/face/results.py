@@ -116,8 +116,8 @@ def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
         gate = runs[0].gate
         text += (
             f": {gate.reason}. There, at {gate.candidate:.0%} of the way, pairs that look like the target gain "
-            f"{gate.gain.signed()} and all pairs lose {gate.loss.signed()} (validation TAR, mean over FMRs, with 95 % "
-            "intervals from a bootstrap over held-out identities)."
+            f"{gate.gain.signed()} and the other pairs lose {gate.loss.signed()} (validation TAR, means over FMRs from "
+            ".001 to 1 and to .01, with 95 % intervals from a bootstrap over held-out identities)."
         )
     return {
         "share": share,

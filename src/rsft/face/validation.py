@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from rsft.data.features import Features
-from rsft.face.gate import HeldOut, hold_out, pair_likeness, pair_scores
+from rsft.face.gate import HeldOut, hold_out, pair_scores, pair_weights
 from rsft.face.verification import all_comparisons, cosine_scores
 from rsft.face.views import embed_activations
 from rsft.tuning.processes import first
@@ -25,7 +25,7 @@ class Validation:
     def __init__(self, pool: Features, rows: np.ndarray, people: np.ndarray, likeness: Tensor) -> None:
         self._pool, self._rows = pool, rows
         self._comparisons = all_comparisons(people[rows])
-        self._likeness = pair_likeness(self._comparisons, likeness[rows].numpy())
+        self._weights = pair_weights(self._comparisons, likeness[rows].numpy())
 
     def of_line(self, at: Callable[[float], nn.Module], shares: Sequence[float], seed: int) -> HeldOut:
         """The scores of each share; the pretrained network has embedded all already."""
@@ -33,7 +33,7 @@ class Validation:
         def score(share: float) -> np.ndarray:
             return self._scores(at(share) if share else None)
 
-        return hold_out(self._comparisons, self._likeness, score, shares, seed=seed)
+        return hold_out(self._comparisons, self._weights, score, shares, seed=seed)
 
     def of_network(self, suffix: nn.Module) -> float:
         """The score on pairs like the target, 0 where there are none; the first process's."""
@@ -41,7 +41,7 @@ class Validation:
 
     def of_pairs(self, suffix: nn.Module | None) -> tuple[float, float]:
         """`pair_scores` of a network; None is the pretrained one."""
-        return pair_scores(self._comparisons, self._likeness, self._scores(suffix))
+        return pair_scores(self._comparisons, self._weights, self._scores(suffix))
 
     def _scores(self, suffix: nn.Module | None) -> np.ndarray:
         if suffix is None:

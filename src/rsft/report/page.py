@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from rsft.errors import InputError
 from rsft.report import figures
 from rsft.report.run import REPORT_FILE, read_run
 from rsft.types import Interval
@@ -18,10 +19,15 @@ def write_report(folder: Path) -> Path:
     """Make `report.html` in the folder of a run; returns its path.
 
     Raises:
-        InputError: it is not the folder of a run.
+        InputError: it is not the folder of a run, or that of another version.
     """
-    path = folder / REPORT_FILE
-    path.write_text(render(read_run(folder)), encoding="utf-8")
+    path, run = folder / REPORT_FILE, read_run(folder)
+    try:
+        path.write_text(render(run), encoding="utf-8")
+    except KeyError as error:
+        raise InputError(
+            f"'{folder}' has no {error}; another version of rsft made it: report with that one."
+        ) from error
     return path
 
 
