@@ -70,3 +70,14 @@ def test_the_table_is_that_of_the_evidence() -> None:
     assert f"gains {points('', 'pretrained', 'target')} points" in words
     assert f"and loses {points('', 'pretrained', 'retain', -1)}." in words
     assert f"{shifts['night' + LARGE]['people']:,} people and {shifts['night' + LARGE]['views']:,} views" in words
+
+
+def test_what_fit_ships_is_that_of_the_benchmark() -> None:
+    results = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "gate.json").read_text())["results"]
+    shipped = {row["shift"]: row["shipped"] for row in results}
+    gains = [100 * shipped[name]["target at FMR 0.001"]["value"] for name in SHIFTS]
+    loss = -min(100 * shipped[name]["retain at FMR 0.001"]["value"] for name in SHIFTS)
+    words = " ".join(README.split())
+    assert f"shipped {min(gains):.1f} to {max(gains):.1f} points on the four shifts" in words
+    assert f"for at most {loss:.1f} lost" in words
+    assert {gate["share"] for row in results if "turn" in row["shift"] for gate in row["gates"]} == {0}
