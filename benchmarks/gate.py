@@ -1,4 +1,4 @@
-"""What `rsft fit` ships: the default recipe, and how far the gate goes towards the tuned weights.
+"""What `rsft fit` ships: the default recipe with two views, and how far the gate goes towards the tuned weights.
 
     python benchmarks/gate.py --lfw DIR [--muct DIR] [--shifts night,mask] [--seeds 1] [--work DIR]
 

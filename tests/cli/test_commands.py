@@ -88,6 +88,20 @@ def test_the_report_is_one_file_with_figures_and_the_verdict(run: tuple[Path, di
     ).replace("https://matplotlib.org", "")
     assert rsft("report", folder).stdout.strip() == str(folder / "report.html")
     assert (folder / "report.html").read_text() == page
+    assert "the other pairs lose" in metrics["validation"]["text"]
+    assert "loss, other pairs" in page
+
+
+def test_a_run_of_another_version_is_not_reported(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run[0], old)
+    metrics = json.loads((old / "metrics.json").read_text())
+    for point in metrics["validation"]["path"]:
+        point["pool"] = point.pop("others")
+    (old / "metrics.json").write_text(json.dumps(metrics))
+    page = (old / "report.html").read_text()
+    assert "another version of rsft" in refused("report", old)
+    assert (old / "report.html").read_text() == page
 
 
 def test_the_same_seed_gives_the_same_numbers(faces: Path, run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
