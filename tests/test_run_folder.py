@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rsft.errors import InputError, RsftError
-from rsft.run_folder import make_folder, writing
+from rsft.run_folder import MARK_FILE, adding_to, replace_file, writing
 
 
 def test_the_folder_appears_only_when_whole(tmp_path: Path) -> None:
@@ -21,31 +21,37 @@ def interrupt(out: Path, **options: bool) -> list[str]:
     """Begin a run and break off; returns what it found."""
     found: list[str] = []
     with suppress(KeyboardInterrupt), writing(out, **options) as folder:
-        found += sorted(path.name for path in folder.iterdir())
+        found += sorted(path.name for path in folder.iterdir() if path.name != MARK_FILE)
         (folder / "cache").write_text("embedded")
         raise KeyboardInterrupt
     return found
 
 
-def test_an_interrupted_run_is_resumed_or_begun_anew(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_or_discarded_only_when_asked(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert interrupt(out) == []
     assert interrupt(out, resume=True) == ["cache"]
-    assert interrupt(out) == []
+    with pytest.raises(InputError, match="holds an interrupted run: pass --resume"), writing(out, resume=False):
+        pass
+    with pytest.raises(InputError, match="holds an interrupted run: pass --overwrite"), writing(out):
+        pass
+    assert interrupt(out, resume=True) == ["cache"]
+    assert interrupt(out, overwrite=True) == []
     assert not out.exists()
 
 
 def test_an_existing_folder_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    out.mkdir()
-    (out / "old").write_text("old")
+    with writing(out) as folder:
+        (folder / "old").write_text("old")
     with pytest.raises(InputError, match="--overwrite"), writing(out):
         pass
     interrupt(out, overwrite=True)
     assert (out / "old").read_text() == "old"
     with writing(out, overwrite=True) as folder:
         (folder / "new").write_text("new")
-    assert [path.name for path in out.iterdir()] == ["new"]
+    assert sorted(path.name for path in out.iterdir()) == [MARK_FILE, "new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_full_disk_is_one_line_with_advice(tmp_path: Path) -> None:
@@ -61,10 +67,20 @@ def test_a_failure_before_anything_is_written_leaves_nothing(tmp_path: Path) -> 
 
 
 def test_a_folder_to_add_to_is_not_made_of_a_file(tmp_path: Path) -> None:
-    make_folder(tmp_path / "a" / "b")
-    make_folder(tmp_path / "a" / "b")
+    for _ in range(2):
+        adding_to(tmp_path / "a" / "b")
     (tmp_path / "file").write_text("kept")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match=r"there is a file of this name"):
-            make_folder(path)
+        with pytest.raises(InputError, match=r"cannot make the folder"):
+            adding_to(path)
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_replaced_file_keeps_its_mode_and_a_new_one_has_the_usual(tmp_path: Path) -> None:
+    (tmp_path / "usual").write_text("")
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "old").chmod(0o640)
+    for name in ("old", "new"):
+        replace_file(tmp_path / name, b"new")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"usual": modes["usual"], "new": modes["usual"], "old": 0o640}

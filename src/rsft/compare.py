@@ -15,7 +15,7 @@ from rsft.alternatives import REJECTION, Batch, Method
 from rsft.errors import InputError
 from rsft.evaluation.comparison import in_words
 from rsft.evaluation.seeds import interval_over_seeds
-from rsft.run_folder import make_folder
+from rsft.run_folder import adding_to
 from rsft.types import Interval
 
 PRETRAINED = "pretrained"
@@ -251,7 +251,7 @@ class _Store:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
-        make_folder(folder / RUNS_FOLDER)
+        (adding_to(folder) / RUNS_FOLDER).mkdir(exist_ok=True)
         settings = json.loads(json.dumps(settings))
         path = folder / CONFIG_FILE
         if path.exists():

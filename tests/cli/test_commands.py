@@ -61,7 +61,7 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
     folder, metrics = run
     present = {path.name for path in folder.iterdir()}
     assert present == {
-        "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md", "plan.json",
+        ".rsft.json", "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md", "plan.json",
         "report.html", "thumbnails",
     }  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == metrics
@@ -153,7 +153,7 @@ def test_plan_of_pictures_is_that_of_their_embeddings(faces: Path, tmp_path: Pat
         "plan", "--pool", tmp_path / "pool", "--target", tmp_path / "target", "--out", tmp_path / "plan", "--json"
     )
     assert json.loads(saved.stdout) == json.loads(from_pictures)
-    assert {path.name for path in (tmp_path / "plan").iterdir()} == {"plan.json", "accepted.parquet"}
+    assert {path.name for path in (tmp_path / "plan").iterdir()} == {".rsft.json", "plan.json", "accepted.parquet"}
     description = tmp_path / "target" / "embedding.json"
     description.write_text(description.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
     assert "different models" in refused("plan", "--pool", tmp_path / "pool", "--target", tmp_path / "target")

@@ -19,12 +19,15 @@ def export(
     ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Faces to compare the graph with the network on.")] = None,
     aligned: Aligned = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an --onnx file that `rsft export` made before.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a model as ONNX with its preprocessing inside, compared with onnxruntime, or as a bundle."""
     from rsft.face.export import export as run_export
 
-    result = run_export(run, onnx=onnx, bundle=bundle, pictures=pictures, aligned=aligned)
+    result = run_export(run, onnx=onnx, bundle=bundle, pictures=pictures, aligned=aligned, overwrite=overwrite)
     if json:
         show.print_json(result)
         return

@@ -16,7 +16,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 Aligned = Annotated[bool, typer.Option(help="The pictures are aligned chips already: no face is looked for.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an --out, or an interrupted attempt at it, that rsft wrote.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Reuse what an interrupted run has embedded.")]
 EvalRoot = Annotated[Path | None, typer.Option(help="Folder or .tar that the paths in --eval are relative to.")]
 Landmarks = Annotated[

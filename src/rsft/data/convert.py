@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from rsft.data.apart import check_apart
 from rsft.data.archives import expand, is_pattern
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import SUFFIXES, suffix_of
@@ -45,6 +46,8 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
     """
     destination = Path(destination)
     write = _writer(destination)
+    for path in expand(destination):
+        check_apart(path, [source])
     images = _with_suffixes(find_images(source, labelled=True))
     taken = [path for path in expand(destination) if path.exists()]
     if taken:

@@ -23,7 +23,7 @@ from rsft.face.stages import Listener, Stages, silent
 from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
-from rsft.run_folder import writing
+from rsft.run_folder import check_output, writing
 from rsft.tuning.processes import first, first_enters, join
 
 PARTS_FOLDER = "parts"
@@ -59,10 +59,12 @@ def embed_folder(
     Raises:
         InputError: no picture could be used, or `out` exists.
     """
+    inputs = (pool, model, landmarks)
     join()
+    first(lambda: check_output(Path(out), inputs=inputs, overwrite=overwrite, resume=resume))
     face_model, images, stages = load_model(model), find_images(pool), Stages(listener)
     points = None if landmarks is None else points_of(landmarks, images, aligned)
-    with first_enters(writing(Path(out), overwrite=overwrite, resume=resume)) as folder:
+    with first_enters(writing(Path(out), inputs=inputs, overwrite=overwrite, resume=resume)) as folder:
         parts = folder / PARTS_FOLDER
         with stages.stage("embed pictures", len(images)) as advance:
             features = embed(
@@ -119,7 +121,10 @@ def plan_folders(
         InputError: something given cannot be used, or the pool has too few identities to be tuned on.
     """
     recipe = recipe or Recipe()
+    inputs = (pool, target, model, landmarks)
     join()
+    if out is not None:
+        first(lambda: check_output(Path(out), inputs=inputs, overwrite=overwrite))
     stages = Stages(listener)
     face_model = load_model(model)
     given = {"pool": Path(pool), "target": Path(target)}
@@ -161,7 +166,7 @@ def plan_folders(
     with stages.stage("plan"):
         plan, ranking = first(make)
     if out is not None:
-        with first_enters(writing(Path(out), overwrite=overwrite)) as folder:
+        with first_enters(writing(Path(out), inputs=inputs, overwrite=overwrite)) as folder:
             first(lambda: write_plan(folder, plan, recipe.retain_fraction, pool_features.ids, names))
     return plan, ranking
 
@@ -193,7 +198,10 @@ def plan_attributes(
         InputError: a file is missing, a picture has no row, or the shares cannot be met.
     """
     recipe = recipe or Recipe()
+    inputs = (pool, shares, attributes)
     join()
+    if out is not None:
+        first(lambda: check_output(Path(out), inputs=inputs, overwrite=overwrite))
     images = find_images(pool, labelled=True)
     values = images.attributes if attributes is None else read_attributes(Path(attributes), images.ids)
     wanted = read_shares(shares)
@@ -210,6 +218,6 @@ def plan_attributes(
         **{name: options[name] for name in ("envelope", "retain_fraction", "accept_by", "floor")},
     )
     if out is not None:
-        with first_enters(writing(Path(out), overwrite=overwrite)) as folder:
+        with first_enters(writing(Path(out), inputs=inputs, overwrite=overwrite)) as folder:
             first(lambda: write_plan(folder, result, recipe.retain_fraction, images.ids, names))
     return result

@@ -37,7 +37,7 @@ from rsft.face.validation import Validation
 from rsft.face.verification import scored, verify
 from rsft.face.views import accept_views, embed_activations, read_views
 from rsft.plan import Plan
-from rsft.run_folder import make_folder
+from rsft.run_folder import adding_to
 from rsft.tuning.freezing import interpolate
 from rsft.tuning.stopping import Stopping
 
@@ -273,7 +273,8 @@ def compare_faces(
     sets = {"pool": pool_images, "target": find_images(target)}
     sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
     points = points_of_sets(landmarks, sets, aligned)
-    make_folder(out)
+    inputs = (pool, target, evaluation, evaluation_root, retain, retain_root, model, attributes, landmarks)
+    out = adding_to(out, inputs=inputs)
 
     def embedded(name: str, views: int, note: Callable[[], None] = lambda: None) -> Features:
         with stages.stage(f"embed {name}", len(sets[name])) as advance:

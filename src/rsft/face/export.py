@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rsft.data.apart import check_apart
 from rsft.data.images import find_images
 from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError
 from rsft.face.backbones.onnx_runtime import run_onnx
@@ -21,6 +22,7 @@ from rsft.face.card import CARD_FILE
 from rsft.face.embed import chip_reader
 from rsft.face.model import ModelLike, load_model
 from rsft.face.parity import MAX_ERROR, drawn_chips, relative_error
+from rsft.run_folder import replace_file
 
 MAX_CHIPS = 16
 INPUT, OUTPUT = "chip", "embedding"
@@ -35,6 +37,7 @@ def export(
     bundle: PathLike | None = None,
     pictures: PathLike | None = None,
     aligned: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a model as ONNX, as a bundle with safetensors weights, or both.
 
@@ -43,26 +46,30 @@ def export(
 
     Args:
         model: as for `load_model`.
-        onnx: the file to make; replaced if it exists.
+        onnx: the file to make.
         bundle: the folder to make, which must be new.
         pictures: faces to compare the graph with the network on, anything `find_images` reads; the first sixteen in
             which one is found are used. Drawn chips are used without.
         aligned: these are chips already.
+        overwrite: replace an ONNX file and its `NAME.json` that `export` made before.
 
     Returns:
         For JSON: "onnx", "bundle": what was written; "chips" and "error": on how many the graph was compared with the
         network, and the largest distance as a share of the length.
 
     Raises:
-        InputError: nothing is to be written, `bundle` exists, or no picture could be used.
+        InputError: nothing is to be written, something stands where it would be, or no picture could be used.
         RsftError: onnxruntime gives something else than the network; nothing is left then.
     """
     if onnx is None and bundle is None:
         raise InputError("`export` needs `onnx`, a file, or `bundle`, a folder, to write.")
     if bundle is not None and Path(bundle).exists():
         raise InputError(f"'{bundle}' exists: choose another folder for the bundle.")
-    if onnx is not None and not Path(onnx).absolute().parent.is_dir():
-        raise InputError(f"'{onnx}' is to lie in a folder that does not exist: make it first.")
+    for out in (onnx, bundle):
+        if out is not None:
+            check_apart(Path(out), (model, pictures))
+    if onnx is not None:
+        _check_file(Path(onnx), overwrite)
     found = load_model(model)
     result: dict[str, Any] = {"fingerprint": found.fingerprint}
     if onnx is not None:
@@ -74,6 +81,25 @@ def export(
             shutil.copy(Path(model) / CARD_FILE, Path(bundle) / CARD_FILE)
         result["bundle"] = str(bundle)
     return result
+
+
+def _check_file(onnx: Path, overwrite: bool) -> None:
+    """Refuse an ONNX file without a folder to lie in, or one that would replace what `export` did not make."""
+    if not onnx.absolute().parent.is_dir():
+        raise InputError(f"'{onnx}' is to lie in a folder that does not exist: make it first.")
+    described = onnx.with_suffix(".json")
+    there = [path for path in (onnx, described) if path.exists()]
+    if there and not overwrite:
+        raise InputError(f"'{there[0]}' exists: pass --overwrite to replace it, or choose another name.")
+    if there and (len(there) < 2 or not _is_description(described)):
+        raise InputError(f"'{there[0]}' was not made by `rsft export`: it is not replaced. Choose another name.")
+
+
+def _is_description(path: Path) -> bool:
+    try:
+        return "fingerprint" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _chips(model: FaceModel, pictures: PathLike, aligned: bool) -> np.ndarray:
@@ -100,9 +126,10 @@ def _write_onnx(model: FaceModel, file: Path, chips: np.ndarray) -> float:
     error = relative_error(run_onnx(graph, inputs.numpy()), wanted)
     if error > MAX_ERROR:
         raise RsftError(f"the ONNX graph of '{model}' is off by {error:.1%} from the network: it was not written.")
-    file.write_bytes(graph)
+    replace_file(file, graph)
     described = model.describe() | {"order": "RGB", "mean": 0.0, "std": 1.0, "parity": model.parity or rounded(model)}
-    file.with_suffix(".json").write_text(json.dumps(described | {"fingerprint": model.fingerprint}, indent=2))
+    text = json.dumps(described | {"fingerprint": model.fingerprint}, indent=2)
+    replace_file(file.with_suffix(".json"), text.encode())
     return error
 
 

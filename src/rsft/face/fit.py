@@ -36,7 +36,7 @@ from rsft.face.views import embed_activations
 from rsft.plan import Plan
 from rsft.report.page import write_report
 from rsft.report.run import HISTORY_FILE, THUMBNAILS_FOLDER
-from rsft.run_folder import writing
+from rsft.run_folder import check_output, writing
 from rsft.tuning.history import History
 from rsft.tuning.processes import device, first, first_enters, is_first, join
 
@@ -142,7 +142,9 @@ def fit(
     config = {key: value for key, value in config.items() if value is not None}
     if attributes is not None and groups is None:
         raise InputError("attributes are read for groups: name the attribute to group by.")
+    inputs = (pool, target, evaluation, evaluation_root, retain, retain_root, model, attributes, landmarks)
     join()
+    first(lambda: check_output(out, inputs=inputs, overwrite=overwrite, resume=resume))
     stages = Stages(listener)
     face_model = load_model(model)
     # as `embed` does; where all is embedded already, it would not, and the last bit depends on the layout
@@ -159,7 +161,7 @@ def fit(
     sets = {"pool": pool_images, "target": target_images}
     sets |= {f"evaluation {key}": protocol.images for key, protocol in protocols.items()}
     points = points_of_sets(landmarks, sets, aligned)
-    with first_enters(writing(out, overwrite=overwrite, resume=resume)) as folder:
+    with first_enters(writing(out, inputs=inputs, overwrite=overwrite, resume=resume)) as folder:
 
         def embedded(name: str, views: int) -> Features:
             with stages.stage(f"embed {name}", len(sets[name])) as advance:
@@ -255,6 +257,7 @@ def fit(
                     times_trained=run.times_trained,
                     pseudonym=pseudonym,
                 )
+                shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)  # of an attempt that ended here
                 shipped.save(folder / MODEL_FOLDER, licence_of_source=face_model.licence)
                 write_card(folder, metrics, plan, shipped)
                 if show_faces:

@@ -15,7 +15,7 @@ from rsft.face.embed import embed
 from rsft.face.model import ModelLike, load_model
 from rsft.face.recipe import Recipe
 from rsft.face.stages import Listener, Stages, silent
-from rsft.run_folder import writing
+from rsft.run_folder import check_output, writing
 
 CHANGES_FILE = "changes.json"
 BLOCK = 1024
@@ -71,6 +71,8 @@ def migrate(
         InputError: the gallery is of the new model already, a picture of it is missing, or the old model is not the one
             it was made with.
     """
+    inputs = (gallery, pool, model, probes, old_model)
+    check_output(Path(out), inputs=inputs, overwrite=overwrite)
     before = load_features(Path(gallery))
     new = load_model(model)
     if before.fingerprint == new.fingerprint:
@@ -98,7 +100,7 @@ def migrate(
         with stages.stage(name, len(pictures)) as advance:
             return embed(with_model, pictures, cut=Recipe().cut, aligned=aligned, progress=advance)
 
-    with writing(Path(out), overwrite=overwrite) as folder:
+    with writing(Path(out), inputs=inputs, overwrite=overwrite) as folder:
         after = embedded("embed gallery", new, enrolled)
         after.save(folder)
         both = _common(before, after)

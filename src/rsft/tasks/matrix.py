@@ -21,7 +21,7 @@ from rsft.ranking import Ranked, rank_plans
 from rsft.ratio import MAX_BOOSTED_WIDTH, METHODS
 from rsft.ratio.attributes import raked_ratio
 from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
-from rsft.run_folder import writing
+from rsft.run_folder import check_output, writing
 
 PathLike = str | os.PathLike[str]
 
@@ -68,6 +68,9 @@ def plan_matrix(
             "a plan needs `target` or `shares`, not both, at least one epoch, and `compare` with a target and without "
             f"a method; got target={target}, shares={shares}, epochs={epochs}, compare={compare}, method={method}."
         )
+    inputs = [split_key(path)[0] for path in (pool, target, shares, attributes, labels) if path is not None]
+    if out is not None:
+        check_output(Path(out), inputs=inputs, overwrite=overwrite)
     features = read_matrix(pool)
     items = len(features.rows)
     ranking: list[Ranked] = []
@@ -85,7 +88,7 @@ def plan_matrix(
             ranking = rank_plans({"rows": sides}, _estimators(features), **options)
         made = ranking[0].plan if ranking else plan(*sides, **{**options, **named})
     if out is not None:
-        with writing(Path(out), overwrite=overwrite) as folder:
+        with writing(Path(out), inputs=inputs, overwrite=overwrite) as folder:
             _write(folder, made, epochs, options)
     return made, ranking
 
