@@ -13,7 +13,7 @@ from rsft.face.demo import draw_faces
 from rsft.face.model import load_model
 from rsft.face.orl import orl_faces
 
-sys.path[:0] = [str(Path(__file__).parent / part) for part in ("cli", "data", "laws", "tasks")]
+sys.path[:0] = [str(Path(__file__).parent / part) for part in ("cli", "data", "face", "laws", "tasks")]
 # The machine's speed is not what is tested.
 settings.register_profile("rsft", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("rsft")

@@ -1,6 +1,7 @@
 import errno
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_the_folder_appears_only_when_whole(tmp_path: Path) -> None:
     assert (out / "file").read_text() == "whole"
 
 
-def interrupt(out: Path, **options: bool) -> list[str]:
+def interrupt(out: Path, **options: Any) -> list[str]:
     """Begin a run and break off; returns what it found."""
     found: list[str] = []
     with suppress(KeyboardInterrupt), writing(out, **options) as folder:

@@ -61,8 +61,8 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
     folder, metrics = run
     present = {path.name for path in folder.iterdir()}
     assert present == {
-        ".rsft.json", "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md", "plan.json",
-        "report.html", "thumbnails",
+        ".rsft.json", "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md",
+        "plan.json", "report.html", "thumbnails",
     }  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     for system in ("pretrained", "tuned"):
@@ -240,7 +240,12 @@ def test_the_quick_demo_ends_in_a_table_and_a_report(tmp_path: Path) -> None:
     assert metrics["uniform"]["target"]["pairs_genuine"] == 20 * 45
     # the same number of samples for both, in two folds of people and three trainings each
     assert metrics["images_trained"] == 2 * 2 * 3 * 20 * 32
-    assert metrics["verdict"]["outcome"] in {"better", "none", "worse", "kept"}
+    gain = metrics["differences"]["tuned - pretrained"]["target"][metrics["headline_fmr"]]
+    judged = "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "none"
+    shipped = [gate["share"] for gate in metrics["validation"]["gates"]]
+    assert len(shipped) == 2
+    assert metrics["verdict"]["outcome"] == (judged if any(shipped) else "kept")
+    assert metrics["validation"]["share"] == sum(shipped) / 2
     assert (out / "report.html").stat().st_size > 100_000
 
 

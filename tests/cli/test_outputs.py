@@ -85,7 +85,7 @@ def test_a_folder_of_others_is_not_replaced(name: str, photographs: Path, tmp_pa
 
 
 def test_a_picture_added_to_an_output_is_not_lost(faces: Path, tmp_path: Path) -> None:
-    arguments = ["embed", "--pool", faces / "target", "--out", tmp_path / "out", "--aligned"]
+    arguments: list[str | Path] = ["embed", "--pool", faces / "target", "--out", tmp_path / "out", "--aligned"]
     rsft(*arguments)
     (tmp_path / "out" / ".DS_Store").touch()  # a desktop's, which nobody misses
     rsft(*arguments, "--overwrite")
@@ -103,7 +103,7 @@ def test_a_picture_added_to_an_output_is_not_lost(faces: Path, tmp_path: Path) -
 def test_a_linked_output_is_replaced_where_it_lies(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk" / "out")
-    arguments = ["embed", "--pool", faces / "target", "--out", tmp_path / "out", "--aligned"]
+    arguments: list[str | Path] = ["embed", "--pool", faces / "target", "--out", tmp_path / "out", "--aligned"]
     rsft(*arguments)
     rsft(*arguments, "--overwrite")
     assert (tmp_path / "out").is_symlink()
@@ -112,7 +112,7 @@ def test_a_linked_output_is_replaced_where_it_lies(faces: Path, tmp_path: Path) 
 
 
 def test_an_interrupted_attempt_is_kept_until_it_is_discarded(faces: Path, tmp_path: Path) -> None:
-    arguments = ["embed", "--pool", faces / "target", "--out", tmp_path / "out", "--aligned"]
+    arguments: list[str | Path] = ["embed", "--pool", faces / "target", "--out", tmp_path / "out", "--aligned"]
     rsft(*arguments)
     (tmp_path / "out").rename(tmp_path / "out.partial")  # as if it had been interrupted before the last step
     before = contents(tmp_path)

@@ -2,13 +2,19 @@
 
 import json
 import signal
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_people import draw_people, tiny_model
 
 from rsft.errors import InputError, InterruptedTrainingError
-from rsft.face.fit import fit
+from rsft.face import adapt
+from rsft.face.evaluating import evaluate_folders
+from rsft.face.fit import FitResult, fit
+from rsft.face.gate import Gate, HeldOut
 from rsft.face.recipe import Recipe
 
 RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, margin_ramp_fraction=0.5)
@@ -66,3 +72,68 @@ def test_a_retention_set_with_people_of_the_pool_is_refused(faces: Path, tmp_pat
             out=tmp_path / "run",
             aligned=True,
         )
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_people(tmp_path_factory.mktemp("people"))
+
+
+def fit_that_passes_the_gate(people: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> FitResult:
+    """A fit of the tiny model in which held-out people let all shares pass, so that the retention set decides."""
+
+    def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
+        return replace(adapt_decide(folds, max_loss, seed=seed), share=1.0, candidate=1.0, allowed=[0.5, 1.0])
+
+    adapt_decide = adapt.decide
+    monkeypatch.setattr(adapt, "decide", decide)
+    settings = {"steps": 6, "batch_size": 16, "views": 2, "cut": -1, "learning_rate": 1e-2, "warmup_fraction": 0.0}
+    return fit(
+        pool=people / "pool",
+        target=people / "target",
+        evaluation=people / "evaluation",
+        retain=people / "retention",
+        out=out,
+        model=tiny_model(),
+        recipe=Recipe(**(settings | changes)),
+        aligned=True,
+    )
+
+
+def test_each_set_is_scored_on_its_own_pictures(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Target and retention set name the same files; one scored on the other's pictures has the other's figures."""
+    result = fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch, max_retention_loss=1.0)
+    for name, model in (("pretrained", tiny_model()), ("tuned", result.model)):
+        alone = {
+            key: evaluate_folders(evaluation=people / folder, model=model, aligned=True)["target"]
+            for key, folder in (("target", "evaluation"), ("retain", "retention"))
+        }
+        for key, expected in alone.items():
+            found = result.metrics[name][key]
+            for fmr, tar in found["tar_at_fmr"].items():
+                assert tar["value"] == pytest.approx(expected["tar_at_fmr"][fmr]["value"], abs=0.01), (name, key, fmr)
+            assert found["eer"] == pytest.approx(expected["eer"], abs=0.01)
+        assert abs(alone["target"]["eer"] - alone["retain"]["eer"]) > 0.03  # or nothing was tested
+
+
+def test_the_retention_gate_measures_the_retention_set(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch, max_retention_loss=1.0).metrics
+    (gate,) = metrics["validation"]["gates"]
+    change = {key: metrics["differences"]["tuned - pretrained"][key]["0.01"]["value"] for key in ("target", "retain")}
+    assert gate["retention"] == [[1.0, pytest.approx(-change["retain"])]]
+    assert abs(change["target"] - change["retain"]) > 0.01
+
+
+def test_a_loss_on_the_retention_set_takes_the_tuned_weights_back(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch)
+    (gate,) = result.metrics["validation"]["gates"]
+    assert [share for share, _ in gate["retention"]] == [1.0, 0.5]
+    assert min(loss for _, loss in gate["retention"]) > 0.01
+    assert (gate["share"], result.metrics["verdict"]["outcome"]) == (0.0, "kept")
+    assert "on the retention set" in result.verdict
+    assert result.model.fingerprint == tiny_model().fingerprint
+    assert result.metrics["tuned"] == result.metrics["pretrained"]

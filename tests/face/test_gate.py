@@ -1,11 +1,12 @@
 """The choice of how far to go, and how sure its gain and loss are."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rsft.face.gate import OTHERS_FMRS, Gate, HeldOut, decide, hold_out, pair_weights, within_bound
+from rsft.face.gate import DRAWS, OTHERS_FMRS, TARGET_FMRS, Gate, HeldOut, decide, hold_out, pair_weights, within_bound
 from rsft.face.verification import all_comparisons, tar_in_order
 from rsft.types import Interval
 
@@ -176,3 +177,42 @@ def test_a_retention_set_steps_the_gate_back() -> None:
     assert within_bound(first, lambda share: None, 0.01) is first
     pretrained = gate(held_out(-1.0, 0.0, seed=0))
     assert within_bound(pretrained, losses.__getitem__, 0.01) is pretrained
+
+
+def copied_tar(fold: HeldOut, share: float, kind: int, times: np.ndarray, fmrs: Sequence[float]) -> float:
+    """The slow way: every person as many times as drawn, each copy compared with every copy of another person.
+
+    The genuine comparisons of a person are those of each copy by itself.
+    """
+    rows: list[int] = []
+    for row, (a, b) in enumerate(zip(fold.comparisons.a, fold.comparisons.b, strict=True)):
+        first, second = fold.comparisons.identity[[a, b]]
+        rows += [row] * int(times[first] if first == second else times[first] * times[second])
+    order = sorted(rows, key=lambda row: -fold.scores[share][row])
+    genuine, weights = fold.comparisons.genuine[order], fold.weights[kind][order]
+    false = np.cumsum(np.where(genuine, 0, weights))
+    true = np.cumsum(np.where(genuine, weights, 0))
+    if not (len(order) and false[-1] and true[-1]):
+        return float("nan")
+    tars = []
+    for fmr in fmrs:
+        allowed = np.flatnonzero(false <= fmr * false[-1])  # the longest beginning with at most that share
+        tars.append(true[allowed[-1]] if len(allowed) else 0.0)
+    return float(np.mean(tars) / true[-1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_intervals_are_those_of_people_drawn_with_all_their_comparisons(seed: int) -> None:
+    fold = held_out(0.8, -0.3, seed=seed, people=7, spread=0.5)
+    result = decide([fold], 1.0, seed=seed)
+    people = 7
+    draws = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=DRAWS)
+    for kind, fmrs, sign in ((0, TARGET_FMRS, 1), (1, OTHERS_FMRS, -1)):
+        changes = [
+            sign * (copied_tar(fold, 1.0, kind, times, fmrs) - copied_tar(fold, 0.0, kind, times, fmrs))
+            for times in (np.ones(people, int), *draws)
+        ]
+        interval = result.effects[1.0][kind]
+        around = np.array(changes[1:])[~np.isnan(changes[1:])]
+        assert interval.value == pytest.approx(changes[0])
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(around, [0.025, 0.975])))

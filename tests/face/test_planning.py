@@ -45,7 +45,13 @@ def test_plans_on_each_kind_of_features(sides: tuple[Features, Features, np.ndar
     likeness = plan_faces(pool, target, people, envelope="max_tv=0.1").likeness.numpy()
     dark = pool.covariates["brightness"] < np.median(target.covariates["brightness"]) * 1.3
     assert likeness[dark].mean() > 5 * likeness[~dark].mean()
-    assert all(plan.plan.verdict.outcome in set(Outcome) for plan in ranked)
+    # people differ between pool and target, and ten dark pictures are few: only activations overlap enough
+    outcomes = {plan.features: plan.plan.verdict.outcome for plan in ranked}
+    assert outcomes == {
+        "activations": Outcome.WORTH_TRYING,
+        "covariates": Outcome.TOO_LITTLE_SUPPORT,
+        "embedding": Outcome.TOO_LITTLE_SUPPORT,
+    }
     # pictures drawn at night are harder for the network than the others of the same people
     for made in (ranked[0].plan, plan_faces(pool, target, people, envelope="max_tv=0.1")):
         assert made.diagnostics["tar_gap"] > 0.2

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rsft.errors import InputError
-from rsft.face.verification import Comparisons, Trial, all_comparisons, cosine_scores, tar_in_order, verify
+from rsft.face.verification import (
+    Comparisons,
+    Trial,
+    all_comparisons,
+    cosine_scores,
+    scores_of,
+    tar_in_order,
+    tars,
+    verify,
+)
 
 
 def trial(people: int, pictures: int, separation: float, seed: int = 0) -> Trial:
@@ -28,6 +37,26 @@ def test_tar_is_that_of_the_definition_and_fmr_is_never_exceeded(seed: int, fmr:
     result = verify([Trial(some.comparisons, {"model": scores})], fmrs=[fmr], draws=2).systems["model"]
     assert result.tar_at_fmr[fmr].value == pytest.approx(plain_tar(scores, genuine, fmr))
     assert (scores[~genuine] > result.thresholds[fmr]).mean() <= fmr
+
+
+def test_an_fmr_may_be_reached_exactly() -> None:
+    """Of ten impostors one may lie above the threshold at FMR .1, three at .3: it is the score of the next."""
+    comparisons = all_comparisons([0, 0, 1, 2, 3])  # one genuine, nine impostors
+    comparisons = Comparisons(np.append(comparisons.a, 1), np.append(comparisons.b, 4), comparisons.identity)
+    genuine = comparisons.genuine
+    scores = np.where(genuine, 0.85, 0.0)
+    scores[~genuine] = np.arange(10) / 10  # up to .9
+    trial = Trial(comparisons, {"model": scores})
+    result = verify([trial], fmrs=[0.1, 0.3], draws=2).systems["model"]
+    assert result.thresholds == {0.1: 0.8, 0.3: pytest.approx(0.6)}
+    rates = scores_of(trial, "model", [0.1, 0.3])
+    assert [rates.threshold(fmr) for fmr in (0.1, 0.3)] == [0.8, pytest.approx(0.6)]
+    found, thresholds = tars(rates, np.ones((1, 4), np.float32), [0.1, 0.3])
+    assert found.tolist() == [[1.0, 1.0]]  # .85 matches above .8, and does not above .9
+    assert thresholds[0].tolist() == [0.8, pytest.approx(0.6)]
+    order = np.argsort(-scores)
+    assert tar_in_order(genuine[order], np.ones(11), [0.1]) == 1.0
+    assert tar_in_order(genuine[order], np.ones(11), [0.09]) == 0.0
 
 
 def test_tar_and_eer_of_known_distributions() -> None:

@@ -18,7 +18,7 @@ from rsft.face.fit import usable
 from rsft.face.grouping import group_of_each, rates_of_groups
 from rsft.face.identification import ENROLLED_FRACTION, enrol, identify
 from rsft.face.landmarks import points_of
-from rsft.face.model import FaceModel, load_model
+from rsft.face.model import FaceModel, ModelLike, load_model
 from rsft.face.protocol import read_protocol
 from rsft.face.recipe import Recipe
 from rsft.face.stages import Listener, Stages, silent
@@ -53,7 +53,7 @@ class Evaluated:
 def evaluate_folders(
     *,
     evaluation: PathLike,
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     evaluation_root: PathLike | None = None,
     retain: PathLike | None = None,
     retain_root: PathLike | None = None,
@@ -141,7 +141,7 @@ def set_thresholds(
     *,
     evaluation: PathLike,
     fmrs: Sequence[float],
-    model: PathLike = "dlib",
+    model: ModelLike = "dlib",
     evaluation_root: PathLike | None = None,
     embeddings: PathLike | None = None,
     aligned: bool = False,
