@@ -25,16 +25,17 @@ from shifted_faces import SHARE, Case, Cases
 from tables import difference
 
 import rsft
-from rsft.alternatives import LOSS_WEIGHTS, ORACLE, REJECTION, UNIFORM, WEIGHTED, Method, rejection
+from rsft.baselines import LOSS_WEIGHTS, ORACLE, REJECTION, WEIGHTED, Method, rejection
 from rsft.compare import Batches
-from rsft.face.bundle import FaceModel
-from rsft.face.comparing import FaceTrial
-from rsft.face.labels import label_margin
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
-from rsft.face.verification import interval
-from rsft.identities import identity_log_ratio
+from rsft.face.adaptation.label_noise import label_margin
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.evaluation.bootstrap import interval
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.sampling.identities import identity_log_ratio
 from rsft.tuning.freezing import interpolate
+from rsft.types import UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
 SHARES = (0.5, 0.75, 1.0)
@@ -112,11 +113,11 @@ def trained(model: FaceModel, cases: Cases, case: Case, change: dict[str, Any], 
     settings |= change
     method, ratio, envelopes, mean_of = (settings.pop(name) for name in ("method", "ratio", "envelopes", "mean_of"))
     recipe = PLAIN.model_copy(update=settings)
-    plan = plan_faces(case.pool, case.target, case.people, **recipe.plan_options(), seed=0)
+    plan = plan_faces(case.pool, case.target, **recipe.plan_options(), seed=0)
     if ratio is not None:
         plan = rsft.plan_from_ratio(ratio(plan, case), envelope=recipe.envelope)
-    rows = FaceTrial(model, case.pool, case.people, plan, {}, recipe).rows
-    trial = FaceTrial(model, case.pool, case.people, plan, cases.held_out(case.name, case, rows), recipe)
+    rows = FaceTrial(model, case.pool, plan, {}, recipe).rows
+    trial = FaceTrial(model, case.pool, plan, cases.held_out(case.name, case, rows), recipe)
     drawn, steps = trial.methods(case.shifted)[method], recipe.steps or 0
     if envelopes:
         plans = [trial.of_views(rsft.plan_from_ratio(plan.log_ratio, envelope=rule)) for rule in envelopes]

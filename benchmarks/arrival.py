@@ -10,18 +10,18 @@ import json
 import os
 import tempfile
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
-from rsft.face.embed import embed
-from rsft.face.model import load_model
-from rsft.face.planning import rank_face_plans
-from rsft.face.recipe import Recipe
-from rsft.face.shift import night
+from rsft.face.adaptation.planning import rank_face_plans
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.networks.load import load_model
+from rsft.face.pictures.drawn_shifts import night
+from rsft.face.pictures.embedding import embed
 from rsft.types import Interval
 
 RESULTS = Path(__file__).parent / "results" / "arrival.json"
@@ -36,7 +36,7 @@ def drawn(images: ImageSet, rows: list[int], share: float, generator: np.random.
         path = folder / images.ids[row]
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(night(picture, generator) if generator.random() < share else picture).save(path, quality=95)
-    return embed(load_model("dlib"), find_images(folder, labelled=True), cut=Recipe().cut)
+    return embed(load_model("dlib"), find_images(folder, labelled=True))
 
 
 def main() -> None:
@@ -52,9 +52,8 @@ def main() -> None:
             drawn(images, part, share, generator, Path(name) / folder)
             for part, share, folder in zip(rows, (SHIFTED_SHARE, 1.0), ("pool", "target"), strict=True)
         )
-    people = np.unique([PurePosixPath(item).parts[0] for item in pool.ids], return_inverse=True)[1]
     options = {name: value for name, value in Recipe().plan_options().items() if name not in ("features", "method")}
-    plans = [plan.to_dict() for plan in rank_face_plans(pool, target, people, **options)]
+    plans = [plan.to_dict() for plan in rank_face_plans(pool, target, **options)]
     RESULTS.write_text(json.dumps({"pool": len(pool), "target": len(target), "plans": plans}, indent=1))
     print(f"{len(pool)} pictures in the pool, {len(target)} in the target")
     for plan in plans:

@@ -21,14 +21,15 @@ from runs import Kept, about, read_arguments
 from shifted_faces import COPIES, Case, Cases
 from tables import difference
 
-from rsft.alternatives import REJECTION, UNIFORM
-from rsft.compare import PRETRAINED, Batches
-from rsft.face.bundle import FaceModel
-from rsft.face.comparing import FaceTrial
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
-from rsft.face.recipe import Recipe
-from rsft.face.verification import interval
+from rsft.baselines import REJECTION
+from rsft.compare import Batches
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.evaluation.bootstrap import interval
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.types import PRETRAINED, UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "budget.json"
 METRIC = "target TAR at FMR 0.001"
@@ -48,8 +49,8 @@ def with_copies(case: Case, copies: int) -> Case:
 def measure(model: FaceModel, cases: Cases, shift: str, share: float, copies: int) -> list[dict[str, Any]]:
     """For each number of steps, what rejection gains over no and over uniform tuning."""
     case = with_copies(cases.build(shift, share), copies)
-    plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
-    trial = FaceTrial(model, case.pool, case.people, plan, {"target": case.evaluation}, RECIPE)
+    plan = plan_faces(case.pool, case.target, **RECIPE.plan_options(), seed=0)
+    trial = FaceTrial(model, case.pool, plan, {"target": case.evaluation}, RECIPE)
     carries, methods, found = np.repeat(case.shifted[trial.rows], trial.views), trial.methods(), []
     before = trial.measure(trial.suffix)[METRIC]
     for steps in STEPS:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from runs import about
 
-from rsft.face.model import load_model
+from rsft.face.networks.load import load_model
 
 RESULTS = Path(__file__).parent / "results" / "cuts.json"
 CUTS = (-5, -8, -12)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft.face.demo import demo
-from rsft.face.shift import SHIFTS
+from rsft.face.pictures.drawn_shifts import SHIFTS
 from rsft.types import Interval
 
 RUNS = Path("runs/demo")

@@ -20,13 +20,14 @@ from runs import about, read_arguments
 from shifted_faces import DRAWN, MUCT, SHARE, TARGET_PICTURES, TURNS, Case, Cases
 from tables import difference
 
-from rsft.alternatives import LOSS_WEIGHTS, ORACLE, REJECTION, SUBSET, UNIFORM, WEIGHTED
-from rsft.compare import PRETRAINED, compare
-from rsft.face.comparing import FaceTrial
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
-from rsft.face.recipe import Recipe
-from rsft.report.comparison import comparison_figure
+from rsft.baselines import LOSS_WEIGHTS, ORACLE, REJECTION, SUBSET, WEIGHTED
+from rsft.compare import compare
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.networks.load import load_model
+from rsft.report.comparison_figure import comparison_figure
+from rsft.types import PRETRAINED, UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
@@ -48,7 +49,7 @@ def build(cases: Cases, name: str) -> Case:
 
 def measure(name: str, case: Case, model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """One shift: its plan, and what every method reached."""
-    plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
+    plan = plan_faces(case.pool, case.target, **RECIPE.plan_options(), seed=0)
     result: dict[str, Any] = {
         "pool": len(case.pool),
         "views": 2 * len(case.pool),
@@ -60,7 +61,7 @@ def measure(name: str, case: Case, model: Any, options: argparse.Namespace) -> d
     if name in PLANNED:
         return result
     sets = {"target": case.evaluation, "retain": case.retention}
-    trial = FaceTrial(model, case.pool, case.people, plan, sets, RECIPE)
+    trial = FaceTrial(model, case.pool, plan, sets, RECIPE)
     chosen = options.methods.split(",") if options.methods else ON_DRAWN if name in DRAWN else METHODS
     methods = {name: method for name, method in trial.methods(case.shifted).items() if name in chosen}
     comparison = compare(

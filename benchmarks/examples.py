@@ -21,9 +21,8 @@ import torch
 from tables import difference
 
 import rsft
-from rsft.alternatives import LOSS_WEIGHTS, REJECTION, UNIFORM, WEIGHTED
-from rsft.compare import PRETRAINED
-from rsft.types import Interval
+from rsft.baselines import LOSS_WEIGHTS, REJECTION, WEIGHTED
+from rsft.types import PRETRAINED, UNIFORM, Interval
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "examples.json"

@@ -16,10 +16,11 @@ from runs import about, read_arguments
 from shifted_faces import Cases
 from stability import sweep
 
-from rsft.alternatives import LOSS_WEIGHTS, REJECTION, UNIFORM, WEIGHTED
-from rsft.face.comparing import FaceTrial
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
+from rsft.baselines import LOSS_WEIGHTS, REJECTION, WEIGHTED
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.networks.load import load_model
+from rsft.types import UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "face_stability.json"
 LEARNING_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
@@ -34,8 +35,8 @@ def main() -> None:
     model = load_model("dlib")
     recipe = RECIPE.model_copy(update={"shares": (0.0, 1.0)})
     case = Cases(model, recipe.cut, options.lfw, None, options.work / "embedded").build(options.shift)
-    plan = plan_faces(case.pool, case.target, case.people, **recipe.plan_options(), seed=0)
-    trial = FaceTrial(model, case.pool, case.people, plan, {"target": case.evaluation}, recipe)
+    plan = plan_faces(case.pool, case.target, **recipe.plan_options(), seed=0)
+    trial = FaceTrial(model, case.pool, plan, {"target": case.evaluation}, recipe)
     methods = trial.methods()
     results = sweep(
         trial.train,

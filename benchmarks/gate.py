@@ -19,14 +19,15 @@ from runs import Kept, about, read_arguments
 from shifted_faces import MUCT, Case, Cases
 from tables import difference
 
-from rsft.face.adapt import tune
-from rsft.face.bundle import FaceModel
-from rsft.face.fit import score
-from rsft.face.gate import MIN_PEOPLE, OTHERS_FMRS, TARGET_FMRS
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
-from rsft.face.recipe import Recipe
-from rsft.face.verification import interval, verify
+from rsft.face.adaptation.gate import MIN_PEOPLE, OTHERS_FMRS, TARGET_FMRS
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.tune import tune
+from rsft.face.adaptation.views import trial_of
+from rsft.face.evaluation.bootstrap import interval
+from rsft.face.evaluation.verification import verify
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
 
 RESULTS = Path(__file__).parent / "results" / "gate.json"
 RECIPE = Recipe()
@@ -37,14 +38,14 @@ SHIPPED, WHOLE = "shipped", "all of the way"
 
 def fitted(model: FaceModel, case: Case, seed: int) -> dict[str, Any]:
     """What the plan and the gate say, and what is gained on the people evaluated, each with its draws of identities."""
-    plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=seed)
-    tuned = tune(model, case.pool, case.people, plan.acceptance, plan.likeness, RECIPE, seed=seed)
+    plan = plan_faces(case.pool, case.target, **RECIPE.plan_options(), seed=seed)
+    tuned = tune(model, case.pool, plan, RECIPE, seed=seed)
     result: dict[str, Any] = {"outcome": str(plan.verdict.outcome), "gate": tuned.gate.to_dict(), "gain": {}}
     for way, share in {SHIPPED: tuned.gate.share, WHOLE: 1.0}.items():
-        networks = {"pretrained": None, "tuned": tuned.at(share) if share else None}
+        suffixes = {"pretrained": None, "tuned": tuned.line.at(share) if share else None}
         gains = result["gain"].setdefault(way, {})
-        for key, (features, comparisons) in {"target": case.evaluation, "retain": case.retention}.items():
-            report = verify([score(networks, RECIPE.cut, comparisons, features)], fmrs=FMRS, draws=DRAWS)
+        for key, (features, pairs) in {"target": case.evaluation, "retain": case.retention}.items():
+            report = verify([trial_of(suffixes, pairs, features)], fmrs=FMRS, draws=DRAWS)
             for fmr in FMRS:
                 value = report.difference("tuned", "pretrained", fmr).value
                 if value is not None:

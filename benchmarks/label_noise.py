@@ -9,34 +9,32 @@ many right ones it doubts, and TAR at FMR 0.01 of the tuned weights, all the way
 
 import json
 import tempfile
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rsft.data.features import Features
 from rsft.data.images import find_images
-from rsft.face.adapt import tune
-from rsft.face.bundle import FaceModel
+from rsft.face.adaptation.label_noise import label_margin
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.tune import tune
+from rsft.face.adaptation.views import trial_of
 from rsft.face.demo import draw_faces
-from rsft.face.embed import embed
-from rsft.face.fit import score
-from rsft.face.labels import label_margin
-from rsft.face.model import load_model
-from rsft.face.orl import orl_faces
-from rsft.face.planning import plan_faces
-from rsft.face.recipe import Recipe
-from rsft.face.verification import all_comparisons, verify
+from rsft.face.evaluation.pairs import list_all_pairs
+from rsft.face.evaluation.verification import verify
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.face.pictures.embedding import embed
+from rsft.face.pictures.orl import orl_faces
 
 RESULTS = Path(__file__).parent / "results" / "label_noise.json"
 FLIPPED = (0.3, 0.1, 0.0)
 MARGINS = (None, 0.0)
 FMR = 0.01
 SETS = {"target": "evaluation", "retain": "retention"}
-
-
-def people_of(features: Features) -> np.ndarray:
-    return np.unique([PurePosixPath(item).parts[0] for item in features.ids], return_inverse=True)[1]
 
 
 def embedded(model: FaceModel, folder: Path) -> dict[str, Features]:
@@ -48,18 +46,19 @@ def embedded(model: FaceModel, folder: Path) -> dict[str, Features]:
     for part, kept in people.items():
         images = find_images(folder / part, labelled=True)
         images = images.subset([row for row, person in enumerate(images.identities) if person in kept])
-        features[part] = embed(model, images, cut=Recipe().cut, aligned=True, views=0 if part == "target" else 2)
+        features[part] = embed(model, images, aligned=True, views=0 if part == "target" else 2)
     return features
 
 
 def measure(model: FaceModel, features: dict[str, Features], share: float, margin: float | None) -> dict[str, Any]:
     pool, recipe = features["pool"], Recipe(views=2, min_label_margin=margin)
     generator = np.random.default_rng(0)
-    true = people_of(pool)
+    true = pool.people
     flipped = generator.random(len(true)) < share
     people = np.where(flipped, (true + generator.integers(1, true.max() + 1, len(true))) % (true.max() + 1), true)
-    plan = plan_faces(pool, features["target"], people, **recipe.plan_options(), seed=0)
-    run = tune(model, pool, people, plan.acceptance, plan.likeness, recipe, seed=0)
+    pool = replace(pool, ids=[f"{person:04d}/{row}" for row, person in enumerate(people)])
+    plan = plan_faces(pool, features["target"], **recipe.plan_options(), seed=0)
+    run = tune(model, pool, plan, recipe, seed=0)
     doubtful = label_margin(pool.embeddings, people) < (-np.inf if margin is None else margin)
     result: dict[str, Any] = {
         "flipped_fraction": share,
@@ -69,9 +68,9 @@ def measure(model: FaceModel, features: dict[str, Features], share: float, margi
         "gate": run.gate.to_dict(),
     }
     for way, kept in {"all the way": 1.0, "as kept": run.gate.share}.items():
-        networks = {"pretrained": None, "tuned": run.at(kept) if kept else None}
+        suffixes = {"pretrained": None, "tuned": run.line.at(kept) if kept else None}
         for key, part in SETS.items():
-            trial = score(networks, recipe.cut, all_comparisons(people_of(features[part])), features[part])
+            trial = trial_of(suffixes, list_all_pairs(features[part].people), features[part])
             report = verify([trial], fmrs=[FMR])
             result[f"{key}, {way}"] = {
                 "tar": report.systems["tuned"].tar_at_fmr[FMR].to_dict(),

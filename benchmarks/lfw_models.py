@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rsft.face.embed import embed
-from rsft.face.model import KNOWN, load_model
-from rsft.face.protocol import read_protocol
-from rsft.face.recipe import Recipe
-from rsft.face.verification import Comparisons, Trial, cosine_scores, verify
+from rsft.face.evaluation.pairs import PairList
+from rsft.face.evaluation.protocol import read_protocol
+from rsft.face.evaluation.trials import Trial, cosine_scores
+from rsft.face.evaluation.verification import verify
+from rsft.face.networks.load import KNOWN, load_model
+from rsft.face.pictures.embedding import embed
 
 RESULTS = Path(__file__).parent / "results" / "lfw_models.json"
 BOTH = "both"
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=6)
     data, folds = Path(os.environ["RSFT_DATA"]), parser.parse_args().folds
     protocol = read_protocol(data / "lfw-pairs-folds1-6.csv", data / "lfw-folds1-6.tar")
-    everything = protocol.comparisons
+    everything = protocol.pairs
     assert everything.fold is not None
     chosen = np.isin(everything.fold, np.unique(everything.fold)[:folds])
     used = np.unique([everything.a[chosen], everything.b[chosen]])
@@ -37,7 +38,7 @@ def main() -> None:
     features, seconds = {}, {}
     for name in KNOWN:
         started = time.monotonic()
-        features[name] = embed(load_model(name), images, cut=Recipe().cut)
+        features[name] = embed(load_model(name), images)
         seconds[name] = time.monotonic() - started
         print(f"{name}: {len(features[name])} pictures in {seconds[name]:.0f} s", flush=True)
     ids = features["dlib"].ids
@@ -45,7 +46,7 @@ def main() -> None:
     row = {item: index for index, item in enumerate(ids)}
     place = np.array([row.get(item, -1) for item in protocol.images.ids])
     chosen &= (place[everything.a] >= 0) & (place[everything.b] >= 0)
-    comparisons = Comparisons(
+    pairs = PairList(
         place[everything.a[chosen]],
         place[everything.b[chosen]],
         everything.identity[place >= 0],
@@ -54,10 +55,10 @@ def main() -> None:
     embeddings = {name: found.embeddings for name, found in features.items()}
     units = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in embeddings.values()]
     embeddings[BOTH] = np.concatenate(units, axis=1)
-    scores = {name: cosine_scores(values, comparisons) for name, values in embeddings.items()}
-    report = verify([Trial(comparisons, scores)])
+    scores = {name: cosine_scores(values, pairs) for name, values in embeddings.items()}
+    report = verify([Trial(pairs, scores)])
     systems = {name: system.to_dict() for name, system in report.systems.items()}
-    per_fold = {name: _per_fold(scores[name], comparisons) for name in scores}
+    per_fold = {name: _per_fold(scores[name], pairs) for name in scores}
     result = {
         "folds": folds,
         "pictures": len(ids),
@@ -73,16 +74,14 @@ def main() -> None:
         print(f"       TAR {', '.join(f'at FMR {fmr:g} {tar}' for fmr, tar in system.tar_at_fmr.items())}")
 
 
-def _per_fold(scores: np.ndarray, comparisons: Comparisons) -> list[float]:
+def _per_fold(scores: np.ndarray, pairs: PairList) -> list[float]:
     """Accuracy of each fold at the threshold that is best on the others."""
     accuracies = []
-    for fold in np.unique(comparisons.fold):
-        inside = comparisons.fold == fold
+    for fold in np.unique(pairs.fold):
+        inside = pairs.fold == fold
         thresholds = np.sort(scores[~inside])
-        right = [((scores[~inside] > t) == comparisons.genuine[~inside]).mean() for t in thresholds]
-        accuracies.append(
-            float(((scores[inside] > thresholds[np.argmax(right)]) == comparisons.genuine[inside]).mean())
-        )
+        right = [((scores[~inside] > t) == pairs.genuine[~inside]).mean() for t in thresholds]
+        accuracies.append(float(((scores[inside] > thresholds[np.argmax(right)]) == pairs.genuine[inside]).mean()))
     return accuracies
 
 

@@ -21,13 +21,14 @@ from runs import Kept, about, read_arguments
 from scipy.stats import spearmanr
 from shifted_faces import DRAWN, Cases
 
-from rsft.alternatives import REJECTION, UNIFORM
-from rsft.compare import PRETRAINED, Batches
-from rsft.face.bundle import FaceModel
-from rsft.face.comparing import FaceTrial
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
-from rsft.face.recipe import Recipe
+from rsft.baselines import REJECTION
+from rsft.compare import Batches
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.types import PRETRAINED, UNIFORM
 from rsft.verdict import Outcome
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
@@ -54,9 +55,9 @@ def measure(model: FaceModel, options: argparse.Namespace, settings: dict[str, A
     """What the plan says, and what the trainings bring."""
     cases = Cases(model, RECIPE.cut, options.lfw, None, options.work / "embedded", settings["target"])
     case = cases.build(settings["name"], settings["share"])
-    plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
+    plan = plan_faces(case.pool, case.target, **RECIPE.plan_options(), seed=0)
     acceptance = plan.acceptance.numpy()
-    trial = FaceTrial(model, case.pool, case.people, plan, {"target": case.evaluation}, RECIPE)
+    trial = FaceTrial(model, case.pool, plan, {"target": case.evaluation}, RECIPE)
     measured = {PRETRAINED: trial.measure(trial.suffix)[METRIC]}
     for name in (UNIFORM, REJECTION):
         batches = Batches(trial.methods()[name], STEPS, RECIPE.batch_size, seed=0)

@@ -168,8 +168,8 @@ def cameras(data: Path, seed: int) -> Pair:
 def turned(data: Path, seed: int) -> Pair:
     """LFW: what the frozen stages of the network see; the target is mostly turned."""
     from rsft.data.images import find_images
-    from rsft.face.embed import embed
-    from rsft.face.model import load_model
+    from rsft.face.networks.load import load_model
+    from rsft.face.pictures.embedding import embed
 
     with open(data / "lfw-landmarks-folds1-6.csv") as file:
         rows = list(csv.DictReader(file))
@@ -178,7 +178,7 @@ def turned(data: Path, seed: int) -> Pair:
     if not path.exists():
         images = find_images(data / "lfw-folds1-6.tar", labelled=True)
         rows_used = np.sort(np.random.default_rng(0).permutation(len(images))[:LFW_PICTURES])
-        features = embed(load_model("dlib"), images.subset(rows_used.tolist()), cut=11)
+        features = embed(load_model("dlib"), images.subset(rows_used.tolist()))
         CACHE.mkdir(parents=True, exist_ok=True)
         np.savez(path, x=features.nuisances, ids=np.array(features.ids))
     stored = np.load(path)

@@ -21,12 +21,13 @@ from runs import about, read_arguments
 from shifted_faces import Cases
 from torch import nn
 
-from rsft.alternatives import LOSS_WEIGHTS, REJECTION, UNIFORM, WEIGHTED
+from rsft.baselines import LOSS_WEIGHTS, REJECTION, WEIGHTED
 from rsft.compare import Batches
-from rsft.face.bundle import FaceModel
-from rsft.face.comparing import FaceTrial
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.types import UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "reach.json"
 METHODS = (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)
@@ -70,9 +71,9 @@ def main() -> None:
     model = load_model("dlib")
     case = Cases(model, RECIPE.cut, options.lfw, None, options.work / "embedded").build("low-resolution")
     began = time.process_time()
-    plan = plan_faces(case.pool, case.target, case.people, **RECIPE.plan_options(), seed=0)
+    plan = plan_faces(case.pool, case.target, **RECIPE.plan_options(), seed=0)
     planned = time.process_time() - began
-    trial = FaceTrial(model, case.pool, case.people, plan, {}, RECIPE)
+    trial = FaceTrial(model, case.pool, plan, {}, RECIPE)
     curves = {m: [curve(trial, m, seed) for seed in range(options.seeds)] for m in METHODS}
     of_picture = seconds_of_a_picture(model)
     before = {

@@ -26,7 +26,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, RandomSampler, WeightedRandomSampler
 
 from rsft import RejectionSampler
-from rsft.face.orl import orl_faces
+from rsft.face.pictures.orl import orl_faces
 
 RESULTS = Path(__file__).parent / "results" / "sampler.json"
 SIZES = (10**6, 10**7, 10**8)

@@ -18,11 +18,11 @@ import numpy as np
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import NoFaceError, UnreadableImageError
-from rsft.face.covariates import covariates
-from rsft.face.embed import MAX_MOVE, embed, face_reader, move
-from rsft.face.model import FaceModel
-from rsft.face.shift import SHIFTS, low_resolution, mask, night
-from rsft.face.verification import Comparisons, all_comparisons
+from rsft.face.evaluation.pairs import PairList, list_all_pairs
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.pictures.covariates import covariates
+from rsft.face.pictures.drawn_shifts import SHIFTS, low_resolution, mask, night
+from rsft.face.pictures.embedding import MAX_MOVE, embed, face_reader, move
 
 COPIES = 4
 MAX_POOL_PICTURES, MAX_EVALUATED_PICTURES = 12, 10  # of a person
@@ -113,8 +113,8 @@ class Case:
     people: np.ndarray
     shifted: np.ndarray
     target: Features
-    evaluation: tuple[Features, Comparisons]
-    retention: tuple[Features, Comparisons]
+    evaluation: tuple[Features, PairList]
+    retention: tuple[Features, PairList]
 
 
 class Cases:
@@ -139,7 +139,7 @@ class Cases:
         target_pictures: int = TARGET_PICTURES,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
-        self._model, self._cut, self._work = model, cut, work
+        self._model, self._cut, self._work = replace(model, cut=cut), cut, work
         self._archives = {"lfw": lfw, "muct": muct}
         self._target_pictures = target_pictures
 
@@ -170,7 +170,7 @@ class Cases:
             return self._turned(name, pool, target, evaluated, share)
         return self._drawn(name, pool, target, evaluated, share, "lfw-pool-more" if more_people else "lfw-pool")
 
-    def held_out(self, name: str, case: Case, trained: np.ndarray) -> dict[str, tuple[Features, Comparisons]]:
+    def held_out(self, name: str, case: Case, trained: np.ndarray) -> dict[str, tuple[Features, PairList]]:
         """The pool's people who are not trained on, drawn and as they are: what a recipe may be chosen by.
 
         Args:
@@ -181,7 +181,7 @@ class Cases:
         chips, others = self._aligned("lfw"), np.setdiff1d(np.arange(len(case.pool)), trained)
         pictures = {case.pool.ids[row].rpartition("#")[0] for row in others}
         left = chips.subset(np.array([row for row, item in enumerate(chips.ids) if item in pictures]))
-        pairs = all_comparisons(left.people)
+        pairs = list_all_pairs(left.people)
         drawn = self._kept(left.drawn(DRAWN[name]), f"lfw-held-out-{name}")
         return {"target": (drawn, pairs), "retain": (self._kept(left, "lfw-held-out"), pairs)}
 
@@ -197,7 +197,7 @@ class Cases:
                 features = _replaced(
                     features, shifted, self._embed(pool.subset(np.flatnonzero(shifted)).drawn(draw), 2)
                 )
-        pairs = all_comparisons(evaluated.people)
+        pairs = list_all_pairs(evaluated.people)
         return Case(name, features, pool.people, shifted, self._embed(target), (there, pairs), (clean, pairs))
 
     def _turned(self, name: str, pool: Chips, target: Chips, evaluated: Chips, share: float) -> Case:
@@ -208,7 +208,7 @@ class Cases:
 
         rows = _mixture(carries(pool), pool.turn < MODERATE_TURN, share)
         target = target.subset(np.flatnonzero(carries(target))[: self._target_pictures])
-        clean, pairs = self._kept(evaluated, "lfw-evaluated"), all_comparisons(evaluated.people)
+        clean, pairs = self._kept(evaluated, "lfw-evaluated"), list_all_pairs(evaluated.people)
         probes, gallery = carries(evaluated), evaluated.turn < MODERATE_TURN
         return Case(
             name,
@@ -232,7 +232,7 @@ class Cases:
         pool = pool.copies()
         in_pool, plain = (np.repeat(which, COPIES) for which in (carries[0], np.isin(kind[sides[0]], list(usual))))
         rows = _mixture(in_pool, plain, share)
-        features, pairs = self._kept(evaluated, "muct-evaluated"), all_comparisons(evaluated.people)
+        features, pairs = self._kept(evaluated, "muct-evaluated"), list_all_pairs(evaluated.people)
         probes, gallery = carries[2], np.isin(kind[sides[2]], list(usual))
         return Case(
             name,
@@ -269,11 +269,11 @@ class Cases:
         folder = self._work / f"{name}-{self._cut}"
         if not (folder / DESCRIPTION_FILE).exists():
             folder.mkdir(exist_ok=True)
-            embed(self._model, chips, cut=self._cut, views=2, aligned=True, folder=folder).save(folder)
+            embed(self._model, chips, views=2, aligned=True, folder=folder).save(folder)
         return load_features(folder)
 
     def _embed(self, chips: Chips, views: int = 0) -> Features:
-        return embed(self._model, chips, cut=self._cut, views=views, aligned=True)
+        return embed(self._model, chips, views=views, aligned=True)
 
 
 def _some_of_each(people: np.ndarray, kept: np.ndarray, most: int) -> np.ndarray:
@@ -306,7 +306,7 @@ def _replaced(features: Features, where: np.ndarray, by: Features) -> Features:
     return replace(features, **arrays, covariates=told)
 
 
-def _between(pairs: Comparisons, some: np.ndarray, others: np.ndarray) -> Comparisons:
+def _between(pairs: PairList, some: np.ndarray, others: np.ndarray) -> PairList:
     """The pairs of one picture among `some` and one among `others`."""
     kept = (some[pairs.a] & others[pairs.b]) | (others[pairs.a] & some[pairs.b])
-    return Comparisons(pairs.a[kept], pairs.b[kept], pairs.identity)
+    return PairList(pairs.a[kept], pairs.b[kept], pairs.identity)

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import rsft
-from rsft.alternatives import LOSS_WEIGHTS, REJECTION, UNIFORM, WEIGHTED, Method
-from rsft.compare import PRETRAINED, Batches, Measure, Train, compare
+from rsft.baselines import LOSS_WEIGHTS, REJECTION, WEIGHTED, Method
+from rsft.compare import Batches, Measure, Train, compare
+from rsft.types import PRETRAINED, UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "stability.json"
 LEARNING_RATES = (0.03, 0.1, 0.2, 0.3, 0.6)
@@ -93,7 +94,7 @@ def main() -> None:
             right = (model(test_x).argmax(1) == test_y).double().numpy()
         return {"accuracy": np.concatenate([[right.mean()], right[drawn].mean(1)])}
 
-    methods = {name: rsft.alternatives(plan)[name] for name in (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)}
+    methods = {name: rsft.baselines(plan)[name] for name in (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)}
     start = network
     start = train(Batches(methods[UNIFORM], STEPS, BATCH_SIZE, 0), 0.03, 0)
     seeds = 2 if quick else SEEDS

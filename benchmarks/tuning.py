@@ -38,15 +38,15 @@ from torch import Tensor, nn
 
 from rsft import RejectionSampler, Stopping, fine_tune
 from rsft.data.images import ImageSet, find_images
-from rsft.face import embed as embedding
-from rsft.face.adapt import KEPT
+from rsft.face.adaptation.heads import PrototypeLoss
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.tune import KEPT
 from rsft.face.demo import draw_faces
-from rsft.face.embed import embed
 from rsft.face.fit import fit
-from rsft.face.heads import PrototypeLoss
-from rsft.face.model import load_model
-from rsft.face.orl import orl_faces
-from rsft.face.recipe import Recipe
+from rsft.face.networks.load import load_model
+from rsft.face.pictures import embedding
+from rsft.face.pictures.embedding import embed
+from rsft.face.pictures.orl import orl_faces
 from rsft.tuning.cache import CachedActivations
 from rsft.tuning.cut import cut
 from rsft.tuning.freezing import train_from
@@ -224,7 +224,7 @@ def embed_benchmark(folder: Path) -> dict[str, Any]:
         bare.append(time_forward(network(), chips, views=2))
         model = load_model("dlib")
         started = clock()
-        embed(model, images, cut=Recipe().cut, aligned=True)
+        embed(model, images, aligned=True)
         ours.append(clock() - started)
     ratio, wall = shortest(bare) / shortest(ours), min(time[0] for time in bare) / min(time[0] for time in ours)
     return {
@@ -272,7 +272,7 @@ def overlap_benchmark() -> dict[str, Any]:
             stack.enter_context(mock.patch.object(embedding, name, replacement))
         stack.enter_context(mock.patch.object(ImageSet, "read", timed("decode", ImageSet.read)))
         started = time.perf_counter()
-        embed(load_model("dlib"), photographs, cut=Recipe().cut)
+        embed(load_model("dlib"), photographs)
     wall = time.perf_counter() - started
     readers = sum(spent[stage] for stage in ("decode", "align", "covariates", "views"))
     return {

@@ -1,4 +1,4 @@
-"""Everybody against everybody: how fast, in how much memory, and what a bare matrix product of the same costs.
+"""AllPairs against everybody: how fast, in how much memory, and what a bare matrix product of the same costs.
 
     python benchmarks/verification.py --pictures 100000
 
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rsft.face.comparisons import Everybody
-from rsft.face.everybody import COLUMNS, ROWS, normalised
-from rsft.face.verification import EmbeddedTrial, Trial, cosine_scores, verify
+from rsft.face.evaluation.all_pairs import COLUMNS, ROWS, normalised
+from rsft.face.evaluation.pairs import AllPairs
+from rsft.face.evaluation.trials import EmbeddedTrial, Trial, cosine_scores
+from rsft.face.evaluation.verification import verify
 
 RESULTS = Path(__file__).parent / "results" / "verification.json"
 WIDTH, PER_IDENTITY = 512, 10
@@ -49,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     embeddings, identity = draw(SMALL)
-    everybody = Everybody(identity)
+    everybody = AllPairs(identity)
     listed = everybody.listed()
     one, other = (
         verify([trial], draws=100).systems["x"].to_dict()
@@ -62,7 +63,7 @@ def main() -> None:
     del listed, everybody
 
     embeddings, identity = draw(arguments.pictures)
-    everybody = Everybody(identity)
+    everybody = AllPairs(identity)
     seconds = {}
     start = time.perf_counter()
     bare(normalised(embeddings))

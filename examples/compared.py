@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 import rsft
-from rsft.alternatives import alternatives
+from rsft.baselines import alternatives
 from rsft.compare import Comparison
-from rsft.tasks.measuring import evaluate, trainer
+from rsft.tasks.compare import evaluate, trainer
 from rsft.tasks.protocol import Task
 
 METHODS = ("uniform", "weighted sampling", "loss weights", "rejection")

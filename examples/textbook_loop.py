@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from rsft import acceptance_probability, choose_envelope, fit_ratio
-from rsft.acceptance import accept
+from rsft.sampling.acceptance import accept
 
 SEED = 0
 PRETRAINING_EPOCHS = 20

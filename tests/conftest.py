@@ -10,8 +10,8 @@ from hypothesis import settings
 from PIL import Image
 
 from rsft.face.demo import draw_faces
-from rsft.face.model import load_model
-from rsft.face.orl import orl_faces
+from rsft.face.networks.load import load_model
+from rsft.face.pictures.orl import orl_faces
 
 sys.path[:0] = [str(Path(__file__).parent / part) for part in ("cli", "data", "face", "laws", "tasks")]
 # The machine's speed is not what is tested.

@@ -1,4 +1,4 @@
-"""A training run that is killed with SIGKILL again and again, and goes on from its last checkpoint each time."""
+"""A training run that is killed repeatedly with SIGKILL and resumes from its last checkpoint each time."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ ACCEPTANCE = torch.linspace(0, 1, ITEMS, dtype=torch.float64)
 
 
 def train(folder: Path, pause: float = 0.0) -> None:
-    """Train to the end from the checkpoint in `folder`, if there is one; a checkpoint a step, one update an epoch."""
+    """Train to the end from the checkpoint in `folder`, if any, and write a checkpoint after every step."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
@@ -35,7 +35,7 @@ def train(folder: Path, pause: float = 0.0) -> None:
     def save() -> None:
         parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "sampler": sampler}
         torch.save({name: part.state_dict() for name, part in parts.items()}, folder / "new")
-        os.replace(folder / "new", last)  # whole or not at all
+        os.replace(folder / "new", last)  # atomic
 
     for epoch in range(sampler.epoch, EPOCHS):
         sampler.set_epoch(epoch)
@@ -44,19 +44,20 @@ def train(folder: Path, pause: float = 0.0) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            sampler.update(items, torch.full((len(items),), 0.5))  # what was seen comes at half the time from now on
+            sampler.update(items, torch.full((len(items),), 0.5))  # seen items get acceptance 0.5
             save()
             time.sleep(pause)
     (folder / "done").touch()
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the model weights of the last checkpoint."""
     return torch.load(folder / "checkpoint")["model"]
 
 
 def train_and_kill(folder: Path, moments: list[float], pause: float) -> int:
-    """Train with a kill after each of `moments` seconds, then to the end; returns how many kills met a running one."""
-    # A server forks the processes: it has imported torch once, and has no threads that a fork would lose.
+    """Kill a training after each of `moments` seconds, then train to the end; return the number of effective kills."""
+    # The fork server imports torch only once, and has no threads that a fork would lose.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "rsft", "killed"])
     killed = 0

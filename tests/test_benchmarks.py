@@ -1,4 +1,4 @@
-"""Every benchmark can still be imported: what it calls is there. Running them takes data and hours."""
+"""Every benchmark can be imported. The tests do not run them, as this takes data and hours."""
 
 import importlib
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-PEERS = ("densratio", "skada")  # extra `bench`
+PEERS = ("densratio", "skada")  # optional packages of the extra `bench`
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
-def test_a_benchmark_imports(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_benchmark_can_be_imported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FOLDER)
     try:
         importlib.import_module(name)

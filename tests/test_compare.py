@@ -7,13 +7,13 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from rsft.alternatives import uniform
+from rsft.baselines import uniform
 from rsft.compare import Batches, Comparison, compare
 from rsft.errors import InputError
 from rsft.evaluation.seeds import interval_over_seeds
 
 METHODS = {"rejection": uniform(10), "uniform": uniform(20)}
-EFFECT = {10: 0.3, 20: 0.1}  # by the size of the pool, which tells the methods apart
+EFFECT = {10: 0.3, 20: 0.1}  # by the size of the pool, which identifies the method
 RATES = (0.1, 1.0, 10.0)
 
 
@@ -26,7 +26,7 @@ def train(batches: Batches, learning_rate: float, seed: int) -> dict[str, Any]:
 
 def measure(model: dict[str, Any]) -> dict[str, float | np.ndarray]:
     on_items = np.random.default_rng(0).normal(0, 0.02, 500)
-    # better at the largest rate, which validation must not choose
+    # The largest learning rate measures best, but validation must not choose it.
     bonus = 0.5 if model.get("learning_rate") == 10.0 else 0.0
     return {"score": model["effect"] + bonus + np.concatenate([[0.0], on_items]), "samples": model.get("samples", 0)}
 
@@ -47,7 +47,7 @@ def run(**changes: Any) -> Comparison:
     return compare(train, measure, METHODS, **options | changes)
 
 
-def test_validation_chooses_and_all_get_the_same_budget() -> None:
+def test_validation_selects_the_rate_and_all_methods_get_the_same_budget() -> None:
     comparison = run()
     assert {runs[0].learning_rate for runs in comparison.runs.values()} == {1.0}
     assert {run.samples for runs in comparison.runs.values() for run in runs} == {48}
@@ -59,7 +59,7 @@ def test_validation_chooses_and_all_get_the_same_budget() -> None:
 def test_differences_are_paired() -> None:
     comparison = run()
     difference = comparison.difference("rejection", "uniform", "score")
-    # seeds and draws are the same for both, so nothing is left to chance
+    # Seeds and draws are the same for both methods, so the difference has no variance.
     assert difference.low == pytest.approx(0.2)
     assert difference.high == pytest.approx(0.2)
     value = comparison.value("rejection", "score")
@@ -91,21 +91,21 @@ def test_an_interrupted_comparison_continues(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "comparison.json").read_text())["values"] == resumed.to_dict()["values"]
     compare(failing, measure, METHODS, **options)
     assert len(calls) == 5 + 12 - 4
-    compare(failing, measure, METHODS, **options | {"seeds": 5})  # one more of each
+    compare(failing, measure, METHODS, **options | {"seeds": 5})  # one more seed for each method
     assert len(calls) == 5 + 12 - 4 + 2
-    longer = METHODS | {"uniform": uniform(20, steps=9)}  # other steps: its five are done again, and two rates
+    longer = METHODS | {"uniform": uniform(20, steps=9)}  # with other steps its six trainings are repeated
     compare(failing, measure, longer, **options)
     assert len(calls) == 5 + 12 - 4 + 2 + 6
     with pytest.raises(InputError, match="steps: 8, now 9"):
         compare(failing, measure, METHODS, **options | {"steps": 9})
 
 
-def test_processes_find_the_same() -> None:
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the test's module cannot be imported there
+def test_parallel_workers_give_the_same_result() -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the test module
     assert run(workers=2).to_dict()["values"] == run().to_dict()["values"]
 
 
-def test_a_choice_needs_validation() -> None:
+def test_several_learning_rates_require_validate() -> None:
     with pytest.raises(ValueError, match="validate"):
         run(validate=None)
     with pytest.raises(ValueError, match="got 0"):
@@ -121,14 +121,14 @@ def test_one_seed_without_draws_has_no_interval() -> None:
     assert "not comparable to pretrained" in comparison.verdict()
 
 
-def test_intervals_over_seeds_cover() -> None:
+def test_intervals_over_seeds_have_their_coverage() -> None:
     generator = np.random.default_rng(0)
     seeds, repetitions, of_items, of_seeds = 5, 600, 1.0, 1.5
     covered = {"right": 0, "seeds left out": 0}
     for _ in range(repetitions):
         error = generator.normal(0, of_items)
         values = error + generator.normal(0, of_seeds, seeds)
-        # a bootstrap draw moves all seeds alike, and is as wide as the error of the items
+        # A bootstrap draw shifts all seeds together, with the standard error of the items.
         draws = values[:, None] + generator.normal(0, of_items, 400)
         measured = [np.concatenate([[value], drawn]) for value, drawn in zip(values, draws, strict=True)]
         right = interval_over_seeds(measured)

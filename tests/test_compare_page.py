@@ -3,15 +3,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rsft.compare import PRETRAINED
-from rsft.face.comparing import EQUAL_TIME
-from rsft.types import Interval
+from rsft.face.compare import EQUAL_TIME
+from rsft.types import PRETRAINED, Interval
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "compare.md").read_text()
 
 
-def test_the_example_runs_and_the_table_names_what_is_compared() -> None:
+def test_the_example_runs_and_the_table_lists_all_methods() -> None:
     names: dict[str, Any] = {}
     (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     exec(block, names)
@@ -20,7 +19,7 @@ def test_the_example_runs_and_the_table_names_what_is_compared() -> None:
     assert "better than pretrained" in names["comparison"].verdict()
 
 
-def test_the_figures_are_those_of_the_benchmark() -> None:
+def test_the_page_states_the_results_of_the_benchmarks() -> None:
     rates = json.loads((ROOT / "benchmarks" / "results" / "stability.json").read_text())["rates"]
     for rate, other in (("0.03", "weighted sampling"), ("0.3", "loss weights"), ("0.3", "weighted sampling")):
         figures = Interval(**rates[rate]["differences"]["rejection"][other]["accuracy"])

@@ -14,14 +14,14 @@ RATIOS = st.lists(st.floats(0.001, 1000), min_size=2, max_size=60).map(
 
 
 def plain_clipped_mass(log_r: torch.Tensor, log_m: float) -> float:
-    """The definition, item by item."""
+    """Compute the clipped mass by its definition."""
     p = torch.softmax(log_r, 0)
     clipped = torch.softmax(log_r.clamp(max=log_m), 0)
     return float((p - clipped).abs().sum() / 2)
 
 
 @given(RATIOS, st.floats(-8, 8))
-def test_price_is_that_of_the_definition(log_r: torch.Tensor, log_m: float) -> None:
+def test_the_cost_matches_its_definition(log_r: torch.Tensor, log_m: float) -> None:
     envelope = choose_envelope(log_r, log_m=log_m)
     p = acceptance_probability(log_r, log_m)
     assert envelope.acceptance_rate == pytest.approx(float(p.mean()))
@@ -60,7 +60,7 @@ def test_a_constant_moves_log_m_and_nothing_else(log_r: torch.Tensor, rule: str,
     assert there.effective_size == pytest.approx(here.effective_size, rel=1e-5)
 
 
-def test_quantile() -> None:
+def test_quantile_takes_the_quantile_of_the_ratio() -> None:
     log_r = torch.arange(1.0, 102.0).log()
     assert math.exp(choose_envelope(log_r, quantile=0.9).log_m) == pytest.approx(91)
 
@@ -92,12 +92,12 @@ def test_bad_rules_are_refused(options: dict, words: str) -> None:
         choose_envelope(torch.zeros(4), **options)
 
 
-def test_a_pool_without_target_is_refused() -> None:
-    with pytest.raises(ValueError, match="no target"):
+def test_a_pool_without_target_mass_is_refused() -> None:
+    with pytest.raises(ValueError, match="no target mass"):
         choose_envelope(torch.full((3,), -math.inf))
 
 
-def test_input_is_not_changed() -> None:
+def test_the_input_is_not_modified() -> None:
     log_r = torch.tensor(np.array([3.0, 1.0, 2.0]))
     choose_envelope(log_r, rate=0.5)
     assert log_r.tolist() == [3.0, 1.0, 2.0]

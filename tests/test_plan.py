@@ -1,4 +1,4 @@
-"""Every outcome on data built to have it."""
+"""Tests of plans and of every verdict, on data constructed for it."""
 
 import re
 
@@ -25,19 +25,19 @@ def normal(n: int, mean: float, seed: int, spread: float = 1.0, d: int = 4) -> t
         (normal(20, 1.0, 1), Outcome.TARGET_TOO_SMALL),
     ],
 )
-def test_outcomes(target: torch.Tensor, outcome: Outcome) -> None:
+def test_the_outcome_follows_the_shift_and_the_target_size(target: torch.Tensor, outcome: Outcome) -> None:
     result = plan(normal(3000, 0.0, 0), target, envelope="max_tv=0.02")
     assert result.verdict.outcome == outcome
     assert result.verdict.reason
 
 
-def test_what_is_accepted_and_does_not_arrive_is_said() -> None:
-    """Each person has one target-like picture among ten: accepted whole, nine in ten are still like the pool."""
+def test_accepted_items_unlike_the_target_are_not_worth_trying() -> None:
+    """One of ten pictures of each person is target-like, so accepting whole identities keeps nine pool-like ones."""
     pool, target = normal(5000, 0.0, 0), normal(1000, 4.0, 1)
     pool[::10, 0] += 4.0
     whole = plan(pool, target, identities=torch.arange(5000) // 10, accept_by="identity")
     assert whole.verdict.outcome == Outcome.NOT_ESTIMABLE
-    assert "still told from the target" in whole.verdict.reason
+    assert "still separates the accepted items from the target" in whole.verdict.reason
     assert plan(pool, target, envelope="max_tv=0.02").verdict.outcome == Outcome.WORTH_TRYING
 
 
@@ -61,19 +61,19 @@ GOOD = {
         ({}, Outcome.WORTH_TRYING, "200 of 1000"),
         ({"mean_ratio": 1.5}, Outcome.NOT_ESTIMABLE, "mean ratio over the pool is 1.500"),
         ({"mean_ratio": 1.5, "mean_ratio_error": 0.2}, Outcome.WORTH_TRYING, "differ"),
-        ({"mean_ratio": 0.4}, Outcome.TOO_LITTLE_SUPPORT, "0.400 +- 0.020, that much of the target"),
+        ({"mean_ratio": 0.4}, Outcome.TOO_LITTLE_SUPPORT, "0.400 +- 0.020, so only that share of the target"),
         ({"mean_ratio": 0.4, "mean_ratio_error": 0.2}, Outcome.WORTH_TRYING, "differ"),
         (
             {"pool_items": 170.0},
             Outcome.POOL_MATCHES,
-            "but so little that what is accepted for the target is worth 150",
+            "but so little that the items accepted for the target have an effective size of 150",
         ),
-        ({"auc": 0.51, "mmd_low": 0.01}, Outcome.NOT_ESTIMABLE, "not in a way this estimator sees"),
+        ({"auc": 0.51, "mmd_low": 0.01}, Outcome.NOT_ESTIMABLE, "this estimator does not detect the difference"),
         ({"auc": 0.51, "mmd_low": -0.01}, Outcome.POOL_MATCHES, "0.5 is chance"),
-        ({"arrival_auc": 0.7, "arrival_auc_low": 0.65}, Outcome.NOT_ESTIMABLE, "still told"),
+        ({"arrival_auc": 0.7, "arrival_auc_low": 0.65}, Outcome.NOT_ESTIMABLE, "still separates"),
     ],
 )
-def test_the_figures_decide(figures: dict[str, float], outcome: Outcome, words: str) -> None:
+def test_the_statistics_determine_the_verdict(figures: dict[str, float], outcome: Outcome, words: str) -> None:
     envelope = choose_envelope(torch.arange(1.0, 200.0).log())
     verdict = judge_plan(GOOD | figures, envelope, [])
     assert verdict.outcome == outcome
@@ -81,16 +81,16 @@ def test_the_figures_decide(figures: dict[str, float], outcome: Outcome, words: 
 
 
 @pytest.mark.parametrize("retain", [0.0, 0.5, 0.8])
-def test_whether_the_pool_matches_does_not_depend_on_what_is_retained(retain: float) -> None:
-    """The share 1 / E[r^2] of the pool that a shift of the mean by m is worth is exp(-m^2): .96 at .2, .37 at 1."""
+def test_the_retained_share_does_not_decide_whether_the_pool_matches(retain: float) -> None:
+    """The effective share 1 / E[r^2] of the pool under a mean shift m is exp(-m^2): .96 at .2, .37 at 1."""
     pool = normal(20000, 0.0, 0, d=2)
     for shift, outcome in ((0.2, Outcome.POOL_MATCHES), (1.0, Outcome.WORTH_TRYING)):
         result = plan(pool, normal(4000, shift, 1, d=2), envelope="max_tv=0.02", retain_fraction=retain)
         assert result.verdict.outcome == outcome
 
 
-def test_an_envelope_that_clips_the_target_away_is_said() -> None:
-    """One item in fifty is like the target, and M is set by the 97th percentile of the ratio: near uniform."""
+def test_an_envelope_that_makes_acceptance_uniform_is_not_worth_trying() -> None:
+    """One item in fifty is like the target, so M at the 97th percentile of the ratio accepts almost uniformly."""
     pool, target = normal(5000, 0.0, 0), normal(500, 6.0, 1)
     pool[::50, 0] += 6.0
     clipped = plan(pool, target, envelope="quantile=0.97", retain_fraction=0.5)
@@ -100,7 +100,7 @@ def test_an_envelope_that_clips_the_target_away_is_said() -> None:
     assert advised.verdict.outcome == Outcome.WORTH_TRYING
 
 
-def test_what_the_pool_lacks_is_named() -> None:
+def test_the_verdict_names_the_part_of_the_target_that_the_pool_lacks() -> None:
     target = normal(500, 0.0, 1)
     target[:200, 1] += 12
     covariates = ({"yaw": normal(3000, 0.0, 0)[:, 1].numpy()}, {"yaw": target[:, 1].numpy()})
@@ -109,7 +109,7 @@ def test_what_the_pool_lacks_is_named() -> None:
     assert re.search("4[01]% of the target lies where the pool has no items: right", result.verdict.reason)
 
 
-def test_the_accepted_arrive_and_the_pool_had_not() -> None:
+def test_the_accepted_items_match_the_target_and_the_pool_does_not() -> None:
     pool, target = normal(6000, 0.0, 0), normal(800, 1.0, 1)
     covariates = ({"first": pool[:, 0].numpy()}, {"first": target[:, 0].numpy()})
     arrival = plan(pool, target, envelope="max_tv=0.01", covariates=covariates, retain_fraction=0.5).arrival
@@ -129,8 +129,8 @@ def test_the_accepted_arrive_and_the_pool_had_not() -> None:
     assert row.after.low < 0 < row.after.high
 
 
-def test_plans_are_ranked_by_what_arrives_in_all_features() -> None:
-    """The first feature tells who it is and differs most; the second is what the deployment changes."""
+def test_plans_are_ranked_by_the_accepted_items_in_all_features() -> None:
+    """The first feature identifies people and differs most; the second is what the deployment changes."""
     pool, target = normal(4000, 0.0, 0, d=2), normal(700, 3.5, 1, d=2)
     target[:, 1] += 1.2
     ranked = rank_plans(
@@ -146,7 +146,7 @@ def test_plans_are_ranked_by_what_arrives_in_all_features() -> None:
         rank_plans({"a": (pool, target), "b": (pool[:5], target)})
 
 
-def test_identities_have_a_floor_or_come_whole() -> None:
+def test_identities_get_a_floor_or_are_accepted_as_a_whole() -> None:
     identities = torch.arange(900) // 3
     pool, target = normal(900, 0.0, 0), normal(300, 1.0, 1)
     floored = plan(pool, target, identities=identities, floor=2)
@@ -163,13 +163,13 @@ def test_identities_have_a_floor_or_come_whole() -> None:
     assert 0 < whole.diagnostics["identity_tv"] < 1
 
 
-def test_retaining_all_of_the_pool_accepts_all_of_it() -> None:
+def test_retaining_the_whole_pool_accepts_every_item() -> None:
     result = plan(normal(500, 0.0, 0), normal(300, 1.0, 1), retain_fraction=1.0)
     assert torch.equal(result.acceptance, torch.ones(500, dtype=torch.float64))
 
 
-def test_the_retained_share_is_the_stated_one() -> None:
-    """Of the accepted, the expected share drawn for the pool's part of the mixture."""
+def test_the_retained_share_is_exact() -> None:
+    """It is the expected share of the accepted items that come from the pool component of the mixture."""
     share = 0.3
     result = plan(normal(3000, 0.0, 0), normal(800, 1.0, 1), retain_fraction=share)
     drawn_for_pool = share * len(result.log_ratio) / result.log_ratio.exp().sum()
@@ -177,7 +177,7 @@ def test_the_retained_share_is_the_stated_one() -> None:
     assert float(result.acceptance.max()) == pytest.approx(1)
 
 
-def test_identities_kept_are_those_of_a_simulation() -> None:
+def test_the_expected_number_of_identities_agrees_with_a_simulation() -> None:
     identities = torch.arange(900) // 3
     result = plan(normal(900, 0.0, 0), normal(300, 1.0, 1), identities=identities)
     kept = [len(identities[result.sampler(seed=seed).accepted()].unique()) for seed in range(300)]
@@ -185,7 +185,7 @@ def test_identities_kept_are_those_of_a_simulation() -> None:
     assert abs(result.diagnostics["identities_accepted"] - mean) < 5 * error
 
 
-def test_a_plan_samples_what_it_says_and_is_plain_json() -> None:
+def test_a_plan_samples_at_its_rate_and_serialises_to_json() -> None:
     import json
 
     result = plan(normal(1000, 0.0, 0), normal(300, 1.0, 1), envelope="rate=0.2", seed=7)
@@ -194,8 +194,8 @@ def test_a_plan_samples_what_it_says_and_is_plain_json() -> None:
     assert json.loads(json.dumps(result.to_dict()))["envelope"]["rule"] == "rate=0.2"
 
 
-def test_a_given_ratio_is_planned_as_one_that_was_estimated() -> None:
-    """Half of the target is night, a tenth of the pool is: what is accepted has the target's shares."""
+def test_a_plan_from_a_given_ratio_draws_the_target_shares() -> None:
+    """Half of the target and a tenth of the pool are night pictures. The accepted items have the target's shares."""
     light = ["day"] * 900 + ["night"] * 100
     result = plan_from_ratio(attribute_ratio(light, {"day": 0.5, "night": 0.5}))
     rows = np.concatenate([result.sampler(seed=seed).accepted().numpy() for seed in range(50)])

@@ -9,7 +9,7 @@ from rsft.verdict import Outcome
 PAGE = (Path(__file__).parents[1] / "docs" / "plan.md").read_text()
 
 
-def test_the_examples_run_one_after_the_other() -> None:
+def test_the_examples_of_the_page_run_in_order() -> None:
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     for block in blocks:
@@ -17,7 +17,7 @@ def test_the_examples_run_one_after_the_other() -> None:
     assert names["draws"].violations == 0  # type: ignore[attr-defined]
 
 
-def test_the_page_names_every_method_and_every_outcome() -> None:
+def test_the_page_lists_every_method_and_every_outcome() -> None:
     methods, outcomes = (set(re.findall(form, PAGE, re.M)) for form in (r"^\| `([\w-]+)` \|", r"^\| ([a-z ]+) \|"))
     assert methods == {*METHODS, AUTO}
     assert {str(outcome) for outcome in Outcome} <= outcomes

@@ -8,7 +8,7 @@ SHIFTS, LARGE = ("night", "mask", "low-resolution", "mixed"), " with more people
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-def test_the_example_without_pictures_runs() -> None:
+def test_the_example_with_features_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     (block,) = [block for block in blocks if "import rsft\n" in block]
     names: dict[str, object] = {}
@@ -16,7 +16,7 @@ def test_the_example_without_pictures_runs() -> None:
     assert "worth trying" in str(names["plan"].verdict)  # type: ignore[attr-defined]
 
 
-def test_the_example_with_pictures_names_the_arguments_of_fit() -> None:
+def test_the_example_with_pictures_uses_arguments_of_fit() -> None:
     import inspect
 
     from rsft.face.fit import fit
@@ -27,13 +27,13 @@ def test_the_example_with_pictures_names_the_arguments_of_fit() -> None:
     assert set(used) <= set(inspect.signature(fit).parameters)
 
 
-def test_every_link_in_the_repository_leads_somewhere() -> None:
+def test_every_relative_link_leads_to_a_file() -> None:
     root = Path(__file__).parents[1]
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert (root / link).exists(), link
 
 
-def test_where_it_pays_is_that_of_the_benchmark() -> None:
+def test_the_gain_by_pool_size_matches_the_benchmark() -> None:
     rows = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "budget.json").read_text())["rows"]
     small, large = min(row["views"] for row in rows), max(row["views"] for row in rows)
     ahead = {size: [row["uniform"] for row in rows if row["views"] == size] for size in (small, large)}
@@ -46,7 +46,7 @@ def test_where_it_pays_is_that_of_the_benchmark() -> None:
     assert clear == {small: 1, large: 6}
 
 
-def test_the_table_is_that_of_the_evidence() -> None:
+def test_the_table_matches_the_evidence() -> None:
     shifts = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "evidence.json").read_text())["shifts"]
     words = " ".join(README.split())
 
@@ -72,7 +72,7 @@ def test_the_table_is_that_of_the_evidence() -> None:
     assert f"{shifts['night' + LARGE]['people']:,} people and {shifts['night' + LARGE]['views']:,} views" in words
 
 
-def test_what_fit_ships_is_that_of_the_benchmark() -> None:
+def test_the_gate_results_match_the_benchmark() -> None:
     results = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "gate.json").read_text())["results"]
     shipped = {row["shift"]: row["shipped"] for row in results}
     gains = [100 * shipped[name]["target at FMR 0.001"]["value"] for name in SHIFTS]

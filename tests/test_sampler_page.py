@@ -18,5 +18,5 @@ def test_the_examples_of_the_sampler_page_run() -> None:
 @pytest.mark.parametrize(
     "name", sorted(set(re.findall(r"`([A-Z]\w+|[a-z]+_[a-z]+)\(", PAGE)) - {"StatefulDataLoader", "setup_dataloaders"})
 )
-def test_what_the_page_calls_exists(name: str) -> None:
+def test_every_function_named_on_the_page_exists(name: str) -> None:
     assert hasattr(rsft, name) or hasattr(rsft.RejectionSampler, name)

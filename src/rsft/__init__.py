@@ -1,15 +1,11 @@
 """rsft: rejection sampling fine-tuning for PyTorch, face recognition first."""
 
-from rsft.acceptance import acceptance_probability
-from rsft.alternatives import Method, alternatives
-from rsft.batches import IdentityBatches
+from rsft.baselines import Method, alternatives
 from rsft.compare import Comparison, compare
-from rsft.drawing import draw
+from rsft.draw import draw
 from rsft.envelope import Envelope, choose_envelope, price_list
-from rsft.minimum import MinimumPerIdentity
-from rsft.online import OnlineRejection
+from rsft.pareto import largest_ratio, pareto_k
 from rsft.plan import Plan, plan, plan_from_ratio
-from rsft.quantise import quantise
 from rsft.ranking import rank_plans
 from rsft.ratio import fit_ratio
 from rsft.ratio.attributes import attribute_ratio, raked_ratio
@@ -18,10 +14,14 @@ from rsft.ratio.combine import mixture_ratio, product_ratio, retain_pool
 from rsft.ratio.density import density_ratio
 from rsft.ratio.memberships import MembershipRatio, membership_ratio
 from rsft.ratio.tilt import band_tilt, exponential_tilt, percentile_tilt
-from rsft.sampler import RejectionSampler
-from rsft.sharding import check_sharding, gather_updates
-from rsft.stream import RejectionStream
-from rsft.tail import largest_ratio, pareto_k
+from rsft.sampling.acceptance import acceptance_probability
+from rsft.sampling.batches import IdentityBatches
+from rsft.sampling.identities import MinimumPerIdentity
+from rsft.sampling.online import OnlineRejection
+from rsft.sampling.quantise import quantise
+from rsft.sampling.sampler import RejectionSampler
+from rsft.sampling.sharding import check_sharding, gather_updates
+from rsft.sampling.stream import RejectionStream
 from rsft.tuning.loop import TuningResult, fine_tune
 from rsft.tuning.stopping import Stopping
 from rsft.verdict import Outcome, Verdict

@@ -1,4 +1,4 @@
-"""Did it arrive: what the accepted are like, and what of the target the pool lacks."""
+"""Comparison of the accepted items with the target, and of the target with the pool's support."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,31 +8,33 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from rsft.acceptance import accept
 from rsft.evaluation.shift import CovariateShift, TwoSample, covariate_shift, two_sample
 from rsft.evaluation.support import USUAL, name_outside, support
 from rsft.ratio.crossfit import CrossFittedRatio
 from rsft.ratio.rows import Table, both_sides
+from rsft.sampling.acceptance import accept
 from rsft.types import CONFIDENCE, Interval
 from rsft.verdict import DIFFERENCE_ERRORS
 
 LOOKED_AT, MIN_LOOKED_AT = 10_000, 30
 
-# Covariates of the pool's items and of the target's: name -> (N,), name -> (K,).
+# Covariates of the pool's items, name -> (N,), and of the target items, name -> (K,).
 Covariates = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """Whether the accepted are like the target.
+    """How similar the accepted items are to the target.
+
+    The accepted items are those of epoch 0 under the acceptance without the retained share of the pool.
 
     Attributes:
-        before: pool against target; None where either is too small.
-        after: what epoch 0 accepts for the target itself, without the retained share, against the target; each item is
-            tested in the fold in which the ratio had not seen it. None where too few were accepted.
-        covariates: each in pool, in what is accepted for the target itself, and in the target.
-        unsupported: what the part of the target outside the pool is like, by covariates if there are any.
-        figures: of all this that decide the verdict.
+        before: Two-sample comparison of pool and target. None if the pool has fewer than `MIN_LOOKED_AT` items.
+        after: Two-sample comparison of accepted items and target, in which each item is tested in the fold in which the
+            ratio had not seen it. None if fewer than `MIN_LOOKED_AT` items were accepted.
+        covariates: Distribution of each covariate in the pool, the accepted items and the target.
+        unsupported: Words for the part of the target outside the pool's support, such as "dark", from its covariates.
+        figures: Name -> value of the statistics that enter the verdict.
     """
 
     before: TwoSample | None
@@ -42,7 +44,7 @@ class Arrival:
     figures: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a JSON-serialisable dictionary."""
         return {
             "before": self.before.to_dict() if self.before else None,
             "after": self.after.to_dict() if self.after else None,
@@ -51,7 +53,7 @@ class Arrival:
         }
 
 
-def look(
+def check_arrival(
     ratio: CrossFittedRatio,
     pool: Table,
     target: Table,
@@ -61,17 +63,20 @@ def look(
     likeness: Tensor,
     seed: int,
 ) -> Arrival:
-    """Compare the accepted with the target, and the target with the pool; at most `LOOKED_AT` rows of each.
+    """Compare the accepted items with the target, and the target with the pool, on at most `LOOKED_AT` rows of each.
 
     Args:
-        ratio: of `pool` and `target`.
-        pool: (N, D).
-        target: (K, D).
-        identities: (N,) integers, or None.
-        covariates: see `rsft.plan`.
-        words: likewise.
-        likeness: (N,) acceptance without a retained share of the pool.
-        seed: of the accept decisions, and of what is looked at.
+        ratio: Cross-fitted ratio of `pool` and `target`.
+        pool: (N, D) features of the pool's items.
+        target: (K, D) features of the target items.
+        identities: (N,) integer identity of each pool item, or None.
+        covariates: name -> (N,) values of the pool's items, and name -> (K,) values of the target items.
+        words: covariate -> words for a low and for a high value, such as ("dark", "bright").
+        likeness: (N,) acceptance probability without a retained share of the pool.
+        seed: Seed for the accept decisions and for the choice of the compared rows.
+
+    Returns:
+        The comparisons and the statistics for the verdict.
     """
     accepted = np.flatnonzero(accept(likeness.numpy(), seed=seed))
     generator = np.random.default_rng(seed)
@@ -113,6 +118,6 @@ def look(
 
 
 def _lower(interval: Interval) -> float:
-    """As far below the estimate as makes a false alarm rare, the same number of standard errors as for the AUC."""
+    """Return the estimate minus `DIFFERENCE_ERRORS` standard errors, so that false alarms are rare as for the AUC."""
     value, low = interval.value or 0.0, interval.low or 0.0
     return value - (value - low) / NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * DIFFERENCE_ERRORS

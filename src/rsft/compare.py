@@ -1,4 +1,4 @@
-"""Does it help? Rejection against what is free, with equal budgets, paired seeds and intervals."""
+"""Comparison of training with rejection to its baselines, with equal budgets, paired seeds and intervals."""
 
 import json
 import os
@@ -11,32 +11,34 @@ from typing import Any
 import joblib
 import numpy as np
 
-from rsft.alternatives import REJECTION, Batch, Method
+from rsft.baselines import REJECTION, Batch, Method
 from rsft.errors import InputError
-from rsft.evaluation.comparison import in_words
+from rsft.evaluation.difference import in_words
 from rsft.evaluation.seeds import interval_over_seeds
 from rsft.run_folder import adding_to
-from rsft.types import Interval
+from rsft.types import PRETRAINED, Interval
 
-PRETRAINED = "pretrained"
 CONFIG_FILE, RESULT_FILE, RUNS_FOLDER = "compare.json", "comparison.json", "runs"
 
-# (batches, learning rate, seed) -> a tuned model; len(batches) is the number of steps
+# (batches, learning rate, seed) -> trained model. len(batches) is the number of steps.
 Train = Callable[["Batches", float, int], Any]
-# model -> metric -> its value, or (1 + B,): the value and its draws, which are the same for every model
+# model -> metric -> value, or (1 + B,) value and bootstrap draws. The draws are the same for every model.
 Measure = Callable[[Any], Mapping[str, float | np.ndarray]]
-# model -> how good it is, by data that are not measured on
+# model -> score on data that `Measure` does not use
 Validate = Callable[[Any], float]
 
 
 class Batches:
-    """The batches of one training, to be passed over once.
+    """The batches of one training, for a single pass.
 
     Args:
-        method: draws them.
-        steps: of the comparison.
-        batch_size: of each.
-        seed: of the draw.
+        method: The method that draws the batches.
+        steps: Number of batches, unless the method has its own.
+        batch_size: Number of items in a batch.
+        seed: Seed for the draw.
+
+    Attributes:
+        seen: The items (B,) of the batches passed so far.
     """
 
     def __init__(self, method: Method, steps: int, batch_size: int, seed: int) -> None:
@@ -54,17 +56,17 @@ class Batches:
 
 @dataclass(frozen=True)
 class Trained:
-    """One training and what became of it.
+    """One training and its results.
 
     Attributes:
-        method: its name.
-        learning_rate: of it.
-        seed: of the draw and of the training.
-        samples: trained on.
-        distinct: how many different items they were; as many were decoded at least.
-        seconds: of the training alone.
-        validation: by which the learning rate was chosen; None where there was no choice.
-        measured: metric -> (1 + B,) the value and its draws.
+        method: Name of the method.
+        learning_rate: Learning rate of the training.
+        seed: Seed for the batches and for the training.
+        samples: Number of samples trained on.
+        distinct: Number of distinct items among them, and thus the minimum number of items that were decoded.
+        seconds: Duration of the training alone, in seconds.
+        validation: Validation score, by which the learning rate is selected; None without `validate`.
+        measured: metric -> (1 + B,) value and bootstrap draws.
     """
 
     method: str
@@ -79,12 +81,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What every method reached.
+    """Results of `compare`.
 
     Attributes:
-        runs: method -> a training for each seed, with the learning rate that validation chose.
-        searched: method -> the trainings among which it was chosen.
-        start: metric -> (1 + B,) of the model before training.
+        runs: method -> one training for each seed, with the learning rate that validation selected.
+        searched: method -> the trainings of the first seed, one for each learning rate.
+        start: metric -> (1 + B,) value and bootstrap draws of the model before training.
     """
 
     runs: Mapping[str, Sequence[Trained]]
@@ -93,27 +95,27 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """Names, the headline first."""
+        """Names of the metrics, the headline first."""
         return list(self.start)
 
     def value(self, method: str, metric: str) -> Interval:
-        """Mean over seeds of a method, or of the model before training ("pretrained")."""
+        """Return the mean of a metric over the seeds of a method, or its value before training for "pretrained"."""
         return interval_over_seeds(self._measured(method, metric))
 
     def difference(self, method: str, reference: str, metric: str) -> Interval:
-        """That of `method` less that of `reference`: the same seeds and the same draws."""
+        """Return the value of `method` minus that of `reference`, paired by seeds and bootstrap draws."""
         pairs = zip(self._measured(method, metric), self._measured(reference, metric), strict=True)
         return interval_over_seeds([a - b for a, b in pairs])
 
     def verdict(self, method: str = REJECTION, metric: str | None = None) -> str:
-        """What `method` is to all others, in words."""
+        """Describe the differences of `method` from all other methods; the default metric is the headline."""
         metric = metric or self.metrics[0]
         others = [PRETRAINED, *(name for name in self.runs if name != method)]
         words = [in_words(self.difference(method, other, metric), other) for other in others]
         return f"{metric} of {method}: {'; '.join(words)}."
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, without the draws."""
+        """Return a JSON-serialisable dictionary, without the bootstrap draws."""
         methods = [PRETRAINED, *self.runs]
         return {
             "metrics": self.metrics,
@@ -143,6 +145,7 @@ class Comparison:
         }
 
     def _measured(self, method: str, metric: str) -> list[np.ndarray]:
+        """Return the value and the draws of a metric for each seed; for "pretrained" the same for all seeds."""
         if method == PRETRAINED:
             return [np.asarray(self.start[metric], float)] * max(len(runs) for runs in self.runs.values())
         return [np.asarray(run.measured[metric], float) for run in self.runs[method]]
@@ -164,44 +167,51 @@ def compare(
     workers: int = 1,
     on_run: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
-    """Train by every method, each with the learning rate that suits it, and measure.
+    """Train a model with each method at its best learning rate, and compare the results.
 
-    Each method is trained with every learning rate and the first seed; the one with the best `validate` is kept and
-    trained with the other seeds. All methods get the same number of samples, seeds and learning rates to choose from.
+    Each method is first trained with every learning rate and seed 0. The learning rate with the best validation score
+    is then used for the other seeds. All methods get the same number of samples, unless a method has its own number of
+    steps, and the same seeds and learning rates.
 
     Args:
-        train: (batches, learning_rate, seed) -> model; starts from the pretrained weights each time, and weighs each
-            item's loss where a batch has weights.
-        measure: model -> metric -> value, or (1 + B,) the value and its bootstrap draws; those are the same for every
-            model, so that differences are paired. The first metric is the headline; higher is better.
-        methods: name -> how batches are drawn, see `alternatives`.
-        start: the model before training, for `measure`.
-        steps: batches in a training.
-        batch_size: items in a batch.
-        learning_rates: to choose from.
-        validate: model -> score, higher is better, from data that `measure` does not see; needed where there is a
-            choice of learning rates.
-        seeds: trainings of each method; they have the numbers 0, 1, ...
-        out: a folder in which every training's figures are kept: what was done there is not done again, by an
-            interrupted comparison or one of fewer methods, learning rates or seeds; `comparison.json` comes last.
-        config: what else the figures depend on, for `out`: a comparison of other settings is refused there.
-        workers: processes that train at a time; functions reach them by cloudpickle.
-        on_run: is called with how many trainings are done, and how many there are.
+        train: Function (batches, learning_rate, seed) -> trained model. It must start from the pretrained weights on
+            every call, and weight the loss of each item if a batch has weights.
+        measure: Function model -> metric -> value, or (1 + B,) value and bootstrap draws. The draws must be the same
+            for every model, so that differences are paired. The first metric is the headline; higher is better.
+        methods: name -> method that draws the batches, see `alternatives`.
+        start: The model before training, which is passed to `measure`.
+        steps: Number of batches in a training.
+        batch_size: Number of items in a batch.
+        learning_rates: Learning rates to select from, at least one.
+        validate: Function model -> score, higher is better, on data that `measure` does not use. Required for more than
+            one learning rate.
+        seeds: Number of trainings of each method. Their seeds are 0, 1, ..., `seeds` - 1.
+        out: Folder for the results of every training; None writes nothing. Trainings that are already in the folder are
+            not repeated, whether they come from an interrupted comparison or from one with fewer methods, learning
+            rates or seeds. `comparison.json` is written last.
+        config: Further settings that affect the results. They are saved in `out`, which refuses a comparison with other
+            settings.
+        workers: Number of processes that train at the same time. The functions are sent to them by cloudpickle.
+        on_run: Callback that receives (done, total), the numbers of finished and of all trainings.
+
+    Returns:
+        The results of all methods.
 
     Raises:
-        ValueError: there is no learning rate, or several and no `validate`.
-        InputError: `out` holds a comparison of other settings.
+        ValueError: If there is no learning rate, or several and no `validate`.
+        InputError: If `out` holds a comparison with other settings.
     """
     if not learning_rates or (len(learning_rates) > 1 and validate is None):
         raise ValueError(
-            f"`compare(learning_rates=...)` got {len(learning_rates)}: give at least one, and `validate` to choose "
-            "among several by data that is not measured on."
+            f"`compare(learning_rates=...)` got {len(learning_rates)}: give at least one, and `validate` to select "
+            "among several by data that `measure` does not use."
         )
     store = None
     if out is not None:
         store = _Store(Path(out), {"steps": steps, "batch_size": batch_size, **(config or {})})
 
     def run(method: str, learning_rate: float, seed: int) -> Trained:
+        """Train, validate and measure one model."""
         batches = Batches(methods[method], steps, batch_size, seed)
         began = time.perf_counter()
         model = train(batches, learning_rate, seed)
@@ -215,6 +225,7 @@ def compare(
     done: dict[tuple[str, float, int], Trained] = {}
 
     def run_all(jobs: Sequence[tuple[str, float, int]]) -> None:
+        """Read the stored trainings among `jobs` and run the others."""
         found = {job: store.read(*job) for job in jobs} if store else {}
         samples = {name: (method.steps or steps) * batch_size for name, method in methods.items()}
         done.update({job: run for job, run in found.items() if run and run.samples == samples[job[0]]})
@@ -238,16 +249,17 @@ def compare(
 
 
 def _validation(run: Trained) -> float:
-    """A training that came to nothing is never the best."""
+    """Return the validation score, or -inf if it is NaN or None, so that a failed training is never the best."""
     return -np.inf if run.validation is None or np.isnan(run.validation) else run.validation
 
 
 def _listed(measured: Mapping[str, float | np.ndarray]) -> dict[str, list[float]]:
+    """Convert the value or values of each metric to a list."""
     return {metric: np.atleast_1d(np.asarray(values, float)).tolist() for metric, values in measured.items()}
 
 
 class _Store:
-    """The figures of every training, a file each; each is whole or not there."""
+    """Folder with the results of every training, one file each. Files are written atomically."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
@@ -266,20 +278,25 @@ class _Store:
         _write(path, settings)
 
     def read(self, method: str, learning_rate: float, seed: int) -> Trained | None:
+        """Return a stored training, or None."""
         path = self._path(method, learning_rate, seed)
         return Trained(**json.loads(path.read_text())) if path.exists() else None
 
     def write(self, run: Trained) -> None:
+        """Store a training."""
         _write(self._path(run.method, run.learning_rate, run.seed), asdict(run))
 
     def finish(self, comparison: Comparison) -> None:
+        """Store the summary of the comparison."""
         _write(self._folder / RESULT_FILE, comparison.to_dict())
 
     def _path(self, method: str, learning_rate: float, seed: int) -> Path:
+        """Return the file of a training."""
         return self._folder / RUNS_FOLDER / f"{method.replace(' ', '-')}_{learning_rate:g}_{seed}.json"
 
 
 def _write(path: Path, value: Any) -> None:
+    """Write JSON to a temporary file, then rename it."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value))
     partial.replace(path)

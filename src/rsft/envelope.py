@@ -1,4 +1,4 @@
-"""The envelope M: which one to take, and what it costs."""
+"""Choice of the envelope M of rejection sampling, and its cost."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsft.acceptance import check_log_ratio
+from rsft.sampling.acceptance import check_log_ratio
 
 RULES = ("max", "max_tv", "rate", "quantile", "log_m")
 PRICED = (
@@ -26,15 +26,17 @@ PRICED = (
 
 @dataclass(frozen=True)
 class Envelope:
-    """A chosen M and its price on the pool it was chosen for.
+    """An envelope M and its cost on the pool for which it was chosen.
+
+    With the ratio r of target to pool, an item is accepted with probability P_accept = min(1, r / M).
 
     Attributes:
-        rule: how it was chosen, as it can be given again: "max", "max_tv=0.02", ...
+        rule: The rule that chose M, in the form that `choose_envelope` takes: "max", "max_tv=0.02", ...
         log_m: log M.
-        acceptance_rate: mean P_accept over the pool, in [0, 1].
-        clipped_mass: total variation, in [0, 1], between the target on the pool and the one that M lets through;
-            0 where M bounds every ratio.
-        effective_size: (sum w)^2 / sum w^2 of w = P_accept: how many equally likely items the accepted are worth.
+        acceptance_rate: Mean of P_accept over the pool, in [0, 1].
+        clipped_mass: Total variation distance, in [0, 1], between the target on the pool and the distribution of the
+            accepted items. It is 0 if no ratio exceeds M.
+        effective_size: Effective sample size (sum w)^2 / sum w^2 of the weights w = P_accept, in items.
     """
 
     rule: str
@@ -53,26 +55,28 @@ def choose_envelope(
     quantile: float | None = None,
     log_m: float | None = None,
 ) -> Envelope:
-    """Choose M for a pool by exactly one rule.
+    """Choose the envelope M for a pool by one rule.
 
-    * `"max"` (also when no rule is given): the largest ratio of the pool. Exact; the lowest acceptance rate.
-    * `max_tv=t`: the smallest M that changes the target by at most `t` in total variation, in [0, 1).
-    * `rate=c`: the M with mean(min(1, r / M)) = c, in (0, 1]; at a fixed rate no acceptance function is closer to the
-      target in any f-divergence (A. Verine et al., "Optimal budgeted rejection sampling for generative models", 2024).
-    * `quantile=q`: the q-quantile of the ratio over the pool, in (0, 1].
-    * `log_m=m`: a given value, for instance the exact one of known densities.
+    Pass `rule`, or one of the keyword arguments. Without any of them the rule is "max".
 
     Args:
-        log_ratio: (N,) log target - log proposal of the pool's items; a constant added to all changes `log_m` by it
-            and nothing else.
-        rule: "max", or another rule written as in a configuration file: "max_tv=0.02".
-        max_tv: see above.
-        rate: see above.
-        quantile: see above.
-        log_m: see above.
+        log_ratio: (N,) log target - log proposal of the pool's items. Adding a constant to all values adds it to
+            `log_m` and changes nothing else.
+        rule: "max", the largest ratio of the pool: no ratio is clipped, and the acceptance rate is the lowest. Any
+            other rule can be written as text, such as "max_tv=0.02".
+        max_tv: Take the smallest M that changes the target by at most this total variation distance, in [0, 1).
+        rate: Take the M with mean(min(1, r / M)) equal to this acceptance rate, in (0, 1]. At a fixed rate no other
+            acceptance function is closer to the target in any f-divergence (A. Verine et al., "Optimal budgeted
+            rejection sampling for generative models", 2024).
+        quantile: Take this quantile of the ratio over the pool, in (0, 1].
+        log_m: Take this value of log M, such as the exact one for known densities.
+
+    Returns:
+        The envelope and its cost on this pool.
 
     Raises:
-        ValueError: not exactly one rule, a value outside its range, or no item with target mass.
+        ValueError: If several rules are given, a rule is unknown, a value is outside its range, or no item has target
+            mass.
 
     >>> envelope = choose_envelope(torch.tensor([1.0, 2.0, 4.0]).log(), "max")
     >>> round(math.exp(envelope.log_m), 6), round(envelope.acceptance_rate, 4)
@@ -82,16 +86,29 @@ def choose_envelope(
 
 
 def check_rule(rule: str) -> None:
-    """Refuse what is no rule for any pool, such as before a pool is read.
+    """Raise an error if `rule` is not valid for any pool. This check can run before a pool is read.
+
+    Args:
+        rule: A rule of `choose_envelope`, written as text.
 
     Raises:
-        ValueError: see `choose_envelope`.
+        ValueError: If the rule is unknown, or its value is outside its range.
     """
     choose_envelope(torch.zeros(1), rule)
 
 
 def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelope]:
-    """What each of several rules would cost on this pool, the largest M first.
+    """Compute the cost of several envelope rules on a pool.
+
+    Args:
+        log_ratio: (N,) log target - log proposal of the pool's items.
+        rules: Rules of `choose_envelope`, written as text.
+
+    Returns:
+        One envelope for each rule, sorted from the largest M to the smallest.
+
+    Raises:
+        ValueError: If a rule is not valid, or no item has target mass.
 
     >>> [envelope.rule for envelope in price_list(torch.tensor([1.0, 2.0, 4.0]).log(), ["max_tv=0.1", "max"])]
     ['max', 'max_tv=0.1']
@@ -101,7 +118,13 @@ def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelop
 
 
 class _Sorted(NamedTuple):
-    """Ratios of a pool, ascending, with 1 the largest; their running sums; the log of what they were divided by."""
+    """Ratios of a pool in ascending order, scaled to a maximum of 1.
+
+    Attributes:
+        ratio: (N,) scaled ratios.
+        sums: (N,) cumulative sums of `ratio`.
+        shift: Log of the divisor, the largest ratio.
+    """
 
     ratio: np.ndarray
     sums: np.ndarray
@@ -109,17 +132,19 @@ class _Sorted(NamedTuple):
 
 
 def _sorted_ratios(log_ratio: Tensor) -> _Sorted:
+    """Sort and scale the ratios; raise ValueError if none is finite."""
     check_log_ratio(log_ratio, "choose_envelope(log_ratio=...)")
     logs = np.sort(log_ratio.detach().to("cpu", torch.float64).numpy())
     if not len(logs) or not np.isfinite(logs[-1]):
         raise ValueError(
-            "`choose_envelope(log_ratio=...)` has no item with a finite log ratio: the pool has no target."
+            "`choose_envelope(log_ratio=...)` has no item with a finite log ratio: the pool has no target mass."
         )
     ratio = np.exp(logs - logs[-1])
     return _Sorted(ratio, np.cumsum(ratio), float(logs[-1]))
 
 
 def _priced(pool: _Sorted, rule: str | None, **options: float | None) -> Envelope:
+    """Apply one rule and compute its cost."""
     name, value = _one_rule(rule, options)
     if value is None:
         m = 1.0
@@ -131,7 +156,7 @@ def _priced(pool: _Sorted, rule: str | None, **options: float | None) -> Envelop
         m = {"max_tv": _by_max_tv, "rate": _by_rate}[name](pool, value)
     if m == 0:
         raise ValueError(
-            f"`choose_envelope({name}={value})` gives M = 0: most of the pool has no target mass; raise it."
+            f"`choose_envelope({name}={value})` gives M = 0: most of the pool has no target mass; raise {name}."
         )
     acceptance = np.minimum(1.0, pool.ratio / m)
     return Envelope(
@@ -144,6 +169,7 @@ def _priced(pool: _Sorted, rule: str | None, **options: float | None) -> Envelop
 
 
 def _one_rule(rule: str | None, options: dict[str, float | None]) -> tuple[str, float | None]:
+    """Return the name and the value of the one rule given; raise ValueError if several are given."""
     given: list[tuple[str, float | None]] = [(name, value) for name, value in options.items() if value is not None]
     if rule is not None:
         name, _, text = rule.partition("=")
@@ -162,17 +188,19 @@ def _one_rule(rule: str | None, options: dict[str, float | None]) -> tuple[str, 
 
 
 def _checked(name: str, value: float, low: float, high: float) -> float:
+    """Return the value; raise ValueError unless it is in (low, high)."""
     if not low < value < high:
         raise ValueError(f"`choose_envelope({name}=...)` needs a value between {low} and {high}, got {value}.")
     return value
 
 
 def _by_quantile(ratio: np.ndarray, q: float) -> float:
+    """Return the q-quantile of the ratios."""
     return float(np.quantile(ratio, _checked("quantile", q, 0, 1 + 1e-12)))
 
 
 def _by_rate(pool: _Sorted, rate: float) -> float:
-    """With the k largest clipped, k + sum(rest) / M = rate * N; the right k is the one that clips what exceeds M."""
+    """Solve k + sum(rest) / M = rate * N for M, where the k ratios above M are clipped."""
     ratio, sums, _ = pool
     supported = float((ratio > 0).mean())
     if not 0 < rate <= supported:
@@ -189,7 +217,7 @@ def _by_rate(pool: _Sorted, rate: float) -> float:
 
 
 def _by_max_tv(pool: _Sorted, max_tv: float) -> float:
-    """The clipped mass falls as M grows, so the smallest M is found by bisection; the upper end keeps the bound."""
+    """Find the smallest M by bisection, as the clipped mass decreases in M. The upper end satisfies the bound."""
     if not 0 <= max_tv < 1:
         raise ValueError(f"`choose_envelope(max_tv=...)` needs a value in [0, 1), got {max_tv}.")
     low, high = math.log(pool.ratio[pool.ratio > 0].min()), 0.0
@@ -205,9 +233,9 @@ def _by_max_tv(pool: _Sorted, max_tv: float) -> float:
 
 
 def _clipped_mass(pool: _Sorted, m: float) -> float:
-    """TV between r / sum r and min(r, M) / sum min(r, M).
+    """Compute the total variation distance between r / sum r and min(r, M) / sum min(r, M).
 
-    Only clipped items can lose mass, and of them those with r / sum r > M / sum min(r, M).
+    An item loses mass only if it is clipped and r / sum r > M / sum min(r, M).
     """
     ratio, sums, _ = pool
     n = len(ratio)

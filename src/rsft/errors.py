@@ -1,19 +1,19 @@
-"""Exceptions of rsft's own. Bad values raise `ValueError`, wrong kinds `TypeError`."""
+"""Exceptions and warnings of rsft. Invalid argument values raise `ValueError`, invalid types `TypeError`."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 class RsftError(Exception):
-    """Base of all; its message is one line that says what to do."""
+    """Base class of the exceptions of rsft. Each message is one line that states what to do."""
 
 
 class InputError(RsftError, ValueError):
-    """Something the user gave cannot be used as it is."""
+    """Input that the user provided, such as a file, folder or setting, cannot be used."""
 
 
 class UnreadableImageError(RsftError):
-    """A file is not a picture that can be decoded."""
+    """A file cannot be decoded as a picture."""
 
 
 class NoFaceError(RsftError):
@@ -21,14 +21,14 @@ class NoFaceError(RsftError):
 
 
 class LowAcceptanceError(RsftError):
-    """So little is accepted that there is nothing to train on."""
+    """Too few items are accepted to continue."""
 
 
 class DivergedError(RsftError):
-    """The loss was not a number, several steps in a row.
+    """The loss or its gradient was NaN or infinite in several consecutive steps.
 
     Attributes:
-        items: of the batches of these steps, where the batches carry them.
+        items: The items of the batches of these steps, if the batches state them; otherwise empty.
     """
 
     def __init__(self, message: str, items: Sequence[Any] = ()) -> None:
@@ -37,8 +37,8 @@ class DivergedError(RsftError):
 
 
 class InterruptedTrainingError(RsftError):
-    """Training was told to stop before its end, and can be resumed."""
+    """Training was asked to stop before its end. It can be resumed."""
 
 
 class WithdrawnDataWarning(UserWarning):
-    """Pictures seem to be of a data set that its makers have withdrawn."""
+    """Pictures appear to belong to a data set that its authors have withdrawn."""

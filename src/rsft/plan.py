@@ -1,4 +1,4 @@
-"""The front door: from pool and target features to acceptance probabilities, their cost, and whether to use them."""
+"""The main entry point: acceptance probabilities from pool and target features, their cost, and a verdict on them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsft.acceptance import acceptance_probability, check_log_ratio
-from rsft.arrival import Arrival, Covariates, look
+from rsft.arrival import Arrival, Covariates, check_arrival
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.evaluation.shift import auc_error
-from rsft.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
+from rsft.pareto import pareto_k
 from rsft.ratio import fit_ratio
 from rsft.ratio.combine import retain_pool
 from rsft.ratio.rows import Table
-from rsft.sampler import RejectionSampler
-from rsft.tail import pareto_k
+from rsft.sampling.acceptance import acceptance_probability, check_log_ratio
+from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
+from rsft.sampling.sampler import RejectionSampler
 from rsft.verdict import Verdict, judge_given, judge_plan
 
 GIVEN = "given"
@@ -26,21 +26,21 @@ GIVEN = "given"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train on.
+    """Acceptance probabilities for the items of a pool, with their cost, diagnostics and a verdict.
 
     Attributes:
-        acceptance: (N,) float64, the probability that the draw of an item, or of its identity, accepts it.
-        log_ratio: (N,) float64, log target - log pool, of the target as stated (with the retained share of the pool).
-        likeness: (N,) float64, the acceptance probability without the retained share.
-        envelope: the chosen M and its price.
-        prices: what other rules would cost.
-        diagnostics: figures of the ratio and of what will be accepted.
-        arrival: whether the accepted are like the target; None where the target is not known by a sample.
-        verdict: the advice.
-        seed: of the accept decisions.
-        method: the estimator of the ratio, or "given".
-        folds: (N,) and (K,) uint8, the part of the ratio's cross-fitting each item was held out in; or None.
-        rule: how identities are minded; None where each item is accepted by itself.
+        acceptance: (N,) float64 probability that the draw of an item, or of its identity, accepts it.
+        log_ratio: (N,) float64 log target - log pool, where the target includes the retained share of the pool.
+        likeness: (N,) float64 acceptance probability without the retained share.
+        envelope: The chosen envelope M and its cost.
+        prices: Cost of other envelope rules, see `price_list`.
+        diagnostics: Name -> value of statistics of the ratio and of the expected accepted items.
+        arrival: Comparison of the accepted items with the target; None if there is no target sample.
+        verdict: The advice, and its reason.
+        seed: Seed for the accept decisions.
+        method: Name of the estimator of the ratio, or "given".
+        folds: (N,) and (K,) uint8 cross-fitting fold in which each item was held out; None if the ratio was given.
+        rule: Acceptance rule for identities; None if items are accepted independently.
     """
 
     acceptance: Tensor
@@ -57,7 +57,7 @@ class Plan:
     rule: FloorAcceptance | IdentityAcceptance | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, without the items."""
+        """Return a JSON-serialisable dictionary, without the values of the items."""
         return {
             "verdict": {"outcome": str(self.verdict.outcome), "reason": self.verdict.reason},
             "envelope": vars(self.envelope),
@@ -70,18 +70,19 @@ class Plan:
         }
 
     def inclusion(self) -> Tensor:
-        """(N,) float64: the exact probability that an item is trained on in an epoch, with what identities add."""
+        """Return the exact probability (N,) float64 that an item is used in an epoch, including the identity rule."""
         return self.acceptance if self.rule is None else self.rule.inclusion()
 
     def sampler(self, **options: Any) -> RejectionSampler:
-        """A sampler over the pool with these probabilities; `options` are those of `RejectionSampler`."""
+        """Return a sampler over the pool with these probabilities; `options` are passed to `RejectionSampler`."""
         return RejectionSampler(self._drawn(), **{"seed": self.seed, **options})
 
     def accepted(self, epoch: int = 0) -> np.ndarray:
-        """Ascending numbers of the items accepted in an epoch: (n,) int64."""
+        """Return the ascending indices (n,) int64 of the items accepted in an epoch."""
         return self.sampler().accepted(epoch).numpy()
 
     def _drawn(self) -> Any:
+        """Return what `RejectionSampler` draws from: the identity rule, or the probabilities."""
         return self.acceptance if self.rule is None else self.rule
 
 
@@ -100,24 +101,33 @@ def plan(
     seed: int = 0,
     **ratio_options: Any,
 ) -> Plan:
-    """Estimate the ratio, choose the envelope and say whether training on the accepted is worth it.
+    """Estimate the density ratio, choose the envelope, and judge whether to train on the accepted items.
 
     Args:
-        pool: (N, D) features of the pool's items; see `fit_ratio` for tables that do not fit in memory.
-        target: (K, D) features of pictures of the target population, unlabelled.
-        envelope: rule of `choose_envelope`, written "max", "max_tv=0.02", "rate=0.1", "quantile=0.97" or "log_m=1.5".
-        retain_fraction: share of the pool itself in the target, in [0, 1].
-        identities: (N,) integers, identity or class of each item.
-        accept_by: "item", or "identity": an identity is accepted as a whole, by the mean ratio of its items.
-        floor: items that an accepted identity gets at least, where it has so many; with `accept_by="item"`.
-        covariates: name -> (N,) of the pool, and name -> (K,) of the target, for the tables of what shifts.
-        words: covariate -> what a low and a high value is called, such as ("dark", "bright").
-        method: of `fit_ratio`.
-        seed: of the folds of the ratio and of the accept decisions.
-        **ratio_options: of the method; `groups=identities` where the target shows other people than the pool.
+        pool: (N, D) features of the pool's items: a tensor, an array or memory map, or a sequence of such shards.
+        target: (K, D) features of items of the target population, in the same forms. No labels are needed.
+        envelope: Rule of `choose_envelope`: "max", "max_tv=0.02", "rate=0.1", "quantile=0.97" or "log_m=1.5".
+        retain_fraction: Share of the pool itself in the target, in [0, 1].
+        identities: (N,) integer identity or class of each item. Required if `accept_by` is "identity" or `floor` is
+            above 1.
+        accept_by: "item" to accept items one by one, or "identity" to accept or reject all items of an identity
+            together, by their mean ratio.
+        floor: Minimum number of items of each accepted identity; an identity with fewer items keeps all of them. Above
+            1 only with `accept_by="item"`.
+        covariates: name -> (N,) values of the pool's items, and name -> (K,) values of the target items. They are used
+            to describe the shift.
+        words: covariate -> words for a low and for a high value, such as ("dark", "bright").
+        method: Estimator of the ratio, see `fit_ratio`.
+        seed: Seed for the folds of the ratio and for the accept decisions.
+        **ratio_options: Options of `fit_ratio`. Pass `groups=identities` if the target shows other people than the
+            pool.
+
+    Returns:
+        The plan.
 
     Raises:
-        ValueError: see `fit_ratio` and `choose_envelope`; or identities are needed and not given.
+        ValueError: If the features or an option are not valid (see `fit_ratio` and `choose_envelope`), `accept_by` and
+            `floor` do not go together, or `identities` is required and missing.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> pool = torch.randn(2000, 2, generator=generator)
@@ -128,7 +138,7 @@ def plan(
     _check_rule(accept_by, floor, identities)
     ratio = fit_ratio(pool, target, method, seed=seed, **ratio_options)
     thinned = _thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
-    arrival = look(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
+    arrival = check_arrival(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
     seen, targets_seen = (int(ratio.diagnostics[name]) for name in ("items_trained_on", "target_items_trained_on"))
     figures = {
         **ratio.diagnostics,
@@ -157,19 +167,24 @@ def plan_from_ratio(
     floor: int = 1,
     seed: int = 0,
 ) -> Plan:
-    """A plan for a ratio that is known: by attributes, by densities, a tilt, or made of others.
+    """Make a plan for a ratio that is already known, such as one from `attribute_ratio` or `exponential_tilt`.
 
     Args:
-        log_ratio: (N,) log target - log pool of the pool's items, up to a constant.
-        envelope: as in `plan`, like the others.
-        retain_fraction: see there.
-        identities: see there.
-        accept_by: see there.
-        floor: see there.
-        seed: of the accept decisions.
+        log_ratio: (N,) floating log target - log pool of the pool's items, up to a constant.
+        envelope: Rule of `choose_envelope`, as in `plan`.
+        retain_fraction: Share of the pool itself in the target, in [0, 1].
+        identities: (N,) integer identity or class of each item. Required if `accept_by` is "identity" or `floor` is
+            above 1.
+        accept_by: "item", or "identity" to accept or reject all items of an identity together.
+        floor: Minimum number of items of each accepted identity, as in `plan`.
+        seed: Seed for the accept decisions.
+
+    Returns:
+        The plan, without `arrival` and `folds`.
 
     Raises:
-        ValueError: see `choose_envelope`; or identities are needed and not given.
+        ValueError: If a log ratio is NaN or +inf, an option is not valid, `accept_by` and `floor` do not go together,
+            or `identities` is required and missing.
 
     >>> from rsft.ratio.attributes import attribute_ratio
     >>> log_ratio = attribute_ratio(["day"] * 90 + ["night"] * 10, {"day": 0.5, "night": 0.5})
@@ -183,7 +198,7 @@ def plan_from_ratio(
 
 
 class _Thinned(NamedTuple):
-    """What follows from a log ratio alone; the fields are those of `Plan`."""
+    """The part of a `Plan` that follows from the log ratio alone; `figures` are its diagnostics."""
 
     acceptance: Tensor
     log_ratio: Tensor
@@ -201,6 +216,7 @@ class _Thinned(NamedTuple):
         method: str,
         folds: tuple[np.ndarray, np.ndarray] | None,
     ) -> Plan:
+        """Complete the plan; the arguments are attributes of `Plan`, with `figures` its diagnostics."""
         return Plan(
             self.acceptance,
             self.log_ratio,
@@ -218,6 +234,7 @@ class _Thinned(NamedTuple):
 
 
 def _check_rule(accept_by: str, floor: int, identities: Tensor | None) -> None:
+    """Raise ValueError unless the identity options go together and `identities` is given if required."""
     whole = accept_by == AcceptBy.IDENTITY
     if accept_by not in list(AcceptBy) or floor < 1 or (whole and floor > 1):
         raise ValueError(
@@ -225,14 +242,15 @@ def _check_rule(accept_by: str, floor: int, identities: Tensor | None) -> None:
             f"{accept_by!r}, {floor}."
         )
     if identities is None and (whole or floor > 1):
-        raise ValueError("`plan(identities=...)` is needed to accept by identity or with a floor.")
+        raise ValueError("`plan(identities=...)` is required to accept by identity or with a floor.")
 
 
 def _thin(
     log_ratio: Tensor, envelope: str, retain_fraction: float, identities: Tensor | None, accept_by: str, floor: int
 ) -> _Thinned:
+    """Choose the envelope for a log ratio and compute the acceptance probabilities and their diagnostics."""
     check_log_ratio(log_ratio, "plan(log_ratio=...)")
-    # Scaled to mean 1 over the pool, so that the retained share is the stated one on this very pool.
+    # Scale to mean 1 over the pool, so that the retained share is exact on this pool.
     alone = log_ratio - (torch.logsumexp(log_ratio, 0) - math.log(len(log_ratio)))
     figures = {"pareto_k": pareto_k(alone), "pool_items": float(len(alone))}
     whole = accept_by == AcceptBy.IDENTITY
@@ -256,10 +274,10 @@ def _thin(
 
 
 def _identities_kept(acceptance: Tensor, identities: Tensor, *, whole: bool) -> dict[str, float]:
-    """How many identities are expected to have an accepted item, and how many at an equal-sized uniform subset."""
+    """Compute the expected number of identities with an accepted item, also for a uniform subset of equal size."""
     _, index, counts = torch.unique(identities, return_inverse=True, return_counts=True)
     missed = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, index, torch.log1p(-acceptance.clamp(max=1)))
-    if whole:  # one draw for all items of an identity
+    if whole:  # all items of an identity share one draw
         missed = missed / counts
     uniform_missed = counts * torch.log1p(-acceptance.mean())
     return {

@@ -1,4 +1,4 @@
-"""Which features and which estimator to plan with: several plans side by side, judged in each other's space."""
+"""Ranking of plans made with different features and estimators, each judged in all feature spaces."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from rsft.acceptance import accept
 from rsft.arrival import MIN_LOOKED_AT
 from rsft.evaluation.shift import cross_fitted_auc
 from rsft.plan import Plan, plan
 from rsft.ratio.rows import Table, both_sides
+from rsft.sampling.acceptance import accept
 from rsft.verdict import Outcome
 
 MAX_ROWS = 5000
@@ -18,15 +18,16 @@ MAX_ROWS = 5000
 
 @dataclass(frozen=True)
 class Ranked:
-    """One plan among others.
+    """One plan of a ranking.
 
     Attributes:
-        features: name of the features it was made on.
-        method: of `fit_ratio`.
-        plan: the plan.
-        before: mean AUC of pool against target over all features offered, in [0, 1].
-        after: the same of what is accepted for the target itself; None where that is too little.
-        reason: why it stands where it stands.
+        features: Name of the features on which the plan was made.
+        method: Name of the estimator, see `fit_ratio`.
+        plan: The plan.
+        before: AUC of a classifier between pool and target, averaged over all feature spaces, in [0, 1]. 0.5 is chance.
+        after: The same AUC between target and the items accepted without a retained share of the pool. None if fewer
+            than 30 items are accepted.
+        reason: Explanation of the rank in one sentence.
     """
 
     features: str
@@ -37,7 +38,7 @@ class Ranked:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a JSON-serialisable dictionary."""
         return {
             "features": self.features,
             "method": self.method,
@@ -54,20 +55,26 @@ def rank_plans(
     refine: Callable[[Plan], Plan] = lambda made: made,
     **options: Any,
 ) -> list[Ranked]:
-    """Make a plan with each kind of features and each estimator, the best first.
+    """Make a plan with each feature space and each estimator, and rank the plans.
 
-    A feature that tells target from pool most sharply is not the best: an identity embedding does so because the people
-    differ. What counts is whether the accepted are like the target, and that is measured for every plan in all the
-    features offered, on items that its ratio has not seen. Plans worth trying come before all others.
+    The features that separate target from pool best are not the best for a plan: an identity embedding separates them
+    because the people differ. The criterion is how similar the accepted items are to the target. It is measured for
+    every plan in all feature spaces, on items that its ratio has not seen. Plans whose verdict is "worth trying" come
+    first; within each group the AUC closest to 0.5 comes first.
 
     Args:
-        features: name -> (N, D) of the pool and (K, D) of the target, for the same items in the same order.
-        methods: of `fit_ratio`.
-        refine: what else is known of the pool is added to each plan.
-        **options: of `plan`.
+        features: name -> (N, D) features of the pool and (K, D) features of the target. All feature spaces describe the
+            same items in the same order; their widths D may differ.
+        methods: Names of estimators, see `fit_ratio`.
+        refine: Function that is applied to each plan before the ranking, for instance to add to its verdict.
+        **options: Arguments of `plan`, the same for all plans.
+
+    Returns:
+        One entry for each combination of features and method, best first.
 
     Raises:
-        ValueError: nothing to compare, kinds of features with different numbers of items, or see `plan`.
+        ValueError: If there are no features or no methods, feature spaces differ in their numbers of items, or an
+            argument of `plan` is not valid.
 
     >>> import torch
     >>> generator = torch.Generator().manual_seed(0)
@@ -87,6 +94,7 @@ def rank_plans(
     seed = options.get("seed", 0)
 
     def mean_auc(made: Plan, rows: np.ndarray) -> float:
+        """Return the AUC between these pool rows and the target, averaged over the feature spaces."""
         return float(np.mean([_auc(made, pool, target, rows, seed) for pool, target in spaces.values()]))
 
     ranked = []
@@ -97,8 +105,8 @@ def rank_plans(
             before = mean_auc(made, np.arange(len(made.acceptance)))
             after = mean_auc(made, accepted) if len(accepted) >= MIN_LOOKED_AT else None
             reason = f"{made.verdict.outcome}; " + (
-                f"the accepted are told from the target with an AUC of {after:.3f} in the mean of all features (the "
-                f"pool: {before:.3f}), and are worth {made.envelope.effective_size:.0f} items"
+                f"a classifier separates the accepted items from the target with a mean AUC of {after:.3f} over all "
+                f"features (the pool: {before:.3f}); their effective size is {made.envelope.effective_size:.0f}"
                 if after is not None
                 else f"only {len(accepted)} items are accepted"
             )
@@ -107,11 +115,13 @@ def rank_plans(
 
 
 def _place(ranked: Ranked) -> tuple[bool, float]:
+    """Return the sort key: plans worth trying first, then by the distance of the AUC from 0.5."""
     excess = 1.0 if ranked.after is None else abs(ranked.after - 0.5)
     return ranked.plan.verdict.outcome is not Outcome.WORTH_TRYING, excess
 
 
 def _auc(made: Plan, pool: Any, target: Any, rows: np.ndarray, seed: int) -> float:
+    """Return the cross-fitted AUC between some pool rows and the target, on at most `MAX_ROWS` of each."""
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(rows)[:MAX_ROWS])
     aims = np.sort(generator.permutation(len(target))[:MAX_ROWS])

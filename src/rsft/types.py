@@ -1,10 +1,14 @@
 """Small frozen records that pass between stages."""
 
+import os
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
 
+PathLike = str | os.PathLike[str]
 CONFIDENCE = 0.95
+# The systems that runs and comparisons report.
+PRETRAINED, UNIFORM, TUNED = "pretrained", "uniform", "tuned"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a plan advises before any training: one of a few named outcomes, with the figures that led to it."""
+"""Verdict on a plan before any training: one of a few named outcomes, with the statistics that led to it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from rsft.envelope import Envelope
 MIN_TARGET = 50
 MIN_EFFECTIVE_SIZE = 30
 MAX_UNSUPPORTED_FRACTION = 0.25
-# So many standard errors of the area under the ROC curve above one half: the pool differs from the target.
+# Pool and target differ if the area under the ROC curve is this number of standard errors above one half.
 DIFFERENCE_ERRORS = 3.0
-# The mean ratio may be off 1 by so many standard errors, and by so much in any case.
+# The mean ratio may differ from 1 by this number of standard errors, or by this tolerance if it is larger.
 MEAN_RATIO_ERRORS, MEAN_RATIO_TOLERANCE = 4.0, 0.1
-# A target for which what is accepted, nothing retained, is worth so much of the pool is nearly the pool.
+# The pool matches the target if the effective size without a retained share exceeds this fraction of the pool.
 MATCHING_FRACTION = 0.85
-# Accepted items that are worth so much of the pool are nearly a uniform draw.
+# Acceptance is nearly uniform if the effective size exceeds this fraction of the pool.
 UNIFORM_FRACTION = 0.95
-# What is accepted may still be told from the target by this AUC, where no more than that much of it is clipped.
+# The AUC between accepted items and target may reach this value, if at most this fraction of the target is clipped.
 MAX_ARRIVAL_AUC, MAX_CLIPPED = 0.6, 0.1
 
 
 class Outcome(StrEnum):
-    """What a plan advises."""
+    """The advice of a plan."""
 
     WORTH_TRYING = "worth trying"
     POOL_MATCHES = "the pool already matches the target"
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A named outcome and the figures that led to it, in words."""
+    """A named outcome, and the statistics that led to it as text."""
 
     outcome: Outcome
     reason: str
@@ -44,91 +44,130 @@ class Verdict:
 
 
 def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Sequence[str]) -> Verdict:
-    """The outcome for a plan's diagnostics, its envelope, and what the unsupported part of the target is like."""
+    """Judge a plan that was made from a target sample.
+
+    Args:
+        figures: Name -> value of the diagnostics of the plan.
+        envelope: The chosen envelope and its cost.
+        unsupported: Words for the part of the target outside the pool's support, such as "dark".
+
+    Returns:
+        The first outcome whose condition holds, or "worth trying".
+    """
+    return (
+        _judge_difference(figures)
+        or _judge_support(figures, envelope, unsupported)
+        or _judge_ratio(figures, envelope)
+        or _judge_accepted(figures, envelope)
+        or Verdict(
+            Outcome.WORTH_TRYING,
+            f"target and pool differ (AUC {figures['auc']:.3f}); {_accepted_in_words(figures, envelope)}",
+        )
+    )
+
+
+def judge_given(figures: Mapping[str, float], envelope: Envelope) -> Verdict:
+    """Judge a plan whose ratio was given, without a target sample to compare with."""
+    if envelope.effective_size < MIN_EFFECTIVE_SIZE:
+        return _too_small(envelope)
+    if envelope.acceptance_rate == 1 and envelope.clipped_mass == 0:
+        return Verdict(Outcome.POOL_MATCHES, "the ratio is the same for all items, so all are accepted")
+    return Verdict(Outcome.WORTH_TRYING, _accepted_in_words(figures, envelope))
+
+
+def _judge_difference(figures: Mapping[str, float]) -> Verdict | None:
+    """Return a verdict if the target sample is too small, or shows no difference from the pool."""
     auc, error = figures["auc"], figures["auc_error"]
     if figures["target_items"] < MIN_TARGET:
         return Verdict(
-            Outcome.TARGET_TOO_SMALL, f"{figures['target_items']:.0f} target items; take at least {MIN_TARGET}"
+            Outcome.TARGET_TOO_SMALL, f"{figures['target_items']:.0f} target items; provide at least {MIN_TARGET}"
         )
     if auc < 0.5 + DIFFERENCE_ERRORS * error:
         if figures.get("mmd_low", 0.0) > 0:
             return Verdict(
                 Outcome.NOT_ESTIMABLE,
-                f"target and pool differ (MMD^2 at least {figures['mmd_low']:.4f}), but not in a way this estimator "
-                f"sees (AUC {auc:.3f}): take method 'auto'",
+                f"target and pool differ (MMD^2 at least {figures['mmd_low']:.4f}), but this estimator does not detect "
+                f"the difference (AUC {auc:.3f}): use method 'auto'",
             )
         return Verdict(
             Outcome.POOL_MATCHES,
-            f"a classifier tells target from pool with an AUC of {auc:.3f} +- {error:.3f}; 0.5 is chance",
+            f"a classifier separates target and pool with an AUC of {auc:.3f} +- {error:.3f}; 0.5 is chance",
         )
-    # The interval's lower end: a few stray items are no lack of support.
+    return None
+
+
+def _judge_support(figures: Mapping[str, float], envelope: Envelope, unsupported: Sequence[str]) -> Verdict | None:
+    """Return a verdict if the pool lacks too much of the target."""
+    # The lower end of the interval is compared, so that a few stray items do not decide.
     if figures["unsupported_low"] > MAX_UNSUPPORTED_FRACTION:
         where = f": {', '.join(unsupported)}" if unsupported else ""
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,
             f"{figures['unsupported_fraction']:.0%} of the target lies where the pool has no items{where}; add pool "
-            "items like these, or take other features",
+            "items like these, or use other features",
         )
     if envelope.effective_size < MIN_EFFECTIVE_SIZE:
         return _too_small(envelope)
-    # Over a pool that lacks a part of the target the ratio's mean is the share of the target that it has.
-    mean, mean_error = figures["mean_ratio"], figures["mean_ratio_error"]
-    if 1 - mean - MEAN_RATIO_ERRORS * mean_error > MAX_UNSUPPORTED_FRACTION:
+    # If the pool lacks a part of the target, the mean of the ratio over the pool is the share that it has.
+    mean, error = figures["mean_ratio"], figures["mean_ratio_error"]
+    if 1 - mean - MEAN_RATIO_ERRORS * error > MAX_UNSUPPORTED_FRACTION:
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,
-            f"by the ratio's mean over the pool, {mean:.3f} +- {mean_error:.3f}, that much of the target lies where "
-            "the pool has items; add pool items like the target, or take other features",
+            f"the mean ratio over the pool is {mean:.3f} +- {error:.3f}, so only that share of the target lies where "
+            "the pool has items; add pool items like the target, or use other features",
         )
+    return None
+
+
+def _judge_ratio(figures: Mapping[str, float], envelope: Envelope) -> Verdict | None:
+    """Return a verdict if the estimated ratio is inconsistent, or the accepted items differ from the target."""
+    mean, error = figures["mean_ratio"], figures["mean_ratio_error"]
     off = abs(mean - 1)
-    if off > MEAN_RATIO_TOLERANCE and off > MEAN_RATIO_ERRORS * mean_error:
+    if off > MEAN_RATIO_TOLERANCE and off > MEAN_RATIO_ERRORS * error:
         return Verdict(
             Outcome.NOT_ESTIMABLE,
-            f"the mean ratio over the pool is {mean:.3f} +- {mean_error:.3f} and should be 1; take method 'auto', or "
-            "fewer features",
+            f"the mean ratio over the pool is {mean:.3f} +- {error:.3f} and should be 1; use method 'auto', or fewer "
+            "features",
         )
     if envelope.clipped_mass <= MAX_CLIPPED and figures.get("arrival_auc_low", 0.5) > MAX_ARRIVAL_AUC:
         return Verdict(
             Outcome.NOT_ESTIMABLE,
-            f"what is accepted is still told from the target with an AUC of {figures['arrival_auc']:.3f}; take method "
-            "'auto' or other features, and accept by item",
+            "a classifier still separates the accepted items from the target with an AUC of "
+            f"{figures['arrival_auc']:.3f}; use method 'auto' or other features, and accept by item",
         )
+    return None
+
+
+def _judge_accepted(figures: Mapping[str, float], envelope: Envelope) -> Verdict | None:
+    """Return a verdict if the accepted items are nearly a uniform draw from the pool."""
     size, clipped = figures["pool_items"], envelope.clipped_mass > MAX_CLIPPED
     if clipped and envelope.effective_size > UNIFORM_FRACTION * size:
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,
-            f"what is accepted is nearly a uniform draw, since {envelope.clipped_mass:.0%} of the target is clipped; "
-            "clip less, by an envelope such as 'max_tv=0.1', or add pool items like the target",
+            f"the accepted items are nearly a uniform draw, since {envelope.clipped_mass:.0%} of the target is "
+            "clipped; clip less, with an envelope such as 'max_tv=0.1', or add pool items like the target",
         )
     if not clipped and figures["target_effective_size"] > MATCHING_FRACTION * size:
         return Verdict(
             Outcome.POOL_MATCHES,
-            f"target and pool differ (AUC {auc:.3f}), but so little that what is accepted for the target is worth "
-            f"{figures['target_effective_size']:.0f} of {size:.0f} items drawn uniformly",
+            f"target and pool differ (AUC {figures['auc']:.3f}), but so little that the items accepted for the target "
+            f"have an effective size of {figures['target_effective_size']:.0f} in a pool of {size:.0f} items",
         )
-    return Verdict(
-        Outcome.WORTH_TRYING,
-        f"target and pool differ (AUC {auc:.3f}); {figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} "
-        f"items are accepted an epoch, worth {envelope.effective_size:.0f} items; "
-        f"{envelope.clipped_mass:.1%} of the target is clipped",
-    )
+    return None
 
 
-def judge_given(figures: Mapping[str, float], envelope: Envelope) -> Verdict:
-    """The outcome where the ratio was given, and no target sample is at hand to compare with."""
-    if envelope.effective_size < MIN_EFFECTIVE_SIZE:
-        return _too_small(envelope)
-    if envelope.acceptance_rate == 1 and envelope.clipped_mass == 0:
-        return Verdict(Outcome.POOL_MATCHES, "the ratio is the same for all items, so all are accepted")
-    return Verdict(
-        Outcome.WORTH_TRYING,
-        f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items are accepted an epoch, worth "
-        f"{envelope.effective_size:.0f} items; {envelope.clipped_mass:.1%} of the target is clipped",
+def _accepted_in_words(figures: Mapping[str, float], envelope: Envelope) -> str:
+    """State how many items are accepted, their effective size and the clipped mass."""
+    return (
+        f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items are accepted per epoch, with an "
+        f"effective size of {envelope.effective_size:.0f}; {envelope.clipped_mass:.1%} of the target is clipped"
     )
 
 
 def _too_small(envelope: Envelope) -> Verdict:
+    """Return the verdict for an effective size that is too small."""
     return Verdict(
         Outcome.TOO_LITTLE_SUPPORT,
-        f"the accepted are worth {envelope.effective_size:.0f} items; add pool items like the target, clip more of it, "
-        "or retain more of the pool",
+        f"the accepted items have an effective size of {envelope.effective_size:.0f}; add pool items like the target, "
+        "clip more of the target, or retain more of the pool",
     )

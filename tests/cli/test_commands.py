@@ -191,9 +191,9 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     assert "has no attribute 'age'" in refused(*fit_arguments(faces), *out, "--groups", "age")
     assert "aligned chips have none" in refused(*fit_arguments(faces), *out, "--landmarks", points)
     without = [argument for argument in fit_arguments(faces) if argument != "--aligned"]
-    assert "landmarks of none of the" in refused(*without, *out, "--landmarks", points)
+    assert "landmarks for none of the" in refused(*without, *out, "--landmarks", points)
     planned = ("plan", "--pool", faces / "pool", "--landmarks", points)
-    assert "landmarks of none of the" in refused(*planned, "--target", faces / "target")
+    assert "landmarks for none of the" in refused(*planned, "--target", faces / "target")
     assert "with --shares none is" in refused(*planned, "--shares", tmp_path / "bad.toml")
     assert not (tmp_path / "run").exists()
     assert "not the whole folder of a run" in refused("report", tmp_path)
@@ -209,7 +209,7 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
 def test_an_interruption_is_said_in_one_line(command: str, advice: str, faces: Path, tmp_path: Path) -> None:
     """A signal that arrives while a model is loaded; a shell's background job would ignore it."""
     code = (
-        "import signal; from rsft.cli.main import run; from rsft.face import commands; "
+        "import signal; from rsft.cli.main import run; from rsft.face import plan as commands; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "commands.load_model = lambda model: signal.raise_signal(signal.SIGINT); run()"
     )
@@ -265,7 +265,7 @@ def test_plan_compares_features_and_takes_its_settings_from_the_line(faces: Path
     assert all(accepted.count(person) >= 2 for person in set(accepted))
     assert "accept_by" in refused("plan", *inputs, "--accept-by", "person")
     assert "unknown features 'magic'" in refused("plan", *inputs, "--features", "magic")
-    assert "knows" in refused("plan", *inputs, "--method", "magic")
+    assert "needs one of" in refused("plan", *inputs, "--method", "magic")
 
 
 def test_plan_from_shares_of_attributes(faces: Path, tmp_path: Path) -> None:

@@ -16,17 +16,17 @@ from rsft.compare import Batches
 from rsft.data.features import Features
 from rsft.data.images import find_images
 from rsft.errors import InputError
-from rsft.face.bundle import FaceModel
-from rsft.face.comparing import FaceTrial
-from rsft.face.embed import embed
-from rsft.face.grouping import pictures_with
-from rsft.face.model import load_model
-from rsft.face.planning import plan_faces
-from rsft.face.recipe import make_recipe
-from rsft.face.spent import Spent
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import make_recipe
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.evaluation.groups import pictures_with
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.face.pictures.embedding import embed
+from rsft.face.runs.time_spent import TimeSpent
 from rsft.types import Interval
 
-Embedded = tuple[FaceModel, Features, Features, np.ndarray]
+Embedded = tuple[FaceModel, Features, Features]
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 METHODS = {
     "pretrained", "uniform", "fresh subset", "weighted sampling", "loss weights", "rejection", "uniform, equal time",
@@ -56,11 +56,8 @@ def with_variants(faces: Path, folder: Path) -> list[str | Path]:
 @pytest.fixture(scope="module")
 def embedded(faces: Path) -> Embedded:
     model = load_model("dlib")
-    pool, target = (
-        embed(model, find_images(faces / name), cut=-5, aligned=True, views=2) for name in ("pool", "target")
-    )
-    people = np.unique([item.partition("/")[0] for item in pool.ids], return_inverse=True)[1]
-    return model, pool, target, people
+    pool, target = (embed(model, find_images(faces / name), aligned=True, views=2) for name in ("pool", "target"))
+    return model, pool, target
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +89,11 @@ def test_all_methods_are_compared_at_equal_samples(compared: tuple[Path, dict]) 
 
 def test_a_comparison_goes_to_the_largest_share(embedded: Embedded) -> None:
     """Half of the way, by the weights."""
-    model, pool, target, people = embedded
+    model, pool, target = embedded
 
     def trained(share: float) -> tuple[torch.nn.Module, torch.nn.Module]:
         recipe = make_recipe({"steps": 2, "batch_size": 8, "views": 2, "shares": (0, share)})
-        trial = FaceTrial(model, pool, people, plan_faces(pool, target, people, seed=0), {}, recipe)
+        trial = FaceTrial(model, pool, plan_faces(pool, target, seed=0), {}, recipe)
         return trial.suffix, trial.train(Batches(trial.methods()["uniform"], 2, 8, seed=0), 1e-4, 0)
 
     (start, half), (_, whole) = trained(0.5), trained(1)
@@ -109,12 +106,12 @@ def test_a_comparison_goes_to_the_largest_share(embedded: Embedded) -> None:
 
 
 def test_a_further_envelope_is_that_of_a_plan_with_it(embedded: Embedded) -> None:
-    model, pool, target, people = embedded
+    model, pool, target = embedded
 
     def first_epoch(envelope: str, method: str, *others: str) -> list[int]:
         recipe = make_recipe({"envelope": envelope, "views": 2})
-        plan = plan_faces(pool, target, people, **recipe.plan_options(), seed=0)
-        methods = FaceTrial(model, pool, people, plan, {}, recipe).methods(envelopes=others)
+        plan = plan_faces(pool, target, **recipe.plan_options(), seed=0)
+        methods = FaceTrial(model, pool, plan, {}, recipe).methods(envelopes=others)
         return next(methods[method].epochs(0)).tolist()
 
     exact = first_epoch("max", "rejection")
@@ -125,11 +122,11 @@ def test_a_further_envelope_is_that_of_a_plan_with_it(embedded: Embedded) -> Non
 def test_the_oracle_trains_on_the_pictures_that_have_the_attribute(
     faces: Path, embedded: Embedded, tmp_path: Path
 ) -> None:
-    model, pool, target, people = embedded
+    model, pool, target = embedded
     with_variants(faces, tmp_path)
     known = pictures_with(find_images(faces / "pool"), "known", "yes", tmp_path / "attributes.csv")
     assert known == set(find_images(faces / "pool").ids[1::2])
-    trial = FaceTrial(model, pool, people, plan_faces(pool, target, people, seed=0), {}, make_recipe({"views": 2}))
+    trial = FaceTrial(model, pool, plan_faces(pool, target, seed=0), {}, make_recipe({"views": 2}))
     epoch = next(trial.methods(np.isin(pool.ids, list(known)))["oracle"].epochs(0))
     ids = np.array(pool.ids)[trial.rows]
     assert set(ids[epoch // trial.views]) == known & set(ids)
@@ -201,23 +198,23 @@ def test_time_spent_before_an_interruption_counts(
     now = 100.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     path = tmp_path / "cost.json"
-    first = Spent(path)
+    first = TimeSpent(path)
     now += 7
     first.note()
     now += 20  # interrupted here, in planning or elsewhere, and nobody noted it
-    second = Spent(path)
+    second = TimeSpent(path)
     now += 5
     second.note()
     now += 2  # a plan is made anew each time, and counts once
     assert not second.is_closed
     second.close(plan=2.0, step=0.5)
-    third = Spent(path)
+    third = TimeSpent(path)
     now += 30  # all is read again, and the steps stay what they were
     third.note()
-    for spent in (second, third, Spent(path)):
+    for spent in (second, third, TimeSpent(path)):
         assert spent.is_closed
         assert spent.steps == (7 + 5 + 2) / 0.5
-    told = Spent(compared[0] / "cost.json")
+    told = TimeSpent(compared[0] / "cost.json")
     assert all(seconds > 0 for seconds in told.told.values())
     assert compared[1]["cost"]["uniform, equal time"]["samples"] == (4 + told.steps) * 8
 
@@ -228,4 +225,4 @@ def test_a_trial_refuses_the_same(loss: str, people: int, words: str) -> None:
     rows = np.zeros((people, 2), np.float32)
     pool = Features([f"{person}/1" for person in range(people)], rows, rows, rows[:, None], [], "")
     with pytest.raises(InputError, match=words):
-        FaceTrial(none, pool, np.arange(people), none, {}, make_recipe({"loss": loss}))
+        FaceTrial(none, pool, none, {}, make_recipe({"loss": loss}))

@@ -1,4 +1,4 @@
-"""Models in and out from the command line."""
+"""The commands that list, check and export models and migrate galleries."""
 
 import json
 import logging
@@ -13,19 +13,21 @@ from typer.testing import CliRunner
 
 from rsft.cli.main import app, run
 from rsft.cli.show import log_to_stderr
-from rsft.face.crops import ARCFACE, scaled
-from rsft.face.model import KNOWN
+from rsft.face.networks.chip_points import ARCFACE, scaled
+from rsft.face.networks.load import KNOWN
 
 PAGE = Path(__file__).parents[2] / "docs"
 
 
 def rsft(*arguments: str | Path) -> str:
+    """Run a command that must succeed and return its standard output."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Run a command that must fail with exit code 2 and return its one-line error."""
     monkeypatch.setattr("sys.argv", ["rsft", *map(str, arguments)])
     monkeypatch.setattr("rsft.cli.show.log_to_stderr", lambda: None)
     with pytest.raises(SystemExit) as caught:
@@ -36,12 +38,12 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 @pytest.mark.parametrize("command", ["models", "models check", "export", "gallery migrate"])
-def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
+def test_every_command_has_help_and_is_documented(command: str) -> None:
     assert "--json" in rsft(*command.split(), "--help")
     assert f"rsft {command}" in (PAGE / "commands.md").read_text()
 
 
-def test_models_are_listed_and_in_the_docs() -> None:
+def test_models_are_listed_and_documented() -> None:
     printed = rsft("models")
     page = (PAGE / "models.md").read_text()
     listed = json.loads(rsft("models", "--json"))
@@ -55,7 +57,7 @@ def test_models_are_listed_and_in_the_docs() -> None:
 
 @pytest.fixture(scope="module")
 def exported(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """The dlib network as ONNX and as a bundle, compared on real chips."""
+    """Export the dlib network as ONNX and as a bundle, and compare it on real chips."""
     folder = tmp_path_factory.mktemp("export")
     printed = rsft(
         "export", "dlib", "--onnx", folder / "dlib.onnx", "--bundle", folder / "bundle",
@@ -64,7 +66,7 @@ def exported(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return folder, json.loads(printed)
 
 
-def test_an_exported_model_is_the_model(exported: tuple[Path, dict[str, object]]) -> None:
+def test_an_exported_model_has_the_same_outputs(exported: tuple[Path, dict[str, object]]) -> None:
     folder, result = exported
     assert result["chips"] == 16
     assert isinstance(result["error"], float)
@@ -74,7 +76,7 @@ def test_an_exported_model_is_the_model(exported: tuple[Path, dict[str, object]]
     assert (stated["size"], stated["order"], stated["value_range"]) == (150, "RGB", [0, 255])
     assert stated["fingerprint"] == result["fingerprint"]
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    # against what dlib itself gave, through two conversions
+    # compare with dlib's own outputs, after two conversions
     for model in (folder / "dlib.onnx", folder / "bundle"):
         found = json.loads(rsft("models", "check", model, "--json"))
         assert found["error"] < 1e-4
@@ -83,7 +85,7 @@ def test_an_exported_model_is_the_model(exported: tuple[Path, dict[str, object]]
 
 @pytest.fixture(scope="module")
 def tuned(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose model came in as ONNX: two convolutions and a matrix, of 32 px chips."""
+    """Tune a model that was read from ONNX: two convolutions and a matrix, for chips of 32 px."""
     folder = tmp_path_factory.mktemp("tuned")
     generator = np.random.default_rng(0)
     shapes = {"k1": (8, 3, 5, 5), "p": (8, 1, 1), "k2": (8, 8, 3, 3), "w": (16, 8 * 6 * 6)}
@@ -117,7 +119,7 @@ def tuned(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_network_that_came_as_onnx_is_tuned_checked_and_exported(tuned: Path, faces: Path) -> None:
+def test_a_network_read_from_onnx_is_tuned_checked_and_exported(tuned: Path, faces: Path) -> None:
     run = tuned / "run"
     bundle = json.loads((run / "model" / "bundle.json").read_text())
     assert (bundle["order"], bundle["std"], bundle["licence"]) == ("RGB", [128.0] * 3, "CC-BY-NC-4.0")
@@ -130,9 +132,9 @@ def test_a_network_that_came_as_onnx_is_tuned_checked_and_exported(tuned: Path, 
     assert json.loads(rsft("models", "check", tuned / "out.onnx", "--json"))["error"] < 1e-4
 
 
-def test_a_gallery_moves_to_the_tuned_network(tuned: Path, faces: Path, tmp_path: Path) -> None:
+def test_a_gallery_is_migrated_to_the_tuned_network(tuned: Path, faces: Path, tmp_path: Path) -> None:
     pool: list[str | Path] = ["--pool", faces / "retention", "--aligned"]
-    # another normalisation, so another model also where tuning kept the weights
+    # another normalisation makes it another model even if tuning kept the weights
     (tmp_path / "other.onnx").write_bytes((tuned / "small.onnx").read_bytes())
     (tmp_path / "other.json").write_text((tuned / "small.json").read_text().replace("128.0", "100.0"))
     rsft("embed", *pool, "--model", tmp_path / "other.onnx", "--out", tmp_path / "old")
@@ -143,7 +145,7 @@ def test_a_gallery_moves_to_the_tuned_network(tuned: Path, faces: Path, tmp_path
     assert made_with == json.loads((tuned / "run" / "model" / "bundle.json").read_text())["fingerprint"]
 
 
-def test_the_card_says_what_must_be_known_and_names_nobody(tuned: Path, faces: Path) -> None:
+def test_the_model_card_is_complete_and_contains_no_names_or_paths(tuned: Path, faces: Path) -> None:
     card = (tuned / "run" / "model_card.md").read_text()
     metrics = json.loads((tuned / "run" / "metrics.json").read_text())
     plan = json.loads((tuned / "run" / "plan.json").read_text())
@@ -164,7 +166,7 @@ def test_the_card_says_what_must_be_known_and_names_nobody(tuned: Path, faces: P
     assert str(faces) not in card
 
 
-def test_mistakes_are_one_line(
+def test_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert "needs `onnx`" in refused(monkeypatch, capsys, "export", "dlib")
@@ -172,12 +174,12 @@ def test_mistakes_are_one_line(
     assert "exists" in refused(monkeypatch, capsys, "export", "dlib", "--bundle", tmp_path)
     assert "no model 'nonesuch'" in refused(monkeypatch, capsys, "models", "check", "nonesuch")
     (tmp_path / "x.onnx").write_bytes(b"no graph")
-    assert "is no ONNX file" in refused(
+    assert "is not an ONNX file" in refused(
         monkeypatch, capsys, "embed", "--pool", ".", "--model", tmp_path / "x.onnx", "--out", tmp_path / "o"
     )
 
 
-def test_the_licence_goes_to_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_licence_is_printed_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("rsft")
     before, level = list(logger.handlers), logger.level
     try:

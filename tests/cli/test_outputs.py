@@ -10,7 +10,7 @@ from command_line import refused, rsft
 from PIL import Image
 from torch import nn
 
-from rsft.face.bundle import face_model
+from rsft.face.networks.bundle import face_model
 from rsft.run_folder import MARK_FILE
 
 Command = Callable[[Path, Path], list[str | Path]]

@@ -1,4 +1,4 @@
-"""The same few pictures in every form that is read, written here without the code under test."""
+"""The same few pictures in every storage form, written without the code under test."""
 
 import csv
 import io
@@ -18,14 +18,14 @@ MAGIC = 0xCED7230A
 
 
 def picture(number: int, kind: str = "PNG") -> bytes:
-    """The file of a small picture that no other number has."""
+    """Return the file of a small picture that is different for each number."""
     pixels = np.random.default_rng(number).integers(0, 256, (6, 7, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
 
 
-# Two people whose names sort otherwise as text than as numbers, one with folders below.
+# Two people whose names sort differently as text and as numbers; one has a subfolder.
 PICTURES = {
     "10/a.png": picture(0),
     "10/deep/b.png": picture(1),
@@ -51,7 +51,7 @@ def whole(content: bytes, kind: int = 0) -> bytes:
 
 
 def write_rec(path: Path, records: Mapping[int, bytes]) -> Path:
-    """A `.rec` of the records in the order given, and its `.idx`."""
+    """Write a `.rec` of the records in the given order, and its `.idx`."""
     path.write_bytes(b"".join(records.values()))
     offset, lines = 0, []
     for key, content in records.items():
@@ -96,7 +96,7 @@ def as_parquet(root: Path) -> Path:
 
 
 def as_shards(root: Path) -> Path:
-    """Samples with a `.json` in one shard, a `.cls` in the other."""
+    """Write two shards: samples with a `.json` in one, and with a `.cls` in the other."""
     items = list(PICTURES)
     with tarfile.open(root / "shard-00.tar", "w") as archive:
         for number, item in enumerate(items[:2]):
@@ -126,7 +126,7 @@ def as_rec(root: Path) -> Path:
 
 
 def as_rec_with_header(root: Path) -> Path:
-    """As insightface writes it: two labels a record, and records of identities behind the pictures."""
+    """Write a `.rec` as insightface does: two labels per record, and records of identities after the pictures."""
     end = len(PICTURES) + 1
     records = {0: record(2, 0, b"", (end, end + 2))}
     for key, (item, content) in enumerate(PICTURES.items(), 1):
@@ -136,14 +136,14 @@ def as_rec_with_header(root: Path) -> Path:
 
 
 def as_rec_with_list(root: Path) -> Path:
-    """As im2rec lists it."""
+    """Write a `.rec` with an `.lst` as im2rec writes it."""
     lines = [f"{key}\t{float(item.split('/')[0])}\t{item}\n" for key, item in enumerate(PICTURES, 3)]
     (root / "train.lst").write_text("".join(reversed(lines)), encoding="utf-8")
     return as_rec(root)
 
 
 def as_rec_with_split_records(root: Path, pictures: Mapping[str, bytes]) -> Path:
-    """As dmlc writes a picture that holds the magic number: cut there, and the number left out."""
+    """Write pictures that hold the magic number as dmlc does: split there, without the number."""
     records = {}
     for key, (item, content) in enumerate(pictures.items()):
         head = struct.pack("<IfQQ", 0, float(item.split("/")[0]), 0, 0)

@@ -1,4 +1,4 @@
-"""A pool in another form is the same pool."""
+"""Conversion keeps pictures, ids and attributes, and never overwrites anything."""
 
 import struct
 from pathlib import Path
@@ -19,7 +19,7 @@ def contents(images: ImageSet) -> list[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("destination", DESTINATIONS)
-def test_every_form_becomes_every_other(form: str, destination: str, tmp_path: Path) -> None:
+def test_every_form_converts_to_every_other(form: str, destination: str, tmp_path: Path) -> None:
     source = find_images(FORMS[form](tmp_path))
     result = convert(FORMS[form](tmp_path), tmp_path / "new" / destination)
     images = find_images(tmp_path / "new" / destination, labelled=True)
@@ -31,8 +31,8 @@ def test_every_form_becomes_every_other(form: str, destination: str, tmp_path: P
     assert result["lost"] == ([] if kept else list(source.attributes))
 
 
-def test_there_and_back_again_keeps_everything(tmp_path: Path) -> None:
-    """The names of a folder survive all forms, one after the other."""
+def test_a_chain_of_conversions_keeps_ids_and_contents(tmp_path: Path) -> None:
+    """A folder is converted through every form in turn."""
     source, last = find_images(as_folder(tmp_path)), as_folder(tmp_path)
     for number, destination in enumerate(DESTINATIONS):
         convert(last, tmp_path / str(number) / destination)
@@ -42,7 +42,7 @@ def test_there_and_back_again_keeps_everything(tmp_path: Path) -> None:
     assert contents(images) == contents(source)
 
 
-def test_the_list_beside_a_rec_says_whom_its_numbers_mean(tmp_path: Path) -> None:
+def test_the_lst_beside_a_rec_maps_its_labels_to_names(tmp_path: Path) -> None:
     convert(as_folder(tmp_path), tmp_path / "out.rec")
     lines = [line.split("\t") for line in (tmp_path / "out.lst").read_text().splitlines()]
     assert lines == [[str(key), "0" if key < 4 else "1", item] for key, item in enumerate(sorted(PICTURES), 1)]
@@ -51,7 +51,7 @@ def test_the_list_beside_a_rec_says_whom_its_numbers_mean(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("limit", "words"), [("MAX_SIZE", "'10/a.png' is larger"), ("MAX_PICTURES", "use shards")])
-def test_what_a_rec_cannot_hold_is_refused(
+def test_pictures_that_exceed_the_limits_of_a_rec_are_rejected(
     limit: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"rsft.data.recordio.{limit}", {"MAX_SIZE": 100, "MAX_PICTURES": 4}[limit])
@@ -60,17 +60,17 @@ def test_what_a_rec_cannot_hold_is_refused(
     assert not list(tmp_path.glob("out*"))
 
 
-def test_names_that_a_list_cannot_hold_are_refused(tmp_path: Path) -> None:
+def test_names_with_tabs_are_rejected_for_a_rec_but_not_for_a_tar(tmp_path: Path) -> None:
     (tmp_path / "a" / "x").mkdir(parents=True)
     (tmp_path / "a" / "x" / "tab\t.png").write_bytes(picture(0))
-    with pytest.raises(InputError, match="tabs and lines"):
+    with pytest.raises(InputError, match="tabs or line ends"):
         convert(tmp_path / "a", tmp_path / "out.rec")
     convert(tmp_path / "a", tmp_path / "out.tar")
     assert find_images(tmp_path / "out.tar").ids == ["x/tab\t.png"]
 
 
-def test_a_rec_is_laid_out_as_insightface_reads_it(tmp_path: Path) -> None:
-    """Record 0 tells where the pictures end, and a record behind them the first and the end of each identity."""
+def test_a_rec_has_the_layout_of_insightface(tmp_path: Path) -> None:
+    """Record 0 holds the end of the pictures; the records after them hold the range of each identity."""
     convert(as_folder(tmp_path), tmp_path / "out.rec")
     content = (tmp_path / "out.rec").read_bytes()
     lines = [line.split("\t") for line in (tmp_path / "out.idx").read_text().splitlines()]
@@ -86,7 +86,7 @@ def test_a_rec_is_laid_out_as_insightface_reads_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shift", range(4))
 def test_pictures_that_hold_the_magic_number_are_split_and_joined(shift: int, tmp_path: Path) -> None:
-    """dmlc looks for it at multiples of 4 only; a reader that resynchronises by it must not find it there."""
+    """dmlc looks for the number at multiples of 4 only, so the content must not hold it there."""
     magic = struct.pack("<I", MAGIC)
     tricky = b"\x89PNG" + bytes(shift) + magic + b"12345678" + magic + magic + bytes(shift) + magic
     (tmp_path / "faces" / "a").mkdir(parents=True)
@@ -96,12 +96,12 @@ def test_pictures_that_hold_the_magic_number_are_split_and_joined(shift: int, tm
     assert images.read_bytes(0) == tricky
     content = (tmp_path / "out.rec").read_bytes()
     found = sum(content[place : place + 4] == magic for place in range(0, len(content), 4))
-    # header, identity, and the picture in as many pieces as it has the number at multiples of 4, and one
+    # the header, the identity, and the picture, which is split at each magic number at a multiple of 4
     pieces = sum(tricky[place : place + 4] == magic for place in range(0, len(tricky), 4)) + 1
     assert found == 2 + pieces
 
 
-def test_attributes_called_label_are_not_taken_for_the_identity(tmp_path: Path) -> None:
+def test_an_attribute_named_label_is_not_used_as_the_identity(tmp_path: Path) -> None:
     as_csv(tmp_path)
     table = (tmp_path / "faces.csv").read_text().replace("light", "label")
     (tmp_path / "faces.csv").write_text(table)
@@ -119,7 +119,7 @@ def test_pictures_without_a_suffix_get_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("destination", DESTINATIONS)
-def test_what_stands_there_is_left_alone(destination: str, tmp_path: Path) -> None:
+def test_an_existing_destination_is_not_changed(destination: str, tmp_path: Path) -> None:
     source = as_rec(tmp_path)
     (tmp_path / "new").mkdir()
     convert(source, tmp_path / "new" / destination)
@@ -129,7 +129,7 @@ def test_what_stands_there_is_left_alone(destination: str, tmp_path: Path) -> No
     assert before == {path: path.read_bytes() for path in (tmp_path / "new").rglob("*") if path.is_file()}
 
 
-def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path) -> None:
     source = as_rec(tmp_path)
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "out.idx").write_text("mine")
@@ -146,14 +146,14 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("destination", "words"),
-    [("out.bin", "no pool is written as .bin"), ("x.png", "written as .png"), ("out-{0..1}.rec", "shards are .tar")],
+    [("out.bin", "pools cannot be written as .bin"), ("x.png", "written as .png"), ("out-{0..1}.rec", "shards are .tar")],
 )
-def test_destinations_that_are_no_form_are_refused(destination: str, words: str, tmp_path: Path) -> None:
+def test_destinations_of_an_unknown_form_are_rejected(destination: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
         convert(as_folder(tmp_path), tmp_path / destination)
 
 
-def test_negative_labels_are_names_like_others(tmp_path: Path) -> None:
+def test_a_negative_label_is_a_valid_identity(tmp_path: Path) -> None:
     path = write_rec(tmp_path / "x.rec", {0: record(0, -7, PICTURES["9/a.png"])})
     convert(path, tmp_path / "out")
     assert find_images(tmp_path / "out").ids == ["-7/00000000.png"]

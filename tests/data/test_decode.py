@@ -1,4 +1,4 @@
-"""Pictures as cameras and tools store them become upright 8-bit RGB, or are refused with a reason."""
+"""Pictures from cameras and tools become upright 8-bit RGB, or are rejected with a reason."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from PIL import Image
 from rsft.data.images import decode
 from rsft.errors import UnreadableImageError
 
-# left half dark, right half bright, and a red corner
+# the left half is dark, the right half is bright, and one corner is red
 PIXELS = np.zeros((16, 24, 3), np.uint8) + np.where(np.arange(24) < 12, 40, 200).astype(np.uint8)[None, :, None]
 PIXELS[:4, :4] = 200, 30, 30
 
@@ -24,8 +24,8 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def test_16_bits_keep_their_upper_8() -> None:
-    """Pillow's own conversion cuts everything above 255 to white."""
+def test_16_bit_pictures_keep_their_upper_8_bits() -> None:
+    """Pillow's own conversion would clip all values above 255 to white."""
     grey = np.linspace(0, 65535, 16 * 24).reshape(16, 24).astype(np.uint16)
     expected = (grey >> 8).astype(np.uint8)
     for kind in ("PNG", "TIFF"):
@@ -36,7 +36,7 @@ def test_16_bits_keep_their_upper_8() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P", "YCbCr"])
-def test_colours_survive_every_mode(mode: str) -> None:
+def test_colours_survive_in_every_mode(mode: str) -> None:
     image = Image.fromarray(PIXELS).quantize(8) if mode == "P" else Image.fromarray(PIXELS).convert(mode)
     kind = {"CMYK": "TIFF", "YCbCr": "TIFF"}.get(mode, "PNG")
     read = decode(saved(image, kind))
@@ -69,19 +69,19 @@ def test_a_palette_with_transparency_is_read_without_a_warning() -> None:
         (8, np.rot90(PIXELS)),
     ],
 )
-def test_rotation_is_undone(orientation: int, turned: np.ndarray) -> None:
+def test_exif_orientation_is_applied(orientation: int, turned: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     np.testing.assert_array_equal(decode(saved(Image.fromarray(PIXELS), "PNG", exif=exif)), turned)
 
 
-def test_numbers_without_a_known_range_are_refused() -> None:
+def test_pixels_without_a_known_range_are_rejected() -> None:
     for pixels in (np.ones((4, 4), np.float32), np.full((4, 4), 70_000, np.int32), np.full((4, 4), -1, np.int32)):
         with pytest.raises(UnreadableImageError, match=r"floating-point|more than 16 bits"):
             decode(saved(Image.fromarray(pixels), "TIFF"))
 
 
-def test_a_decompression_bomb_is_refused() -> None:
+def test_a_decompression_bomb_is_rejected() -> None:
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
@@ -93,7 +93,7 @@ def test_a_decompression_bomb_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM"])
 @pytest.mark.filterwarnings("ignore")
-def test_damaged_files_are_refused_or_read_but_no_crash(kind: str) -> None:
+def test_damaged_files_never_raise_an_unexpected_error(kind: str) -> None:
     whole = saved(Image.fromarray(PIXELS), kind)
     generator = np.random.default_rng(0)
     refused = 0

@@ -1,4 +1,4 @@
-"""Near duplicates are found, all of them, and other pictures are not taken for them."""
+"""The search finds all near duplicates and no other pictures."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rsft.data.duplicates import NEAR, difference_hash, near_duplicates, near_pairs, thumbnail
-from rsft.face.orl import orl_faces
+from rsft.face.pictures.orl import orl_faces
 
 
 def slow(hashes: list[int], most: int) -> list[tuple[int, int, int]]:
@@ -25,12 +25,12 @@ def as_list(hashes: list[int], most: int) -> list[tuple[int, int, int]]:
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**64 - 1, 2**63]), max_size=30), st.integers(0, 9))
-def test_pairs_are_those_of_a_slow_loop(hashes: list[int], most: int) -> None:
+def test_near_pairs_agree_with_a_double_loop(hashes: list[int], most: int) -> None:
     assert as_list(hashes, most) == slow(hashes, most)
 
 
-def test_every_pair_at_the_bound_is_found_and_none_beyond() -> None:
-    """Random words with 4 bits flipped are pairs, with 5 they are not; a search by fewer bands would miss some."""
+def test_every_pair_at_the_bound_is_found_and_none_beyond_it() -> None:
+    """Words that differ in 4 bits are pairs, and in 5 bits they are not; fewer bands would miss some pairs."""
     generator = np.random.default_rng(0)
     words = [int(word) for word in generator.integers(0, 2**64, 3000, np.uint64)]
     for bits, expected in ((NEAR, 3000), (NEAR + 1, 0)):
@@ -45,12 +45,12 @@ def test_large_buckets_are_searched_in_blocks(block: int, monkeypatch: pytest.Mo
     assert as_list(hashes, 2) == slow(hashes, 2)
 
 
-def test_the_hash_survives_size_compression_and_light_but_not_another_face(
+def test_the_hash_is_stable_under_size_compression_and_light_but_differs_between_faces(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     faces = orl_faces()
     path = tmp_path_factory.mktemp("jpeg") / "x.jpg"
-    rows = range(0, 400, 10)  # one picture a person
+    rows = range(0, 400, 10)  # one picture per person
     hashes = [difference_hash(faces.read(row)) for row in rows]
     for row, expected in zip(rows, hashes, strict=True):
         face = Image.fromarray(faces.read(row))
@@ -68,8 +68,8 @@ def test_the_hash_survives_size_compression_and_light_but_not_another_face(
     assert min((a ^ b).bit_count() for a, b in zip(hashes, mirrored, strict=True)) > NEAR
 
 
-def test_pictures_of_one_hash_that_look_different_are_no_duplicates() -> None:
-    """Brightness rises and falls at the same places along each row, but rows differ in their level."""
+def test_pictures_with_equal_hashes_that_look_different_are_not_duplicates() -> None:
+    """The brightness of each row rises and falls at the same places, but the level of the rows differs."""
     generator = np.random.default_rng(0)
     rises = generator.integers(-10, 11, (8, 9)).cumsum(1)
     pictures = [
@@ -80,5 +80,5 @@ def test_pictures_of_one_hash_that_look_different_are_no_duplicates() -> None:
     hashes = np.array([difference_hash(picture) for picture in pictures], np.uint64)
     assert hashes[0] == hashes[1]
     first, second, _ = near_duplicates(hashes, np.stack([thumbnail(picture) for picture in pictures]))
-    # the first and its darker copy, and two pictures that are blank
+    # the first picture and its darker copy, and the two blank pictures
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 2), (3, 4)]

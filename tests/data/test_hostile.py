@@ -1,4 +1,4 @@
-"""What is meant to do harm, or does by accident: refused in one line, or left out and counted, in every form."""
+"""Harmful input, intended or not, is rejected in one line or left out and counted, in every storage form."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ from forms import add, picture, record, write_rec
 
 from rsft.data.images import MAX_PIXELS, decode, find_images
 from rsft.errors import InputError, UnreadableImageError
-from rsft.face.checking import check_pool
+from rsft.face.check import check_pool
 
 
 def png(width: int, height: int, content: bytes = b"") -> bytes:
@@ -64,7 +64,7 @@ def as_csv(root: Path) -> Path:
 
 
 def as_rec(root: Path) -> Path:
-    some = [(item, content) for item, content in ALL.items() if content]  # a record without a picture is refused
+    some = [(item, content) for item, content in ALL.items() if content]  # a record without a picture is rejected
     records = {key: record(0, float(item[1]), content) for key, (item, content) in enumerate(some)}
     return write_rec(root / "x.rec", records)
 
@@ -110,13 +110,13 @@ def test_harmful_pictures_are_left_out_and_counted(form: Callable[[Path], Path],
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_size_is_judged_before_anything_is_decoded() -> None:
+def test_the_size_is_checked_before_decoding() -> None:
     with pytest.raises(UnreadableImageError, match="which may be a decompression bomb"):
         decode(HARMFUL["a small bomb"])
     assert decode(png(40, 30, b"\0" * 30 * 121)).shape == (30, 40, 3)
 
 
-def test_links_in_a_circle_end_and_lose_nothing(tmp_path: Path) -> None:
+def test_circular_links_neither_hang_nor_hide_pictures(tmp_path: Path) -> None:
     root = as_folder(tmp_path)
     expected = find_images(root).ids
     (root / "up").symlink_to(root, target_is_directory=True)
@@ -125,7 +125,7 @@ def test_links_in_a_circle_end_and_lose_nothing(tmp_path: Path) -> None:
     assert find_images(root).ids == expected
 
 
-def test_linked_folders_are_people_and_broken_links_are_counted(tmp_path: Path) -> None:
+def test_linked_folders_are_identities_and_broken_links_are_unreadable_pictures(tmp_path: Path) -> None:
     root = as_folder(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "1.png").write_bytes(picture(99))
@@ -140,7 +140,7 @@ def test_linked_folders_are_people_and_broken_links_are_counted(tmp_path: Path) 
         assert str(tmp_path) not in str(refused.value)
 
 
-def test_two_links_that_hold_each_other_end(tmp_path: Path) -> None:
+def test_folders_that_link_to_each_other_are_listed_once(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "a")):
         (tmp_path / "x" / name).mkdir(parents=True)
         (tmp_path / "x" / name / f"{name}.png").write_bytes(picture(0))
@@ -148,7 +148,7 @@ def test_two_links_that_hold_each_other_end(tmp_path: Path) -> None:
     assert find_images(tmp_path / "x").ids == ["a/a.png", "b/b.png"]
 
 
-def test_a_folder_goes_by_its_own_name_before_that_of_a_link(tmp_path: Path) -> None:
+def test_a_folder_is_listed_by_its_own_name_rather_than_a_link(tmp_path: Path) -> None:
     root = as_folder(tmp_path)
     expected = find_images(root).ids
     (root / "a").symlink_to(root / "p1", target_is_directory=True)
@@ -158,7 +158,7 @@ def test_a_folder_goes_by_its_own_name_before_that_of_a_link(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "name", ["Zoë", "王 小明", "ann smith", "o'hara; rm -rf", "a\nb", "-rf", "%s{}", "'quoted'", "É" * 60]
 )
-def test_names_are_only_names(name: str, tmp_path: Path) -> None:
+def test_unusual_names_are_valid_identities(name: str, tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / "x" / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / "x" / name / f"{number} ü.png").write_bytes(picture(number))
@@ -168,25 +168,25 @@ def test_names_are_only_names(name: str, tmp_path: Path) -> None:
     assert check_pool(tmp_path / "x")["identities"] == 1
 
 
-def test_names_that_differ_in_case_or_composition_only_are_told(tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_or_unicode_composition_are_reported(tmp_path: Path) -> None:
     composed, apart = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
     for name in ("ann", "Ann", composed, apart):
         (tmp_path / name).mkdir()
         for number in (1, 2):
             (tmp_path / name / f"{number}.png").write_bytes(picture(hash((name, number)) % 1000))
     if len(list(tmp_path.iterdir())) < 4:
-        pytest.skip("the file system takes these names for the same")
+        pytest.skip("the file system treats these names as equal")
     assert sorted(map(sorted, check_pool(tmp_path)["case_collisions"])) == sorted(
         map(sorted, [["Ann", "ann"], [composed, apart]])
     )
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_rejected(tmp_path: Path) -> None:
     try:
         os.makedirs(os.fsencode(tmp_path) + b"/x/\xff\xfe")
     except OSError:
-        pytest.skip("the file system has text names only")
+        pytest.skip("the file system allows only text as names")
     with open(os.fsencode(tmp_path) + b"/x/\xff\xfe/1.png", "wb") as file:
         file.write(picture(0))
-    with pytest.raises(InputError, match="a name that is no UTF-8: rename it"):
+    with pytest.raises(InputError, match="a name that is not valid UTF-8: rename it"):
         find_images(tmp_path / "x")

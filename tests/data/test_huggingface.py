@@ -1,4 +1,4 @@
-"""What the `datasets` library itself writes is read without it, and its streams once."""
+"""Files that the `datasets` library writes are read without it, and its streams are read once."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def as_stream(root: Path) -> ImageSet:
 
 
 @pytest.mark.parametrize("form", [as_saved, as_split, as_parquet, as_rows, as_stream])
-def test_every_form_gives_the_same_pictures_of_the_same_people(
+def test_every_form_gives_the_same_pictures_and_identities(
     form: Callable[[Path], ImageSet], tmp_path: Path
 ) -> None:
     images = form(tmp_path)
@@ -71,7 +71,7 @@ def test_saved_pictures_stay_on_disk(tmp_path: Path) -> None:
     assert all(isinstance(source, Part) for source in as_saved(tmp_path).sources)
 
 
-def test_a_stream_is_read_once_and_written_down(tmp_path: Path) -> None:
+def test_a_stream_is_read_once_and_can_be_converted(tmp_path: Path) -> None:
     asked = []
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -85,18 +85,18 @@ def test_a_stream_is_read_once_and_written_down(tmp_path: Path) -> None:
     assert len(find_images(tmp_path / "pool", labelled=True)) == 4
 
 
-def test_pictures_in_files_are_read_from_rows_and_refused_where_only_named(tmp_path: Path) -> None:
+def test_pictures_in_files_are_read_from_rows_but_rejected_in_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PICTURES["9/a.png"])
     rows = datasets.Dataset.from_dict({"image": [str(tmp_path / "a.png")]}).cast_column("image", datasets.Image())
     assert read_dataset(rows).read_bytes(0) == PICTURES["9/a.png"]
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     named = pyarrow.array([{"bytes": None, "path": "/etc/a.png"}], kind)
     pyarrow.parquet.write_table(pyarrow.table({"image": named}), tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="row 0 holds a path and no picture"):
+    with pytest.raises(InputError, match="row 0 holds a path but no picture"):
         find_images(tmp_path / "x.parquet")
 
 
-def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+def test_unreadable_data_sets_are_rejected(tmp_path: Path) -> None:
     as_split(tmp_path)
     with pytest.raises(InputError, match=r"has the splits train, test: name one, such as '.*splits/train'"):
         find_images(tmp_path / "splits")
@@ -105,13 +105,13 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     whole = first.read_bytes()
     for damage in (whole[: len(whole) // 2], b"no arrow"):
         first.write_bytes(damage)
-        with pytest.raises(InputError, match="not a whole output of `save_to_disk`"):
+        with pytest.raises(InputError, match="not a complete output of `save_to_disk`"):
             find_images(tmp_path / "saved")
     first.unlink()
-    with pytest.raises(InputError, match="not a whole output of `save_to_disk`"):
+    with pytest.raises(InputError, match="not a complete output of `save_to_disk`"):
         find_images(tmp_path / "saved")
     (tmp_path / "saved" / "state.json").write_text("[]")
-    with pytest.raises(InputError, match="not a whole output of `save_to_disk`"):
+    with pytest.raises(InputError, match="not a complete output of `save_to_disk`"):
         find_images(tmp_path / "saved")
     two = made().add_column("mask", [{"bytes": b"x", "path": None}] * 4, feature=datasets.Image())
     two.to_parquet(tmp_path / "two.parquet")
@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         find_images(tmp_path / "two.parquet")
     with pytest.raises(InputError, match="row 0 needs a picture in its column 'image', got NoneType"):
         read_dataset([{"picture": 1}])
-    with pytest.raises(InputError, match="row 0 has no column 'who', but image"):
+    with pytest.raises(InputError, match="row 0 has no column 'who'; it has image"):
         read_dataset([{"image": {"bytes": b"x"}}], label="who")
     with pytest.raises(InputError, match="holds no picture"):
         read_dataset([])
@@ -127,14 +127,14 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_dataset([{"image": {"bytes": b"x"}, "label": "../up"}])
 
 
-def test_without_labels_there_are_no_identities(tmp_path: Path) -> None:
+def test_a_data_set_without_labels_has_no_identities(tmp_path: Path) -> None:
     made().remove_columns("label").to_parquet(tmp_path / "x.parquet")
     assert find_images(tmp_path / "x.parquet").ids[0] == "00000000.png"
     with pytest.raises(InputError, match="needs one folder per identity"):
         find_images(tmp_path / "x.parquet", labelled=True)
 
 
-def test_a_plain_parquet_is_a_manifest_still(tmp_path: Path) -> None:
+def test_a_parquet_of_paths_is_still_a_manifest(tmp_path: Path) -> None:
     buffer = io.BytesIO(PICTURES["9/a.png"])
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png"]}), tmp_path / "x.parquet")

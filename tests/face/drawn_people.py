@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from rsft.face.bundle import FaceModel, face_model
+from rsft.face.networks.bundle import FaceModel, face_model
 
 SIZE = 112
 PATCHES = SIZE // 8

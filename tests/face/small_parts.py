@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from rsft.cli.main import run
-from rsft.face import embed
+from rsft.face.pictures import embedding
 
 
 def die(*arguments: Any) -> None:
@@ -17,8 +17,8 @@ def die(*arguments: Any) -> None:
 
 
 if __name__ == "__main__":
-    embed.PART_PICTURES = embed.BATCH_SIZE
+    embedding.PART_PICTURES = embedding.BATCH_SIZE
     killed = int(sys.argv.pop(1))
     if os.environ["RANK"] == str(killed):
-        vars(embed)["_save_whole"] = die
+        vars(embedding)["_save_whole"] = die
     run()

@@ -11,11 +11,12 @@ import pytest
 from drawn_people import draw_people, tiny_model
 
 from rsft.errors import InputError, InterruptedTrainingError
-from rsft.face import adapt
-from rsft.face.evaluating import evaluate_folders
-from rsft.face.fit import FitResult, fit
-from rsft.face.gate import Gate, HeldOut
-from rsft.face.recipe import Recipe
+from rsft.face.adaptation import tune as tuning
+from rsft.face.adaptation.gate import Gate, HeldOut
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.evaluate import evaluate_folders
+from rsft.face.fit import fit
+from rsft.face.runs.results import FitResult
 
 RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, margin_ramp_fraction=0.5)
 
@@ -45,7 +46,7 @@ def test_a_fit_interrupted_while_training_resumes_to_the_same_numbers(faces: Pat
         run(faces, tmp_path / "cut", listener=listener)
     saved = {path.parent.name for path in (tmp_path / "cut.partial" / "checkpoints").glob("*/step-*")}
     assert saved == {"fold-0", "fold-1"}
-    with pytest.raises(InputError, match="seed is 0 in it and 1 now"):
+    with pytest.raises(InputError, match="seed is 0 in the checkpoint and 1 now"):
         run(faces, tmp_path / "cut", resume=True, seed=1)
     resumed = run(faces, tmp_path / "cut", resume=True)
     # pictures go by hashes with a salt of each run
@@ -83,10 +84,10 @@ def fit_that_passes_the_gate(people: Path, out: Path, monkeypatch: pytest.Monkey
     """A fit of the tiny model in which held-out people let all shares pass, so that the retention set decides."""
 
     def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
-        return replace(adapt_decide(folds, max_loss, seed=seed), share=1.0, candidate=1.0, allowed=[0.5, 1.0])
+        return replace(real_decide(folds, max_loss, seed=seed), share=1.0, candidate=1.0, allowed=[0.5, 1.0])
 
-    adapt_decide = adapt.decide
-    monkeypatch.setattr(adapt, "decide", decide)
+    real_decide = tuning.decide
+    monkeypatch.setattr(tuning, "decide", decide)
     settings = {"steps": 6, "batch_size": 16, "views": 2, "cut": -1, "learning_rate": 1e-2, "warmup_fraction": 0.0}
     return fit(
         pool=people / "pool",

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ import torch
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
-from rsft.face import embed as embedding
-from rsft.face.commands import embed_folder
-from rsft.face.embed import embed
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.views import AcceptedViews
+from rsft.face.embed_folder import embed_folder
 from rsft.face.fit import fit
-from rsft.face.model import load_model
-from rsft.face.recipe import Recipe
-from rsft.face.views import AcceptedViews
+from rsft.face.networks.load import load_model
+from rsft.face.pictures import embedding
+from rsft.face.pictures.embedding import embed
 
 SCRIPT = Path(__file__).with_name("small_parts.py")
 RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, folds=1, loss="adaface")
@@ -95,7 +96,7 @@ def test_an_interrupted_embedding_continues_with_the_part_it_was_in(faces: Path,
             raise KeyboardInterrupt
 
     def run(**options: Any) -> Features:
-        return embed(load_model("dlib"), Counted(**vars(images)), cut=11, aligned=True, views=3, **options)
+        return embed(load_model("dlib"), Counted(**vars(images)), aligned=True, views=3, **options)
 
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
@@ -111,7 +112,7 @@ def test_an_interrupted_embedding_continues_with_the_part_it_was_in(faces: Path,
     for name in ("embeddings", "nuisances", "activations"):
         np.testing.assert_array_equal(getattr(continued, name), getattr(whole, name))
     read.clear()
-    other = embed(load_model("dlib"), Counted(**vars(images)), cut=12, aligned=True, folder=tmp_path)
+    other = embed(replace(load_model("dlib"), cut=12), Counted(**vars(images)), aligned=True, folder=tmp_path)
     assert sorted(read) == list(range(102))  # another cut is other work
     assert other.nuisances.shape[1] != whole.nuisances.shape[1]
 
@@ -149,6 +150,6 @@ def test_two_processes_fit_as_one(faces: Path, tmp_path: Path) -> None:
 
 
 def test_batches_that_cannot_be_divided_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsft.face.views.place", lambda: (0, 3))
+    monkeypatch.setattr("rsft.face.adaptation.views.rank_and_world_size", lambda: (0, 3))
     with pytest.raises(InputError, match="batch_size is 8, which 3 processes cannot divide"):
         AcceptedViews(np.zeros((1, 1)), np.zeros(1, int), None, ["a"], None, 8)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rsft.face.evaluating import evaluate_folders
+from rsft.face.evaluate import evaluate_folders
 
 
 def test_pretrained_accuracy_on_lfw(development_data: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rsft.data.images import MAX_PIXELS
 from rsft.data.withdrawn import IDENTITIES, NAMES
-from rsft.face.checking import PROVENANCE
-from rsft.face.everybody import BINS
-from rsft.face.folds import GRID
-from rsft.face.privacy import HASH_DIGITS, SALT_FILE
-from rsft.face.verification import MAX_LISTED
+from rsft.face.check import PROVENANCE
+from rsft.face.evaluation.all_pairs import BINS
+from rsft.face.evaluation.folds import GRID
+from rsft.face.evaluation.trials import MAX_LISTED
+from rsft.face.runs.pseudonyms import HASH_DIGITS, SALT_FILE
 
 DOCS = Path(__file__).parents[2] / "docs"
 EVALUATION, PRIVACY, DATA = ((DOCS / f"{name}.md").read_text() for name in ("evaluation", "privacy", "data"))

@@ -1,4 +1,4 @@
-"""One rank of a run under `torchrun`: what each framework gives it, as JSON beside the others'.
+"""One rank of a run under `torchrun`: it writes the items that each framework gives it, as JSON.
 
 torchrun --nproc_per_node 2 ranks.py FOLDER
 """
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from rsft import RejectionSampler
-from rsft.sharding import check_sharding, gather_updates
+from rsft.sampling.sharding import check_sharding, gather_updates
 
 ITEMS, BATCH, EPOCHS = 301, 4, 2
 ACCEPTANCE = torch.linspace(0, 1, ITEMS, dtype=torch.float64)
@@ -32,7 +32,7 @@ def loader(sampler: RejectionSampler, **options: Any) -> DataLoader:
 
 
 def read(batches: Any, limit: int | None = None) -> list[list[int]]:
-    """Indices of each batch, of the first `limit`."""
+    """Return the indices of each batch, of the first `limit` batches."""
     found: list[list[int]] = []
     for (batch,) in batches:
         found.append(batch.tolist())
@@ -53,7 +53,7 @@ def by_torch() -> list[list[list[int]]]:
 
 
 def by_updates() -> list[list[list[int]]]:
-    """An epoch; what was seen, on whatever rank, is less likely from then on; and the next epoch."""
+    """Read an epoch, lower the probabilities of the items that any rank saw, and read the next epoch."""
     sampler = RejectionSampler(ACCEPTANCE)
     batches = loader(sampler)
     epochs = [read(batches)]
@@ -64,7 +64,7 @@ def by_updates() -> list[list[list[int]]]:
 
 
 def by_trainer(folder: str) -> list[int]:
-    """What the Trainer of transformers gives this rank's model in two epochs."""
+    """Return the items that the transformers Trainer gives to the model of this rank in two epochs."""
     from transformers import Trainer, TrainingArguments
 
     class Model(torch.nn.Module):
@@ -97,7 +97,7 @@ def by_trainer(folder: str) -> list[int]:
 
 
 def by_stateful_loader() -> list[list[list[int]]]:
-    """Stopped after three batches of each epoch and resumed by a new loader."""
+    """Stop after three batches of each epoch and resume with a new loader."""
     epochs = []
     for epoch in range(EPOCHS):
         sampler = RejectionSampler(ACCEPTANCE)
@@ -114,13 +114,13 @@ def by_accelerate(accelerator: Accelerator) -> list[list[list[int]]]:
     sampler = RejectionSampler(ACCEPTANCE, rank=0, world_size=1)
     batches = accelerator.prepare(loader(sampler, drop_last=True))
     check_sharding(batches)
-    return [read(batches) for _ in range(EPOCHS)]  # accelerate counts the epochs
+    return [read(batches) for _ in range(EPOCHS)]  # accelerate counts the epochs itself
 
 
 def by_fabric(fabric: Fabric) -> list[list[list[int]]]:
     batches = fabric.setup_dataloaders(loader(RejectionSampler(ACCEPTANCE)), use_distributed_sampler=False)
     check_sharding(batches)
-    return [read(batches) for _ in range(EPOCHS)]  # so does Fabric
+    return [read(batches) for _ in range(EPOCHS)]  # Fabric counts the epochs itself
 
 
 def refused(make: Any) -> str:
@@ -132,7 +132,7 @@ def refused(make: Any) -> str:
 
 
 def trained(rank: int) -> list[float]:
-    """Weights of a linear model after an epoch on the accepted, under DistributedDataParallel."""
+    """Return the weights of a linear model after an epoch on the accepted items under DistributedDataParallel."""
     torch.manual_seed(0)
     model = DistributedDataParallel(torch.nn.Linear(1, 1))
     optimizer = torch.optim.SGD(model.parameters(), 1e-2)
@@ -145,12 +145,12 @@ def trained(rank: int) -> list[float]:
 
 
 def main() -> None:
-    early = RejectionSampler(ACCEPTANCE)  # before there is a group
+    early = RejectionSampler(ACCEPTANCE)  # before the process group exists
     accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(even_batches=False))
     fabric = Fabric(accelerator="cpu", strategy="ddp", devices=accelerator.num_processes)
     fabric.launch()
     rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    big = 2**53 + 1 + 2 * rank  # an index that no float64 holds
+    big = 2**53 + 1 + 2 * rank  # an index that float64 cannot represent
     indices, values = gather_updates(
         torch.tensor([big, *range(rank)]), torch.tensor([0.1 + rank, *([1 / 3] * rank)], dtype=torch.float64)
     )
@@ -167,7 +167,7 @@ def main() -> None:
         "wrapped": refused(lambda: fabric.setup_dataloaders(loader(RejectionSampler(ACCEPTANCE)))),
         "undivided": refused(lambda: loader(RejectionSampler(ACCEPTANCE, rank=0, world_size=1))),
     }
-    if ranks == 2:  # the library takes seconds to import
+    if ranks == 2:  # importing transformers takes seconds
         results["trainer"] = by_trainer(sys.argv[1])
     (Path(sys.argv[1]) / f"{rank}-{ranks}.json").write_text(json.dumps(results))
     torch.distributed.barrier()
@@ -184,4 +184,4 @@ def refused_iteration(sampler: RejectionSampler) -> str:
 
 if __name__ == "__main__":
     main()
-    os._exit(0)  # gloo's threads, where the interpreter tears them down under load, end some process with SIGABRT
+    os._exit(0)  # the shutdown of gloo's threads under load may end a process with SIGABRT

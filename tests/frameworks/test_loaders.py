@@ -1,4 +1,4 @@
-"""One process: plain and stateful loaders and the Hugging Face Trainer, as exact sequences."""
+"""One process: plain and stateful loaders and the Hugging Face Trainer yield the exact sequence."""
 
 from itertools import islice, pairwise
 from pathlib import Path
@@ -33,10 +33,10 @@ def read(batches: Any) -> list[int]:
     return [index for (batch,) in batches for index in batch.tolist()]
 
 
-@pytest.mark.filterwarnings("ignore:'pin_memory'")  # it has no effect without a GPU
+@pytest.mark.filterwarnings("ignore:'pin_memory'")  # pinning has no effect without a GPU
 @pytest.mark.parametrize("pin", [False, True])
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_workers_that_persist_see_every_epoch(workers: int, pin: bool) -> None:
+def test_persistent_workers_see_every_epoch(workers: int, pin: bool) -> None:
     ours = sampler()
     batches = DataLoader(DATASET, 8, sampler=ours, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin)
     for epoch in (0, 1, 5):
@@ -45,7 +45,7 @@ def test_workers_that_persist_see_every_epoch(workers: int, pin: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital'")
-@pytest.mark.parametrize("stop", [1, 4, -1, -2])  # batches seen; -1: all of them, -2: all and the end of the epoch
+@pytest.mark.parametrize("stop", [1, 4, -1, -2])  # number of batches seen; -1: all, -2: all and the end of the epoch
 @pytest.mark.parametrize(("workers", "every"), [(0, 1), (2, 1), (2, 3)])
 def test_a_stateful_loader_resumes_at_any_batch_of_any_epoch(workers: int, every: int, stop: int) -> None:
     options: dict[str, Any] = {"num_workers": workers, "snapshot_every_n_steps": every}
@@ -91,14 +91,14 @@ def test_a_stateful_loader_resumes_batches_of_identities(workers: int, stop: int
     resumed.load_state_dict(loader.state_dict())
     alone = batches()
     alone.set_epoch(1 if stop is not None else 2)
-    if stop is None:  # the end of the epoch was seen
+    if stop is None:  # the loader reached the end of the epoch
         again.set_epoch(2)
         seen = []
     assert seen + read(resumed) == [index for batch in alone for index in batch]
 
 
 def stopped(epoch: int, batches: int) -> tuple[list[int], dict[str, Any]]:
-    """What was seen of an epoch, and the state that continues it."""
+    """Return the items seen of an epoch, and the state to resume it."""
     ours = sampler()
     ours.set_epoch(epoch)
     iterator = iter(DataLoader(DATASET, 8, sampler=ours, num_workers=2))
@@ -107,7 +107,7 @@ def stopped(epoch: int, batches: int) -> tuple[list[int], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("framework", ["accelerate", "fabric"])
-def test_a_loader_that_counts_epochs_itself_must_be_told_of_a_resume(framework: str) -> None:
+def test_a_loader_that_counts_epochs_itself_raises_after_a_resume_unless_its_epoch_is_set(framework: str) -> None:
     seen, state = stopped(epoch=2, batches=3)
     ours = sampler()
     ours.load_state_dict(state)
@@ -123,11 +123,11 @@ def test_a_loader_that_counts_epochs_itself_must_be_told_of_a_resume(framework: 
         assert seen + read(batches) == sequence(2)
         assert read(batches) == sequence(3)
     else:
-        assert seen + read(plain) == sequence(2)  # Fabric has no such call: iterate the loader it was given
+        assert seen + read(plain) == sequence(2)  # Fabric's loader has no `set_epoch`: iterate over the plain loader
 
 
 class Counting(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """Notes which items are read."""
+    """Records which items are read."""
 
     def __init__(self) -> None:
         self.read: list[int] = []
@@ -140,8 +140,8 @@ class Counting(torch.utils.data.Dataset[dict[str, Tensor]]):
         return {"x": torch.tensor([float(index)])}
 
 
-@pytest.mark.filterwarnings("ignore")  # the Trainer's own
-def test_the_trainer_of_transformers_trains_on_the_sequence_and_resumes_in_it(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # those of the Trainer
+def test_the_transformers_trainer_trains_on_the_sequence_and_resumes_within_it(tmp_path: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
     class Model(torch.nn.Module):
@@ -178,7 +178,7 @@ def test_the_trainer_of_transformers_trains_on_the_sequence_and_resumes_in_it(tm
     before, decoded = train(resume=False, stop_after=steps)
     after, _ = train(resume=True, stop_after=steps)
     assert before == sequence(0) + sequence(1)[:24]
-    # the Trainer takes the first epoch's number of steps for every epoch's
+    # the Trainer uses the number of steps of the first epoch for every epoch
     planned = sequence(1)[: 8 * -(-len(sequence(0)) // 8)]
     assert before + after == sequence(0) + planned
     assert set(decoded) <= set(sequence(0) + sequence(1))

@@ -1,4 +1,4 @@
-"""`torchrun` with several processes: what each gets of torch, torchdata, accelerate and Fabric, as exact sequences."""
+"""Under `torchrun`, torch, torchdata, accelerate and Fabric give each process its exact part of the sequence."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ACCEPTANCE = torch.linspace(0, 1, ITEMS, dtype=torch.float64)
 
 @cache
 def run(world_size: int, folder: Path) -> list[dict[str, Any]]:
-    """The results of all ranks."""
+    """Return the results of all ranks."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world_size)]
     done = subprocess.run(
         [*launch, str(SCRIPT), str(folder)],
@@ -50,7 +50,7 @@ def batched(items: list[int]) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("loader", ["torch", "stateful", "fabric"])
-def test_ranks_take_every_nth_item_of_the_one_sequence(ranks: list[dict[str, Any]], loader: str) -> None:
+def test_each_of_n_ranks_takes_every_nth_item_of_one_sequence(ranks: list[dict[str, Any]], loader: str) -> None:
     n = len(ranks)
     for epoch in range(EPOCHS):
         whole = sequence(epoch)
@@ -59,7 +59,7 @@ def test_ranks_take_every_nth_item_of_the_one_sequence(ranks: list[dict[str, Any
             assert results[loader][epoch] == batched(whole[rank::n])
 
 
-def test_accelerate_deals_out_the_batches_of_the_one_sequence(ranks: list[dict[str, Any]]) -> None:
+def test_accelerate_distributes_the_batches_of_one_sequence(ranks: list[dict[str, Any]]) -> None:
     n = len(ranks)
     for epoch in range(EPOCHS):
         full = [batch for batch in batched(sequence(epoch)) if len(batch) == BATCH]
@@ -68,20 +68,20 @@ def test_accelerate_deals_out_the_batches_of_the_one_sequence(ranks: list[dict[s
             assert results["accelerate"][epoch] == full[rank::n]
 
 
-def test_the_trainer_deals_out_the_batches_of_the_one_sequence(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_trainer_distributes_the_batches_of_one_sequence(tmp_path_factory: pytest.TempPathFactory) -> None:
     results = run(2, tmp_path_factory.getbasetemp())
     expected: list[list[int]] = [[], []]
     steps = 0
     for epoch in range(EPOCHS):
         full = [batch for batch in batched(sequence(epoch)) if len(batch) == BATCH]
         full = full[: len(full) // 2 * 2]
-        steps = steps or len(full) // 2  # the first epoch's number of steps is planned for every epoch
+        steps = steps or len(full) // 2  # the Trainer uses the number of steps of the first epoch
         for rank in range(2):
             expected[rank] += [index for batch in full[rank::2][:steps] for index in batch]
     assert [rank["trainer"] for rank in results] == expected
 
 
-def test_updates_are_those_of_all_ranks(ranks: list[dict[str, Any]]) -> None:
+def test_updates_of_all_ranks_take_effect_on_every_rank(ranks: list[dict[str, Any]]) -> None:
     n = len(ranks)
     sampler = RejectionSampler(ACCEPTANCE)
     seen = torch.tensor(sequence(0))
@@ -97,7 +97,7 @@ def test_all_ranks_end_with_the_same_weights(ranks: list[dict[str, Any]]) -> Non
     assert all(results["weights"] == ranks[0]["weights"] for results in ranks)
 
 
-def test_gathered_updates_are_exact_and_alike(ranks: list[dict[str, Any]]) -> None:
+def test_gathered_updates_are_exact_and_equal_on_all_ranks(ranks: list[dict[str, Any]]) -> None:
     indices, values = [], []
     for rank in range(len(ranks)):
         indices += [2**53 + 1 + 2 * rank, *range(rank)]
@@ -105,7 +105,7 @@ def test_gathered_updates_are_exact_and_alike(ranks: list[dict[str, Any]]) -> No
     assert all(results["gathered"] == [indices, values] for results in ranks)
 
 
-def test_what_would_divide_wrongly_is_refused_and_names_the_switch(ranks: list[dict[str, Any]]) -> None:
+def test_a_wrong_division_among_ranks_raises_and_the_message_names_the_remedy(ranks: list[dict[str, Any]]) -> None:
     for results in ranks:
         assert "after `init_process_group`" in results["early"]
         assert "BatchSamplerShard: make the sampler with rank=0, world_size=1" in results["twice"]

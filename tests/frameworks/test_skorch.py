@@ -1,4 +1,4 @@
-"""skorch trains on the sampler's sequence, epoch after epoch; models of timm and torchvision on accepted items."""
+"""skorch trains on the sequence of the sampler in every epoch; timm and torchvision models can be tuned."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ ACCEPTANCE = torch.linspace(0.2, 1, ITEMS, dtype=torch.float64)
 
 
 class Epochs(Callback):
-    """Tells the sampler which epoch begins; skorch makes its loader once a `fit` and passes over it again."""
+    """Sets the epoch of the sampler, since skorch makes one loader per `fit` and iterates over it in every epoch."""
 
     def __init__(self, sampler: rsft.RejectionSampler) -> None:
         self.sampler = sampler
@@ -26,7 +26,7 @@ class Epochs(Callback):
 
 
 class Noting(nn.Module):
-    """Notes which items it is trained on: each item's only feature is its number."""
+    """Records the items it is trained on; the only feature of an item is its number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,12 +60,12 @@ def test_skorch_trains_on_the_sequence_of_every_epoch() -> None:
     assert net.module_.seen == expected
 
 
-def test_a_model_of_timm_is_tuned() -> None:
+def test_fine_tune_changes_a_timm_model() -> None:
     timm = pytest.importorskip("timm", reason="timm needs torchvision, whose wheels must match torch's build")
     _tuned(timm.create_model("resnet10t", num_classes=2))
 
 
-def test_a_model_of_torchvision_is_tuned() -> None:
+def test_fine_tune_changes_a_torchvision_model() -> None:
     models = pytest.importorskip("torchvision.models", reason="torchvision's wheels must match torch's build")
     _tuned(models.resnet18(num_classes=2))
 

@@ -1,4 +1,4 @@
-"""The closed-form pair that every acceptance rule is held to: q = N(0, 1), p = N(0.5, 0.8^2)."""
+"""Check of an acceptance rule on a pair with closed forms: proposal q = N(0, 1), target p = N(0.5, 0.8^2)."""
 
 import math
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from torch.distributions import Normal
 
 PROPOSAL = Normal(0.0, 1.0)
 TARGET = Normal(0.5, 0.8)
-# The ratio's maximum lies where its derivative is 0: x = mu / (1 - sigma^2).
+# The ratio has its maximum at x = mu / (1 - sigma^2), where its derivative is 0.
 MODE = torch.tensor(0.5 / (1 - 0.8**2))
 LOG_M = float(TARGET.log_prob(MODE) - PROPOSAL.log_prob(MODE))
 SIGMAS = 5.0
-KS_BOUND = 2.693  # false alarm 1e-6, times 1 / sqrt(n)
+KS_BOUND = 2.693  # divided by sqrt(n), the critical value of the KS distance at level 1e-6
 ITEMS = 200_000
 REPEATS = 20_000
 REPEATED_AT = 0.5
@@ -27,11 +27,12 @@ Rule = Callable[[Tensor, float, int], np.ndarray]
 
 
 def log_ratio(x: Tensor) -> Tensor:
+    """Return the exact log ratio of target to proposal."""
     return TARGET.log_prob(x) - PROPOSAL.log_prob(x)
 
 
 def assert_draws_the_target(rule: Rule, seed: int) -> None:
-    """Rate, moments and distribution of the accepted, and the acceptance of one point drawn again and again."""
+    """Assert that the accepted items follow the target, and that decisions on a repeated point are independent."""
     x = torch.randn(ITEMS, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     kept = x.numpy()[rule(log_ratio(x), LOG_M, seed)]
     rate = math.exp(-LOG_M)
@@ -41,7 +42,7 @@ def assert_draws_the_target(rule: Rule, seed: int) -> None:
     _assert_near(kept.var(ddof=1), 0.64, 0.64 * math.sqrt(2 / (n - 1)), "variance")
     distance = stats.kstest(kept, stats.norm(0.5, 0.8).cdf).statistic
     assert distance < KS_BOUND / math.sqrt(n), f"KS distance {distance:.5f} of {n}"
-    # One point over and over: its rate, and that the decisions of neighbours are independent.
+    # Repeat one point to check its acceptance rate and the independence of neighbouring decisions.
     point = torch.full((REPEATS,), REPEATED_AT, dtype=torch.float64)
     probability = math.exp(float(log_ratio(point[:1])) - LOG_M)
     accepted = rule(log_ratio(point), LOG_M, seed)
@@ -54,6 +55,7 @@ def assert_draws_the_target(rule: Rule, seed: int) -> None:
 
 
 def _assert_near(value: float, expected: float, standard_error: float, what: str) -> None:
+    """Assert that a value is within `SIGMAS` standard errors of its expectation."""
     assert abs(value - expected) < SIGMAS * standard_error, (
         f"{what}: {value:.5f}, expected {expected:.5f} +- {standard_error:.5f}"
     )

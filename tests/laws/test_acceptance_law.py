@@ -1,4 +1,4 @@
-"""Accepted items are an exact draw from the target, and the nine wrong rules are caught by the same check."""
+"""Tests that accepted items follow the target exactly, and that the same check rejects nine wrong rules."""
 
 import math
 
@@ -9,15 +9,16 @@ from law import LOG_M, Rule, assert_draws_the_target, log_ratio
 from torch import Tensor
 
 from rsft import RejectionSampler, acceptance_probability
-from rsft.acceptance import accept, uniforms
+from rsft.sampling.acceptance import accept, uniforms
 
 
 def ours(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
+    """Accept by the rule of the library."""
     return accept(acceptance_probability(log_r, log_m).numpy(), seed=seed)
 
 
 def ours_by_sampler(world_size: int, window: int | None = None) -> Rule:
-    """Drawn by several ranks; what does not divide by their number is at most 7 of some 85,000 items."""
+    """Accept with samplers on several ranks. At most 7 of about 85,000 items do not divide evenly among them."""
 
     def rule(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
         kept = np.zeros(len(log_r), bool)
@@ -30,10 +31,12 @@ def ours_by_sampler(world_size: int, window: int | None = None) -> Rule:
 
 
 def u(log_r: Tensor, seed: int) -> np.ndarray:
+    """Return the uniform random numbers of the items."""
     return uniforms(seed, 0, 0, len(log_r))
 
 
 def ratio(log_r: Tensor) -> np.ndarray:
+    """Return the ratios as an array."""
     return log_r.exp().numpy()
 
 
@@ -51,6 +54,7 @@ WRONG: dict[str, Rule] = {
 
 
 def _top_k(r: np.ndarray, k: int) -> np.ndarray:
+    """Keep the k items with the largest ratios."""
     kept = np.zeros(len(r), bool)
     kept[np.argsort(-r, kind="stable")[:k]] = True
     return kept
@@ -59,24 +63,24 @@ def _top_k(r: np.ndarray, k: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("window", [None, 2**14])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 8])
-def test_what_the_ranks_get_is_a_draw_from_the_target(world_size: int, window: int | None, seed: int) -> None:
+def test_the_items_of_all_ranks_follow_the_target(world_size: int, window: int | None, seed: int) -> None:
     assert_draws_the_target(ours_by_sampler(world_size, window), seed)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("rule", [ours])
-def test_accepted_items_are_a_draw_from_the_target(rule: Rule, seed: int) -> None:
+def test_accepted_items_follow_the_target(rule: Rule, seed: int) -> None:
     assert_draws_the_target(rule, seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_rules_are_caught(name: str, seed: int) -> None:
+def test_the_check_rejects_wrong_rules(name: str, seed: int) -> None:
     with pytest.raises(AssertionError):
         assert_draws_the_target(WRONG[name], seed)
 
 
-def test_the_envelope_is_the_supremum() -> None:
+def test_the_exact_envelope_is_the_largest_ratio() -> None:
     x = torch.linspace(-8, 8, 100_001, dtype=torch.float64)
     assert float(log_ratio(x).max()) == pytest.approx(LOG_M, abs=1e-6)
 

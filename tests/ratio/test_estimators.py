@@ -1,4 +1,4 @@
-"""Every estimator through one suite, against exact ratios."""
+"""Common tests of all estimators against exact ratios."""
 
 import math
 from pathlib import Path
@@ -21,27 +21,27 @@ ALL = [*METHODS, AUTO]
 
 
 def normals(n: int, d: int, seed: int, mean: float = 0.0, spread: float = 1.0) -> Tensor:
-    """Standard normal, but for the first feature."""
+    """Draw standard normal features, except that the first has this mean and spread."""
     x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
     x[:, 0] = x[:, 0] * spread + mean
     return x
 
 
 def shifted(n: int, d: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-linear: N(1, 1) in N(0, 1)."""
+    """Return pool, target and exact log ratio of N(1, 1) to N(0, 1), which is log-linear."""
     pool = normals(n, d, 0)
     return pool, normals(n, d, 1, mean=1.0), pool[:, 0] - 0.5
 
 
 def narrowed(n: int, d: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Bounded, not monotone in any feature: N(0.5, 0.8^2) in N(0, 1)."""
+    """Return pool, target and exact log ratio of N(0.5, 0.8^2) to N(0, 1): bounded and not monotone."""
     pool = normals(n, d, 0)
     exact = Normal(0.5, 0.8).log_prob(pool[:, 0]) - Normal(0.0, 1.0).log_prob(pool[:, 0])
     return pool, normals(n, d, 1, 0.5, 0.8), exact
 
 
 def steps(n: int, d: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Two levels: items with their first feature above 0.7 are five times as frequent in the target."""
+    """Return pool, target and exact log ratio, which is five times higher where the first feature exceeds 0.7."""
     generator = torch.Generator().manual_seed(0)
     pool, drawn = (torch.rand(m, d, generator=generator) for m in (n, 10 * n))
     level = {True: 5 / (1 + 4 * 0.3), False: 1 / (1 + 4 * 0.3)}
@@ -50,11 +50,12 @@ def steps(n: int, d: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def normalised_error(log_ratio: Tensor, exact: Tensor) -> float:
+    """Return the mean squared error of the ratio divided by the mean of the exact squared ratio."""
     r, truth = log_ratio.exp(), exact.exp()
     return float(((r - truth) ** 2).mean() / (truth**2).mean())
 
 
-# About twice what was measured; a ratio of 1 everywhere has .63, .21 and .41. Where it is None the method cannot.
+# About twice the measured errors; a constant ratio has .63, .21 and .41. None: the method cannot represent it.
 BOUNDS: dict[str, tuple[float | None, float | None, float | None]] = {
     "classifier": (0.05, None, None),
     "quadratic": (0.10, 0.02, None),
@@ -67,10 +68,10 @@ BOUNDS: dict[str, tuple[float | None, float | None, float | None]] = {
 
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize(("pair", "column"), [(shifted, 0), (narrowed, 1), (steps, 2)])
-def test_normalised_error(method: str, pair, column: int) -> None:  # type: ignore[no-untyped-def]
+def test_the_normalised_error_is_bounded(method: str, pair, column: int) -> None:  # type: ignore[no-untyped-def]
     bound = BOUNDS[method][column]
     if bound is None:
-        pytest.skip("the method's family does not hold this ratio")
+        pytest.skip("the method cannot represent this ratio")
     pool, target, exact = pair(4000, 4)
     ratio = fit_ratio(pool, target, method)
     assert normalised_error(ratio.pool_log_ratio, exact) < bound
@@ -80,14 +81,14 @@ def test_normalised_error(method: str, pair, column: int) -> None:  # type: igno
 
 
 @pytest.mark.parametrize("pair", [narrowed, steps])
-def test_the_largest_ratio_is_within_a_fifth(pair) -> None:  # type: ignore[no-untyped-def]
+def test_the_largest_ratio_is_estimated_within_20_percent(pair) -> None:  # type: ignore[no-untyped-def]
     pool, target, exact = pair(5000, 4)
     largest = fit_ratio(pool, target, AUTO).pool_log_ratio.max().exp()
     assert float(largest) == pytest.approx(float(exact.max().exp()), rel=0.2)
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_shape_seed_and_bad_input(method: str) -> None:
+def test_seeds_and_shapes_are_kept_and_bad_input_is_refused(method: str) -> None:
     pool, target, _ = shifted(400, 3)
     one, again, other = (fit_ratio(pool, target, method, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.pool_log_ratio, again.pool_log_ratio)
@@ -103,13 +104,13 @@ def test_shape_seed_and_bad_input(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["classifier", "kernel", "boosted", "least-squares"])
-def test_a_pool_that_is_the_target_has_ratio_one(method: str) -> None:
+def test_the_ratio_is_one_if_pool_and_target_do_not_differ(method: str) -> None:
     ratio = fit_ratio(normals(2000, 4, 0), normals(2000, 4, 1), method)
     assert float(ratio.pool_log_ratio.abs().mean()) < 0.15
     assert abs(ratio.diagnostics["auc"] - 0.5) < 5 * math.sqrt(1 / 12 * (2 / 2000))
 
 
-def test_auto_prefers_the_simple_one_and_says_what_it_compared() -> None:
+def test_auto_prefers_a_simple_method_and_reports_all_losses() -> None:
     pool, target, _ = shifted(2000, 4)
     ratio = fit_ratio(pool, target, AUTO)
     assert ratio.method == "classifier"
@@ -119,7 +120,7 @@ def test_auto_prefers_the_simple_one_and_says_what_it_compared() -> None:
 
 
 @pytest.mark.parametrize(("options", "trained_on", "fits"), [({}, 800, 2), ({"max_items": 150}, 300, 1)])
-def test_auto_fits_the_best_again_only_on_more_than_the_contest(
+def test_auto_refits_the_best_method_only_if_more_items_are_available(
     options: dict[str, int], trained_on: int, fits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -137,7 +138,7 @@ def test_auto_fits_the_best_again_only_on_more_than_the_contest(
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.5])
-def test_relative_least_squares_is_turned_into_the_ratio(alpha: float) -> None:
+def test_relative_least_squares_estimates_the_plain_ratio(alpha: float) -> None:
     pool, target, exact = narrowed(4000, 2)
     ratio = fit_ratio(pool, target, "least-squares", alpha=alpha)
     assert normalised_error(ratio.pool_log_ratio, exact) < 0.1
@@ -145,8 +146,8 @@ def test_relative_least_squares_is_turned_into_the_ratio(alpha: float) -> None:
         fit_ratio(pool, target, "least-squares", alpha=1.0)
 
 
-def test_logistic_agrees_with_scikit_learn() -> None:
-    """Many problems at once, also with more features than items, and where the sides separate perfectly."""
+def test_fit_logistic_agrees_with_scikit_learn() -> None:
+    """Several problems are solved at once, also with more features than items and with perfect separation."""
     generator = torch.Generator().manual_seed(0)
     for n, d, shift in ((400, 5, 1.0), (60, 100, 1.0), (200, 3, 8.0)):
         x = torch.randn(n, d, generator=generator)
@@ -162,18 +163,18 @@ def test_logistic_agrees_with_scikit_learn() -> None:
             assert float(biases[row]) == pytest.approx(float(oracle.intercept_[0]), abs=2e-3)
 
 
-def test_calibration_finds_the_line_and_the_bend() -> None:
+def test_calibration_recovers_a_line_and_a_bend() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(100_000, generator=generator)
     for knots, odds in ((STRAIGHT, 2 * scores - 1), (BENT, 2 * scores - 1), (BENT, scores.clamp(max=0.0))):
         y = (torch.rand(len(scores), generator=generator) < torch.sigmoid(odds)).float()
         (calibration,) = fit_calibrations(3 * scores + 7, y, torch.ones(1, len(y)), knots)
-        below = scores < scores.quantile(knots[-1] if knots else 1.0)  # above it ends flat
+        below = scores < scores.quantile(knots[-1] if knots else 1.0)  # above it the calibration is flat
         assert float((calibration(3 * scores + 7) - odds).abs()[below].mean()) < 0.05
 
 
 def test_groups_stay_in_one_fold() -> None:
-    """A nuisance that each person has: seen in training it gives the side away; held out with the person it cannot."""
+    """Each person has a nuisance trait. A model that saw the person in training could infer the side from it."""
     generator = torch.Generator().manual_seed(0)
     people = torch.arange(60).repeat_interleave(10)
     traits = torch.randn(60, 100, generator=generator)
@@ -189,7 +190,7 @@ def test_groups_stay_in_one_fold() -> None:
         fit_ratio(pool, target, groups=people % 2)
 
 
-def test_shards_in_half_precision_are_one_table(tmp_path: Path) -> None:
+def test_shards_in_half_precision_give_the_ratio_of_the_whole_table(tmp_path: Path) -> None:
     pool, target, _ = shifted(3000, 8)
     whole = pool.half()
     parts = []
@@ -197,7 +198,7 @@ def test_shards_in_half_precision_are_one_table(tmp_path: Path) -> None:
         np.save(tmp_path / f"{number}.npy", rows.numpy())
         parts.append(np.load(tmp_path / f"{number}.npy", mmap_mode="r"))
     in_parts, at_once = (fit_ratio(x, target).pool_log_ratio for x in (parts, whole.float()))
-    torch.testing.assert_close(in_parts, at_once, atol=1e-5, rtol=0)  # blocks differ, and so does the rounding
+    torch.testing.assert_close(in_parts, at_once, atol=1e-5, rtol=0)  # different blocks round differently
     broken = whole.clone()
     broken[2500, 3] = math.nan
     with pytest.raises(ValueError, match="first at row 2500"):
@@ -206,20 +207,20 @@ def test_shards_in_half_precision_are_one_table(tmp_path: Path) -> None:
         fit_ratio(pool[:, :0], target[:, :0])
 
 
-def test_items_beyond_those_trained_on_are_scored_as_well() -> None:
+def test_items_beyond_max_items_are_scored_too() -> None:
     pool, target, exact = shifted(20_000, 4)
     ratio = fit_ratio(pool, target, max_items=2000)
     assert ratio.diagnostics["items_trained_on"] == 4000
     assert normalised_error(ratio.pool_log_ratio, exact) < 0.05
 
 
-def test_perfect_separation_stays_finite() -> None:
+def test_the_ratio_is_finite_under_perfect_separation() -> None:
     ratio = fit_ratio(normals(200, 3, 0), normals(200, 3, 1, mean=50.0))
     assert torch.isfinite(ratio.pool_log_ratio).all()
     assert ratio.diagnostics["auc"] == 1
 
 
-def test_constant_features_count_for_nothing() -> None:
+def test_constant_features_have_no_effect() -> None:
     ratio = fit_ratio(torch.ones(100, 2), torch.ones(100, 2))
     assert ratio.diagnostics["constant_features"] == 2
     torch.testing.assert_close(ratio.pool_log_ratio, torch.zeros(100, dtype=torch.float64), atol=0.1, rtol=0)

@@ -1,4 +1,4 @@
-"""Ratios known exactly: attributes, tilts, and what is made of others."""
+"""Tests of exact ratios: attributes, tilts, products and mixtures."""
 
 import itertools
 import math
@@ -40,12 +40,12 @@ def test_percentile_tilt_is_bounded_by_its_power(score: torch.Tensor, power: flo
     assert float(percentile_tilt(distinct, power).max().exp()) <= power + 1 + 1e-9
 
 
-def test_exponential_tilt_is_that_of_a_normal() -> None:
+def test_exponential_tilt_shifts_a_normal() -> None:
     """Tilting N(0, 1) by exp(s x) gives N(s, 1)."""
     x = torch.randn(200_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact = 0.7 * x - 0.7**2 / 2
     ratio = exponential_tilt(x, 0.7)
-    error = math.sqrt((math.exp(0.7**2) - 1) / len(x))  # of the mean of exp(exact)
+    error = math.sqrt((math.exp(0.7**2) - 1) / len(x))  # standard error of the mean of exp(exact)
     torch.testing.assert_close(ratio, exact, atol=5 * error, rtol=0)
 
 
@@ -70,7 +70,7 @@ def test_joint_shares_are_met_exactly() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), min_size=1, max_size=40), st.floats(0.1, 0.9))
-def test_raking_meets_margins_and_keeps_odds(pairs: list[tuple[int, int]], share: float) -> None:
+def test_raking_meets_margins_and_keeps_odds_ratios(pairs: list[tuple[int, int]], share: float) -> None:
     pairs = [*itertools.product(range(3), range(2)), *pairs]  # all combinations occur
     a, b = (list(column) for column in zip(*pairs, strict=True))
     goals = {"a": {0: 0.2, 1: 0.3, 2: 0.5}, "b": {0: share, 1: 1 - share}}
@@ -78,12 +78,12 @@ def test_raking_meets_margins_and_keeps_odds(pairs: list[tuple[int, int]], share
     for name, labels in (("a", a), ("b", b)):
         for value, goal in goals[name].items():
             assert ratio[np.array(labels) == value].sum() / len(pairs) == pytest.approx(goal, abs=1e-7)
-    # the odds ratios of the pool are kept: the ratio is a product of one factor per attribute
+    # The odds ratios of the pool are kept, because the ratio is a product of one factor per attribute.
     level = {pair: ratio[pairs.index(pair)] for pair in itertools.product(range(3), range(2))}
     assert level[0, 0] * level[1, 1] == pytest.approx(level[0, 1] * level[1, 0], rel=1e-6)
 
 
-def test_raking_says_what_cannot_be_met() -> None:
+def test_raking_refuses_margins_that_cannot_be_met() -> None:
     pool = {"a": [0, 1], "b": [0, 1]}  # a and b always agree
     with pytest.raises(ValueError, match="cannot meet the shares"):
         raked_ratio(pool, {"a": {0: 0.2, 1: 0.8}, "b": {0: 0.8, 1: 0.2}}, most=50)
@@ -93,7 +93,7 @@ def test_raking_says_what_cannot_be_met() -> None:
         raked_ratio(pool, {"a": {2: 1.0}})
 
 
-def test_products_and_mixtures() -> None:
+def test_products_and_mixtures_match_their_formulas() -> None:
     a, b = torch.tensor([0.5, 1.5, 1.0]), torch.tensor([2.0, 0.0, 1.0])
     torch.testing.assert_close(mixture_ratio([a.log(), b.log()], [0.25, 0.75]).exp(), (0.25 * a + 0.75 * b).double())
     product = product_ratio(a.log(), b.log()).exp()

@@ -1,4 +1,4 @@
-"""Estimated ratios against exact ones, and the exact ones against arithmetic."""
+"""Tests of estimated ratios against exact ones, and of exact ratios against arithmetic."""
 
 import math
 
@@ -13,7 +13,7 @@ from rsft.ratio.combine import retain_pool
 def gaussians(
     n: int, k: int, d: int, seed: int = 0, shift: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q = N(0, I), p = N(shift e1, I), and the exact log ratio at the pool."""
+    """Draw a pool from N(0, I) and a target from N(shift e1, I); return both and the exact log ratio of the pool."""
     generator = torch.Generator().manual_seed(seed)
     pool, target = (torch.randn(m, d, generator=generator, dtype=torch.float64) for m in (n, k))
     target[:, 0] += shift
@@ -29,13 +29,13 @@ def test_normalised_error_is_small(n: int, k: int, d: int, error: float) -> None
     r, truth = ratio.pool_log_ratio.exp(), exact.exp()
     assert ((r - truth) ** 2).mean() / (truth**2).mean() < error
     assert abs(ratio.diagnostics["mean_ratio"] - 1) < 5 * ratio.diagnostics["mean_ratio_error"]
-    # the held-out area under the curve of two unit normals, shift apart
+    # The AUC of two unit normals at distance 1 is Phi(1 / sqrt(2)).
     assert ratio.diagnostics["auc"] == pytest.approx(Normal(0, 1).cdf(torch.tensor(1 / math.sqrt(2))).item(), abs=0.03)
     torch.testing.assert_close(ratio.log_ratio(pool), exact, atol=1.5, rtol=0)
 
 
 def test_no_item_is_scored_by_a_model_that_saw_it() -> None:
-    """With more features than items a model that saw an item knows its side; one that did not is at chance."""
+    """With more features than items, a model separates its training items perfectly and others at chance level."""
     pool, target, _ = gaussians(60, 60, 200, shift=0.0)
     ratio = fit_ratio(pool, target)
     assert ratio.pool_log_ratio.abs().max() < 3
@@ -49,7 +49,7 @@ def test_ratio_is_unchanged_by_scale_and_by_a_constant_feature() -> None:
     torch.testing.assert_close(fit_ratio(wide_pool, wide_target).pool_log_ratio, plain, atol=1e-3, rtol=1e-3)
 
 
-def test_seeds() -> None:
+def test_the_seed_determines_the_ratio() -> None:
     pool, target, _ = gaussians(300, 300, 2)
     one, again, other = (fit_ratio(pool, target, seed=seed).pool_log_ratio for seed in (0, 0, 1))
     assert torch.equal(one, again)
@@ -64,13 +64,13 @@ def test_bad_features_are_refused() -> None:
         fit_ratio(pool.index_fill(0, torch.tensor([7]), math.nan), target)
     with pytest.raises(ValueError, match="Add target pictures"):
         fit_ratio(pool, target[:2])
-    with pytest.raises(ValueError, match="knows"):
+    with pytest.raises(ValueError, match="needs one of"):
         fit_ratio(pool, target, "magic")
     with pytest.raises(ValueError, match="log_ratio"):
         fit_ratio(pool, target).log_ratio(pool[:, :2])
 
 
-def test_attribute_ratio() -> None:
+def test_attribute_ratio_matches_arithmetic() -> None:
     r = attribute_ratio([0, 0, 1, 1, 1, 1, 2, 2], {0: 0.5, 1: 0.5}).exp()
     assert r.tolist() == pytest.approx([2, 2, 1, 1, 1, 1, 0, 0])
     assert r.mean() == pytest.approx(1)
@@ -80,7 +80,7 @@ def test_attribute_ratio() -> None:
         attribute_ratio(["day"], {"day": 0.5, "fog": 0.5})
 
 
-def test_density_ratio() -> None:
+def test_density_ratio_sums_coordinates_and_refuses_uncovered_items() -> None:
     x = torch.randn(10, 3)
     expected = (x - 0.5).sum(1)
     torch.testing.assert_close(density_ratio(x, Normal(1.0, 1.0), Normal(0.0, 1.0)), expected)
@@ -90,7 +90,7 @@ def test_density_ratio() -> None:
         )
 
 
-def test_retaining_a_share() -> None:
+def test_retain_pool_mixes_the_ratio_with_one() -> None:
     r = torch.tensor([0.0, 0.5, 3.0])
     for share in (0.0, 0.25, 1.0):
         torch.testing.assert_close(retain_pool(r.log(), share).exp(), (1 - share) * r + share)

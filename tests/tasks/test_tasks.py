@@ -16,14 +16,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 import rsft
-from rsft.alternatives import alternatives
+from rsft.baselines import alternatives
 from rsft.compare import Batches
 from rsft.errors import InputError
 from rsft.tasks.classification import Classification
+from rsft.tasks.compare import evaluate, trainer
 from rsft.tasks.conformance import NotATaskError, check
 from rsft.tasks.describe import describe, unlabelled
 from rsft.tasks.detection import Detection, average_precision
-from rsft.tasks.measuring import evaluate, trainer
 from rsft.tasks.pictures import covariates
 from rsft.tasks.protocol import Task
 from rsft.tasks.segmentation import Segmentation

@@ -1,4 +1,4 @@
-"""Cached activations: equal to the uncached run, computed once, found again, and never another prefix's."""
+"""Cached activations equal the uncached ones, are computed once, are found again, and belong to one prefix."""
 
 import errno
 import os
@@ -51,10 +51,10 @@ def sampler() -> RejectionSampler:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2e-3)])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_training_on_cached_activations_is_training_on_pictures(
+def test_training_on_cached_activations_equals_training_on_pictures(
     dtype: torch.dtype, tolerance: float, channels_last: bool, tmp_path: Path
 ) -> None:
-    """To float tolerance in single precision: the same accepted items, order, dropout and weights."""
+    """The accepted items, their order, the dropout and the weights are the same, up to the precision on disk."""
     options: dict[str, Any] = {"stop": Stopping(epochs=3), "learning_rate": 0.01, "channels_last": channels_last}
     plain, model = network(channels_last=channels_last), network(channels_last=channels_last)
     cached, suffix, _ = store(tmp_path, model, dtype)
@@ -68,7 +68,7 @@ def test_training_on_cached_activations_is_training_on_pictures(
         torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=tolerance)
 
 
-def test_only_what_is_accepted_is_read_and_each_row_once(tmp_path: Path) -> None:
+def test_only_accepted_rows_are_read_and_each_once(tmp_path: Path) -> None:
     cached, suffix, read = store(tmp_path, network())
     draws = sampler()
     fine_tune(suffix, cached.loader(8, draws), nn.CrossEntropyLoss(), stop=Stopping(epochs=4))
@@ -77,7 +77,7 @@ def test_only_what_is_accepted_is_read_and_each_row_once(tmp_path: Path) -> None
     assert cached.computed == len(accepted)
 
 
-def test_rounding_is_within_the_stated_error(tmp_path: Path) -> None:
+def test_the_rounding_error_is_within_its_bound(tmp_path: Path) -> None:
     model = network()
     cached, _, _ = store(tmp_path, model)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_rounding_is_within_the_stated_error(tmp_path: Path) -> None:
     assert not torch.equal(stored, exact[rows])
 
 
-def test_a_later_run_finds_what_was_computed_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_run_reads_the_computed_rows_from_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SHARD_BYTES", 7 * 5 * 7 * 7 * 2)
     first, _, _ = store(tmp_path, network())
     (before,), _, _ = first.__getitems__(list(range(0, ROWS, 2)))
@@ -100,7 +100,7 @@ def test_a_later_run_finds_what_was_computed_in_shards(tmp_path: Path, monkeypat
     assert len(list(again.folder.glob("shard-*"))) == 9
 
 
-def test_other_weights_content_or_precision_are_another_store(tmp_path: Path) -> None:
+def test_other_weights_content_or_precision_use_another_store(tmp_path: Path) -> None:
     first, *_ = store(tmp_path, network())
     first.__getitems__([0, 1])
     other = network()
@@ -118,10 +118,10 @@ def test_other_weights_content_or_precision_are_another_store(tmp_path: Path) ->
         store(tmp_path, network(), torch.float32)[0].folder,
     ]
     assert len({first.folder, *folders}) == 5
-    assert store(tmp_path, trained_on)[0].folder == first.folder  # what trains does not matter
+    assert store(tmp_path, trained_on)[0].folder == first.folder  # trained parameters do not matter
 
 
-def test_what_half_precision_cannot_hold_is_refused_and_not_kept(tmp_path: Path) -> None:
+def test_values_too_large_for_half_precision_raise_and_are_not_stored(tmp_path: Path) -> None:
     model = network()
     with torch.no_grad():
         model.get_parameter("0.weight").mul_(1e6)
@@ -133,7 +133,7 @@ def test_what_half_precision_cannot_hold_is_refused_and_not_kept(tmp_path: Path)
     assert wide.__getitems__([2, 4])[0][0].max() > 65504
 
 
-def test_a_full_disk_is_one_line_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_one_line_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

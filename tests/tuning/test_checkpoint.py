@@ -1,4 +1,4 @@
-"""Resuming gives what the uninterrupted run gives, to the last bit, from any step."""
+"""A resumed run equals the uninterrupted run to the last bit, from any step."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from rsft import RejectionSampler, Stopping, TuningResult, fine_tune
 from rsft.errors import InputError
-from rsft.tuning import passes
+from rsft.tuning import epochs
 from rsft.tuning.checkpoint import Checkpoints, load_weights
 
 STEPS = 23
@@ -22,7 +22,7 @@ PICTURES = torch.randn(40, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):
-    """Draws on the global generator for every item, as augmentations do."""
+    """Uses the global random generator for every item, as augmentations do."""
 
     def __len__(self) -> int:
         return len(PICTURES)
@@ -102,7 +102,7 @@ def same(one: Run, other: Run) -> bool:
 
 
 @pytest.mark.parametrize("batches", [shuffled, rejection, shuffled_by_workers, rejection_by_workers])
-def test_a_run_cut_off_anywhere_resumes_to_the_same_bits(
+def test_a_run_killed_at_any_step_resumes_to_the_same_bits(
     batches: Callable[[], DataLoader[Any]], tmp_path: Path
 ) -> None:
     whole = run(batches())
@@ -116,8 +116,8 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_bits(
         assert same(run(batches(), checkpoints), whole), step
 
 
-def test_what_was_not_saved_is_trained_again(tmp_path: Path) -> None:
-    """Killed at step 17 with a checkpoint every 5: it goes on from 15."""
+def test_steps_after_the_last_checkpoint_are_trained_again(tmp_path: Path) -> None:
+    """A run killed at step 17 with a checkpoint every 5 steps resumes from step 15."""
     checkpoints = Checkpoints(tmp_path, every=5)
     with pytest.raises(ConnectionAbortedError):
         run(shuffled(), checkpoints, on_step=die_after(17))
@@ -125,18 +125,18 @@ def test_what_was_not_saved_is_trained_again(tmp_path: Path) -> None:
     assert same(run(shuffled(), checkpoints), run(shuffled()))
 
 
-@pytest.mark.parametrize("forgotten", ["random", "optimizer", "schedule", "passes"])
-def test_a_resume_that_forgets_something_is_another_run(
+@pytest.mark.parametrize("forgotten", ["random", "optimizer", "schedule", "epochs"])
+def test_a_resume_without_part_of_the_state_gives_another_result(
     forgotten: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The negative controls of the tests above."""
+    """Negative controls of the tests of resuming."""
     checkpoints = Checkpoints(tmp_path, every=1)
     with pytest.raises(ConnectionAbortedError):
         run(shuffled(), checkpoints, on_step=die_after(7))
     if forgotten == "random":
-        monkeypatch.setattr(passes, "set_random_state", lambda state: None)
-    elif forgotten == "passes":
-        monkeypatch.setattr(passes.Passes, "load_state_dict", lambda self, state: None)
+        monkeypatch.setattr(epochs, "set_random_state", lambda state: None)
+    elif forgotten == "epochs":
+        monkeypatch.setattr(epochs.Epochs, "load_state_dict", lambda self, state: None)
     else:
         owner = {"optimizer": torch.optim.Optimizer, "schedule": torch.optim.lr_scheduler.LambdaLR}[forgotten]
         monkeypatch.setattr(owner, "load_state_dict", lambda self, state: None)
@@ -144,7 +144,7 @@ def test_a_resume_that_forgets_something_is_another_run(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_after_the_step_with_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_ends_the_training_after_the_step_with_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, every=100)
     usual = signal.getsignal(number)
     stopped, _ = run(
@@ -182,7 +182,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert same(run([], checkpoints), whole)
 
 
-def test_only_the_newest_stay_and_none_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_newest_checkpoints_are_kept_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints = Checkpoints(tmp_path, every=1, keep=3)
     run(rejection(), checkpoints)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:08d}" for step in (21, 22, 23)]
@@ -193,25 +193,25 @@ def test_only_the_newest_stay_and_none_is_half_written(tmp_path: Path, monkeypat
     assert sorted(tmp_path.glob("step-*"))[-1].name == "step-00000023"
 
 
-def test_another_configuration_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+def test_another_configuration_is_rejected_and_the_message_names_the_difference(tmp_path: Path) -> None:
     run(rejection(), Checkpoints(tmp_path, config={"pool": "a"}))
-    with pytest.raises(InputError, match=r"pool is a in it and b now"):
+    with pytest.raises(InputError, match=r"pool is a in the checkpoint and b now"):
         run(rejection(), Checkpoints(tmp_path, config={"pool": "b"}))
-    with pytest.raises(InputError, match=r"learning_rate is \{'': 0.01, 'loss': 0.1\} in it and 0.5 now"):
+    with pytest.raises(InputError, match=r"learning_rate is \{'': 0.01, 'loss': 0.1\} in the checkpoint and 0.5 now"):
         run(rejection(), Checkpoints(tmp_path, config={"pool": "a"}), learning_rate=0.5)
-    with pytest.raises(InputError, match="steps of the schedule is 23 in it and 24 now"):
+    with pytest.raises(InputError, match="steps of the schedule is 23 in the checkpoint and 24 now"):
         run(rejection(), Checkpoints(tmp_path, config={"pool": "a"}), stop=Stopping(steps=24))
     (state,) = tmp_path.glob("*/state.json")
     document = json.loads(state.read_text())
     state.write_text(json.dumps(document | {"version": 0}))
-    with pytest.raises(InputError, match="is of version 0"):
+    with pytest.raises(InputError, match="has version 0"):
         Checkpoints(tmp_path).load({})
     state.write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         Checkpoints(tmp_path).load({})
 
 
-def test_weights_of_another_network_are_refused_with_names() -> None:
+def test_weights_of_another_network_are_rejected_with_their_names() -> None:
     weights = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)).state_dict()
     with pytest.raises(InputError, match=r"missing: 2.bias, 2.weight; unexpected: 1.bias, 1.weight\."):
         load_weights(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)), weights, "a file")
@@ -219,7 +219,7 @@ def test_weights_of_another_network_are_refused_with_names() -> None:
         load_weights(nn.Sequential(nn.Linear(2, 4), nn.Linear(3, 1)), weights, "a file")
 
 
-def test_a_tree_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_tree_loads_unchanged(tmp_path: Path) -> None:
     tree = {"a": [torch.arange(3), (1, 2.5, None)], "b": {0: torch.zeros(0), 7: "x"}, "c": float("-inf"), "d": True}
     Checkpoints(tmp_path).save(1, tree, {})
     again = Checkpoints(tmp_path).load({})

@@ -1,4 +1,4 @@
-"""The cut is found from what trains, the parts give what the whole gives, and what is impossible is said."""
+"""`cut` splits a model where training starts, the parts equal the model, and errors state the reason."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ class Residual(nn.Module):
 
 
 class Net(nn.Module):
-    """Two tensors cross where the second block is the first to train; a size is taken on the way."""
+    """Two tensors cross the cut if training starts at the second block, and `forward` reads a size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def net(*trained: str) -> Net:
         (("scale",), [(4, 6, 8, 8)]),
     ],
 )
-def test_the_parts_give_what_the_whole_gives(trained: tuple[str, ...], shapes: list[tuple[int, ...]]) -> None:
+def test_prefix_and_suffix_together_equal_the_model(trained: tuple[str, ...], shapes: list[tuple[int, ...]]) -> None:
     model = net(*trained)
     prefix, suffix = cut(model, X)
     assert [tuple(tensor.shape) for tensor in prefix(X)] == shapes
@@ -67,7 +67,7 @@ def test_the_parts_give_what_the_whole_gives(trained: tuple[str, ...], shapes: l
     assert {name for name, parameter in suffix.named_parameters() if parameter.requires_grad} == trained_names
 
 
-def test_gradients_are_those_of_the_whole() -> None:
+def test_gradients_equal_those_of_the_model() -> None:
     model = net("second", "head")
     model(X).square().sum().backward()
     expected = {
@@ -84,7 +84,7 @@ def test_gradients_are_those_of_the_whole() -> None:
         torch.testing.assert_close(found, gradient)
 
 
-def test_stages_that_cannot_be_traced_are_taken_whole() -> None:
+def test_modules_that_cannot_be_traced_are_kept_whole() -> None:
     class Branching(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -102,7 +102,7 @@ def test_stages_that_cannot_be_traced_are_taken_whole() -> None:
         cut(model, torch.randn(3, 4))
 
 
-def test_what_cannot_be_cut_is_refused_with_the_reason() -> None:
+def test_a_model_that_cannot_be_cut_raises_with_the_reason() -> None:
     class Random(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x + torch.rand_like(x)
@@ -134,7 +134,7 @@ def test_what_cannot_be_cut_is_refused_with_the_reason() -> None:
         (nn.Sequential(trained, frozen), "training starts at the input"),
         (nn.Sequential(frozen, Random(), trained), "frozen part is random"),
         (nn.Sequential(frozen, Mixing(), trained), "mixes the items of a batch"),
-        (OwnDropout(), "behaves otherwise in training"),
+        (OwnDropout(), "depends on the training mode"),
     ):
         with pytest.raises(ValueError, match=reason):
             cut(model, torch.randn(3, 4))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from rsft.face.recipe import Recipe
+from rsft.face.adaptation.recipe import Recipe
 from rsft.types import Interval
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
@@ -15,13 +15,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
 
 @pytest.fixture(autouse=True)
 def _fresh_state() -> Iterator[None]:
-    """Accelerate keeps one precision a process."""
+    """Reset accelerate, which keeps one precision per process."""
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -33,12 +33,12 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.glob("cache/*/shard-00000.npy"))
 
 
-def test_the_recipe_is_one() -> None:
+def test_the_recipe_on_the_page_is_valid() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
     assert Recipe(**tomllib.loads(block)["recipe"]).trains == "lora"
 
 
-def test_what_more_stages_gain_and_cost_is_that_of_the_benchmarks() -> None:
+def test_the_table_of_stages_matches_the_benchmarks() -> None:
     results = Path(__file__).parents[2] / "benchmarks" / "results"
     costs = json.loads((results / "cuts.json").read_text())["cuts"]
     changes = {row["change"]: row for row in json.loads((results / "ablation.json").read_text())["results"]}

@@ -19,7 +19,7 @@ def batches(size: int = 32) -> DataLoader:
     return DataLoader(TensorDataset(X, Y), size)
 
 
-def test_it_learns() -> None:
+def test_training_reduces_the_loss() -> None:
     model = nn.Linear(3, 1)
     result = fine_tune(model, batches(), nn.functional.mse_loss, stop=Stopping(epochs=60), learning_rate=0.05)
     assert nn.functional.mse_loss(model(X), Y).item() < 1e-3
@@ -36,13 +36,13 @@ def test_it_learns() -> None:
         (Stopping(seconds=1e-9, steps=9), 1, "seconds"),
     ],
 )
-def test_it_stops_where_it_is_told(stop: Stopping, steps: int, by: str) -> None:
+def test_training_stops_at_the_condition(stop: Stopping, steps: int, by: str) -> None:
     result = fine_tune(nn.Linear(3, 1), batches(), nn.functional.mse_loss, stop=stop)
     assert (result.steps, result.stopped_by) == (steps, by)
 
 
 def test_patience_keeps_the_best_weights() -> None:
-    """The score falls after step 4: two more looks, then the weights of step 4 are back."""
+    """The score falls after step 4, so training ends after two more validations with the weights of step 4."""
     model = nn.Linear(3, 1)
     seen: list[Tensor] = []
 
@@ -58,7 +58,7 @@ def test_patience_keeps_the_best_weights() -> None:
     assert torch.equal(model.weight, seen[2])
 
 
-def test_nothing_better_gives_the_start_back() -> None:
+def test_the_initial_weights_are_restored_if_no_score_is_better() -> None:
     model = nn.Linear(3, 1)
     start = model.weight.detach().clone()
     scores = iter([1.0, 0.5, 0.2, 0.1])
@@ -74,7 +74,7 @@ def test_nothing_better_gives_the_start_back() -> None:
     assert torch.equal(model.weight, start)
 
 
-def test_frozen_layers_and_running_statistics_do_not_move() -> None:
+def test_frozen_layers_and_running_statistics_do_not_change() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
     model.get_buffer("1.running_mean").add_(1.0)
     train_from(model, 2)
@@ -84,7 +84,7 @@ def test_frozen_layers_and_running_statistics_do_not_move() -> None:
     assert moved == {"2.weight", "2.bias", "3.weight", "3.bias", "4.weight", "4.bias"}
 
 
-def test_the_sampler_is_drawn_anew_each_epoch() -> None:
+def test_the_sampler_draws_anew_in_each_epoch() -> None:
     seen: list[float] = []
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def test_the_sampler_is_drawn_anew_each_epoch() -> None:
     assert seen == expected
 
 
-def test_bad_steps_are_skipped_and_counted_then_stop() -> None:
+def test_steps_that_are_not_finite_are_skipped_counted_and_end_the_training() -> None:
     model = nn.Linear(3, 1)
     bad = iter([False, True, False])
     result = fine_tune(
@@ -142,7 +142,7 @@ def test_parameters_of_the_loss_are_trained_too() -> None:
     assert loss.factor.item() != 1.0
 
 
-def test_what_cannot_be_trained_is_refused() -> None:
+def test_bad_arguments_and_empty_epochs_raise() -> None:
     frozen = nn.Linear(3, 1).requires_grad_(False)
     with pytest.raises(ValueError, match="unfreeze"):
         fine_tune(frozen, batches(), nn.functional.mse_loss, stop=Stopping(steps=1))
@@ -156,7 +156,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
         fine_tune(nn.Linear(3, 1), [], nn.functional.mse_loss, stop=Stopping(steps=1))
 
 
-def test_interpolation_and_modes() -> None:
+def test_interpolate_mixes_weights_and_evaluating_restores_modes() -> None:
     model = nn.Sequential(nn.Dropout(), nn.Linear(1, 1))
     start, end = {"w": torch.tensor(0.0), "n": torch.tensor(1)}, {"w": torch.tensor(4.0), "n": torch.tensor(3)}
     assert {k: v.item() for k, v in interpolate(start, end, 0.25).items()} == {"w": 1.0, "n": 3}

@@ -1,4 +1,4 @@
-"""What trains, what holds it back, and that everything is afterwards as it was."""
+"""Recipes: which parameters train, with which penalties, and that the model is restored afterwards."""
 
 import copy
 import math
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from rsft import Stopping
 from rsft.tuning.adapters import low_rank
-from rsft.tuning.engine import Objective
 from rsft.tuning.freezing import train_only
+from rsft.tuning.objective import Objective
 from rsft.tuning.penalties import Distillation, PullToStart
 from rsft.tuning.recipe import TuningRecipe, tune_by
 
@@ -39,7 +39,7 @@ def network() -> nn.Sequential:
 
 
 def tune(recipe: TuningRecipe, model: nn.Module, loss: nn.Module | None = None, steps: int = 5) -> set[str]:
-    """The names of what moved."""
+    """Tune the model and return the names of the entries of its state that changed."""
     before = copy.deepcopy(model.state_dict())
     flags = [parameter.requires_grad for parameter in model.parameters()]
     tune_by(recipe, model, [(X, Y)], loss or Head(), stop=Stopping(steps=steps))
@@ -56,12 +56,12 @@ MAPS = {"3.weight", "6.weight"}
     ("trains", "moved"),
     [("all", AFFINE | MAPS | {"3.bias", "6.bias"}), ("affine", AFFINE), ("lora", MAPS)],
 )
-def test_only_what_the_recipe_names_moves(trains: str, moved: set[str]) -> None:
-    """Running statistics never do, nor what was frozen."""
+def test_only_the_parameters_named_by_the_recipe_change(trains: str, moved: set[str]) -> None:
+    """Running statistics and frozen parameters never change."""
     assert tune(TuningRecipe.model_validate({"trains": trains, "learning_rate": 0.01}), network()) == moved
 
 
-def test_the_stage_of_the_head_trains_the_head_alone() -> None:
+def test_the_head_stage_trains_only_the_head() -> None:
     model, head = network(), Head()
     before, start = copy.deepcopy(model.state_dict()), head.weight.detach().clone()
     seen: list[bool] = []
@@ -77,7 +77,7 @@ def test_the_stage_of_the_head_trains_the_head_alone() -> None:
         tune_by(recipe, model, [(X, Y)], nn.CrossEntropyLoss(), stop=Stopping(steps=2))
 
 
-def test_adapters_start_as_nothing_are_of_low_rank_and_are_the_weights_afterwards() -> None:
+def test_adapters_start_at_zero_have_low_rank_and_are_merged_into_the_weights() -> None:
     model = network().eval()
     before, outputs = copy.deepcopy(model.state_dict()), model(X)
     with low_rank(model, rank=1, alpha=4, seed=1) as adapted:
@@ -93,11 +93,11 @@ def test_adapters_start_as_nothing_are_of_low_rank_and_are_the_weights_afterward
         adapted.get_parameter("base_model.model.6.lora_B.default.weight").data.add_(1.0)
         raise RuntimeError
     torch.testing.assert_close(model(X), during)
-    with pytest.raises(ValueError, match="no linear map"), low_rank(network().requires_grad_(False), rank=1, alpha=1):
+    with pytest.raises(ValueError, match="no linear layer"), low_rank(network().requires_grad_(False), rank=1, alpha=1):
         pass
 
 
-def test_adapters_are_drawn_from_their_seed_alone() -> None:
+def test_the_initial_weights_of_adapters_depend_only_on_the_seed() -> None:
     drawn, models = [], [network(), network(), network()]
     for seed, model in zip((0, 0, 1), models, strict=True):
         before = torch.get_rng_state()
@@ -108,7 +108,7 @@ def test_adapters_are_drawn_from_their_seed_alone() -> None:
     assert not torch.equal(drawn[0], drawn[2])
 
 
-def test_distillation_is_one_minus_the_cosine_to_the_start() -> None:
+def test_distillation_is_one_minus_the_cosine_to_the_initial_outputs() -> None:
     model = nn.Linear(3, 2, bias=False)
     penalty = Distillation(model, weight=2.0)
     inputs = torch.eye(3)
@@ -123,11 +123,11 @@ def test_distillation_is_one_minus_the_cosine_to_the_start() -> None:
     assert not any(parameter.requires_grad for parameter in penalty.parameters())
 
 
-def test_the_pull_is_the_squared_distance_of_what_trains() -> None:
+def test_the_pull_is_the_squared_distance_of_the_trained_parameters() -> None:
     model = network()
     penalty = PullToStart(model, weight=0.5)
     with torch.no_grad():
-        model.get_parameter("0.weight").add_(7.0)  # frozen: does not count
+        model.get_parameter("0.weight").add_(7.0)  # frozen, so it does not count
         model.get_parameter("6.bias").add_(torch.tensor([1.0, 2.0, 0.0, 0.0, 0.0]))
     assert penalty(model, X, model(X)).item() == pytest.approx(0.5 * 5.0)
 
@@ -143,7 +143,7 @@ def test_a_penalty_keeps_the_model_near_its_start(penalty: str) -> None:
     assert distances[1] < 0.1 * distances[0]
 
 
-def test_penalties_move_along_with_the_model_but_are_no_part_of_its_state() -> None:
+def test_penalties_move_with_the_model_but_are_not_part_of_its_state() -> None:
     model = network()
     objective = Objective(model, nn.CrossEntropyLoss(), [Distillation(model, 1.0), PullToStart(model, 1.0)])
     objective.to(torch.float64)
@@ -151,12 +151,12 @@ def test_penalties_move_along_with_the_model_but_are_no_part_of_its_state() -> N
     assert objective.parts().keys() == {"model", "loss"}
 
 
-def test_a_model_without_layers_of_the_kind_is_refused() -> None:
+def test_a_model_without_layers_of_the_given_kinds_is_rejected() -> None:
     with pytest.raises(ValueError, match="no layer to train of the kinds"):
         train_only(nn.Sequential(nn.Linear(2, 2)))
 
 
-def test_recipes_refuse_unknown_keys_and_values_out_of_range() -> None:
+def test_recipes_reject_unknown_keys_and_values_out_of_range() -> None:
     for bad in ({"speed": 1}, {"trains": "some"}, {"distillation": -1.0}, {"lora_rank": 0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             TuningRecipe.model_validate(bad)

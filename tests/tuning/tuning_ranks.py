@@ -1,4 +1,4 @@
-"""Trains on this process's part of every batch, and writes what came out; started by `torchrun`.
+"""Train on this process's part of every batch and write the result; started by `torchrun`.
 
 torchrun --nproc-per-node 2 tuning_ranks.py OUT ACCUMULATED
 """
@@ -18,7 +18,7 @@ from rsft import RejectionSampler, Stopping, fine_tune
 from rsft.tuning.checkpoint import Checkpoints
 
 BATCH_SIZE = 16
-STEPS = 11  # of one epoch: accumulated batches may cross into the next, whole ones do not
+STEPS = 11  # within one epoch: accumulated batches may continue into the next epoch, single batches do not
 
 
 def train(out: Path, accumulated: int) -> None:
@@ -48,4 +48,4 @@ if __name__ == "__main__":
     train(Path(sys.argv[1]), int(sys.argv[2]))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
-    os._exit(0)  # gloo's threads, where the interpreter tears them down under load, end some process with SIGABRT
+    os._exit(0)  # the shutdown of gloo's threads under load may end a process with SIGABRT

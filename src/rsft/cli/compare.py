@@ -38,8 +38,8 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Train by rejection and by what is free, at equal samples and equal time, and say which is better."""
-    from rsft.face.comparing import compare_faces
-    from rsft.report.comparison import write_figure
+    from rsft.face.compare import compare_faces
+    from rsft.report.comparison_figure import write_figure
 
     attribute, separator, value = (oracle or "").partition("=")
     if oracle is not None and not (attribute and separator):

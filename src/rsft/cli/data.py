@@ -39,7 +39,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Damaged pictures, lone ones, duplicates within the pool and with an evaluation set, doubtful labels."""
-    from rsft.face.checking import check_pool
+    from rsft.face.check import check_pool
 
     with show.progress(quiet=json) as listener:
         found = check_pool(pool, against=against, against_root=against_root, embeddings=embeddings, listener=listener)

@@ -21,8 +21,8 @@ def embed(
     json: Json = False,
 ) -> None:
     """Embed pictures once, for `rsft plan` or for use elsewhere."""
-    from rsft.face.commands import embed_folder
-    from rsft.face.privacy import new_pseudonyms
+    from rsft.face.embed_folder import embed_folder
+    from rsft.face.runs.pseudonyms import new_pseudonyms
 
     with show.progress(quiet=json) as listener:
         features = embed_folder(

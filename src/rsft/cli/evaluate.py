@@ -35,7 +35,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Verify pairs: accuracy, TAR at fixed FMRs and EER, with 95 % intervals; identification and groups on demand."""
-    from rsft.face.evaluating import evaluate_folders
+    from rsft.face.evaluate import evaluate_folders
 
     with show.progress(quiet=json) as listener:
         results = evaluate_folders(

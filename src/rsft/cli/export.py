@@ -51,8 +51,8 @@ def migrate(
     json: Json = False,
 ) -> None:
     """Embed a gallery with another model, and say whose match that changes."""
-    from rsft.face.gallery import CHANGES_FILE
-    from rsft.face.gallery import migrate as run_migrate
+    from rsft.face.migrate import CHANGES_FILE
+    from rsft.face.migrate import migrate as run_migrate
 
     with show.progress(quiet=json) as listener:
         found = run_migrate(

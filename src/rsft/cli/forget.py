@@ -20,7 +20,7 @@ def forget(
     json: Json = False,
 ) -> None:
     """Say which runs used a person, and take the person out of manifests."""
-    from rsft.face.privacy import forget as run_forget
+    from rsft.face.forget import forget as run_forget
 
     found = run_forget(identity, runs or [], manifest or [])
     show.print_json(found) if json else show.print_forgotten(found)

@@ -27,6 +27,6 @@ def is_of_others(error: RuntimeError) -> bool:
 def leave(code: int) -> None:
     """End with the others; without a launcher, nothing."""
     if processes() > 1:
-        from rsft.tuning import processes as group
+        from rsft.tuning import distributed as group
 
         group.leave(code)

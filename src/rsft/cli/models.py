@@ -16,7 +16,7 @@ models = typer.Typer(help="Models by name, and whether a model is right.", invok
 @models.callback()
 def list_all(context: typer.Context, json: Json = False) -> None:
     """List the models that --model knows by name, and the networks whose checkpoints it knows."""
-    from rsft.face.model_check import list_models
+    from rsft.face.models import list_models
 
     if context.invoked_subcommand is not None:
         return
@@ -45,7 +45,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Compare a model's outputs with those recorded with it: a wrong crop, colour order or normalisation is named."""
-    from rsft.face.model_check import RUNTIME, check_model
+    from rsft.face.models import RUNTIME, check_model
 
     found = check_model(model)
     if json:

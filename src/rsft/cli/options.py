@@ -43,8 +43,9 @@ DropOverlap = Annotated[bool, typer.Option("--drop-overlap", help="Leave evaluat
 
 def read_recipe(config: Path | None, given: Mapping[str, Any] | None = None):  # type: ignore[no-untyped-def]
     """Of the file, with what was given on the command line in place of what it says."""
-    from rsft.face import recipe as recipes
+    from rsft.face.adaptation.recipe import make_recipe
+    from rsft.face.runs import recipe_file
 
-    recipe = recipes.read_recipe(config) if config is not None else recipes.make_recipe({})
+    recipe = recipe_file.read_recipe(config) if config is not None else make_recipe({})
     changed = {name: value for name, value in (given or {}).items() if value is not None}
-    return recipes.make_recipe(recipe.model_dump() | changed) if changed else recipe
+    return make_recipe(recipe.model_dump() | changed) if changed else recipe

@@ -72,7 +72,7 @@ def plan(
         matrix.run_plan(places | rows | options, of_pictures=no_rows, json=json)
         return
     matrix.refuse_pictures({"--labels": labels, "--epochs": epochs})
-    from rsft.face.commands import plan_attributes, plan_folders
+    from rsft.face.plan import plan_attributes, plan_folders
 
     if (target is None) == (shares is None) or (attributes is not None and shares is None):
         raise InputError(

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rsft.cli import launch
-from rsft.types import Interval
+from rsft.types import PRETRAINED, TUNED, UNIFORM, Interval
 
-SYSTEMS = ("pretrained", "uniform", "tuned")
+SYSTEMS = (PRETRAINED, UNIFORM, TUNED)
 SETS = {"target": "target", "retain": "retention"}
 
 
@@ -51,8 +51,8 @@ def print_json(value: Any) -> None:
 def print_metrics(metrics: dict[str, Any], out: str) -> None:
     """The table of a run, its verdict and where the report is."""
     console = Console(highlight=False)
-    fmrs = list(metrics["tuned"]["target"]["tar_at_fmr"])
-    fmrs = [fmr for fmr in fmrs if metrics["pretrained"]["target"]["tar_at_fmr"][fmr]["value"] is not None] or fmrs[:1]
+    fmrs = list(metrics[TUNED]["target"]["tar_at_fmr"])
+    fmrs = [fmr for fmr in fmrs if metrics[PRETRAINED]["target"]["tar_at_fmr"][fmr]["value"] is not None] or fmrs[:1]
     table = Table(title=metrics["title"], title_justify="left", title_style="bold", box=box.SIMPLE)
     for heading in ("set", "system", *(f"TAR at FMR {fmr}" for fmr in fmrs), "EER"):
         table.add_column(heading, no_wrap=True)

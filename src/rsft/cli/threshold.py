@@ -24,8 +24,7 @@ def threshold(
     json: Json = False,
 ) -> None:
     """Set thresholds for wished false match rates, say how sure they are, and keep them with a model."""
-    from rsft.face.evaluating import set_thresholds
-    from rsft.face.thresholds import bundle_of, write_thresholds
+    from rsft.face.threshold import bundle_of, set_thresholds, write_thresholds
 
     if write:
         bundle_of(Path(model))  # before the work, not after it

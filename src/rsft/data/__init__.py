@@ -1,1 +1,1 @@
-"""Pictures on disk, and what was computed from them."""
+"""Readers for pictures, and storage of the features computed from them."""

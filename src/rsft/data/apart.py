@@ -1,4 +1,4 @@
-"""Outputs are kept apart from what is read."""
+"""A check that outputs do not overlap inputs."""
 
 import os
 from collections.abc import Iterable
@@ -9,14 +9,17 @@ from rsft.errors import InputError
 
 
 def check_apart(out: Path, inputs: Iterable[object]) -> None:
-    """Refuse an output that is an input, holds one, or lies in one, by whatever name or link.
+    """Raise an error if an output is an input, contains one or lies inside one.
+
+    Links are resolved first, so a second name of the same file or folder is recognised.
 
     Args:
-        out: a file or folder that will be written.
-        inputs: paths and patterns of shards; what is no path, or does not exist, is passed over.
+        out: File or folder that will be written.
+        inputs: Paths, and patterns of shards such as `shard-{000..012}.tar`. Entries that are not paths, or that do
+            not exist, are ignored.
 
     Raises:
-        InputError: the message names both.
+        InputError: The output overlaps an input. The message names both.
     """
     out = resolved(out)
     for given in inputs:
@@ -32,16 +35,16 @@ def check_apart(out: Path, inputs: Iterable[object]) -> None:
                 what = "lies in the input"
             else:
                 continue
-            raise InputError(f"the output '{out}' {what} '{given}': choose an output apart from what is read.")
+            raise InputError(f"the output '{out}' {what} '{given}': choose an output outside the inputs.")
 
 
 def resolved(path: Path) -> Path:
-    """The file or folder itself, whatever links lead to it."""
+    """Return the path of a file or folder with all links resolved."""
     return Path(os.path.realpath(path))
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file or folder, however they are spelt or mounted."""
+    """Return whether two paths name the same file or folder, whatever their spelling or mount point."""
     try:
         return one == other or os.path.samefile(one, other)
     except OSError:

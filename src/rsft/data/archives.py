@@ -1,6 +1,7 @@
-"""Pictures in uncompressed `.tar` archives: folders of identities, or shards of samples as WebDataset writes them.
+"""Pictures in uncompressed `.tar` archives: folders of identities, or shards of samples in the WebDataset format.
 
-Members are never extracted: a picture is read from where it lies in the archive, and its name is no path on disk.
+Members are never extracted. A picture is read at its offset in the archive, and its name is never used as a path on
+disk.
 """
 
 import json
@@ -16,11 +17,21 @@ from rsft.errors import InputError
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LABEL_KEYS = ("identity", "cls", "label")
 MAX_SHARDS = 100_000
-MAX_LABEL_SIZE = 1 << 20  # bytes of a .cls or .json
+MAX_LABEL_SIZE = 1 << 20  # largest .cls or .json member, in bytes
 
 
 def list_tar(path: Path) -> Listing:
-    """The pictures of an archive: of its folders, or of its samples if any has a `.cls`."""
+    """List the pictures of an uncompressed `.tar` archive.
+
+    An archive with a `.cls` member is a shard (see `list_shards`). In any other archive, each member with the suffix of
+    a picture is one picture.
+
+    Args:
+        path: The archive.
+
+    Raises:
+        InputError: The archive is damaged, truncated or compressed, or it is a shard that `list_shards` rejects.
+    """
     found = _members(path)
     if any(name.endswith(".cls") for name in found):
         return list_shards([path])
@@ -29,15 +40,18 @@ def list_tar(path: Path) -> Listing:
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path names several shards, as in `shard-{000..012}.tar`."""
+    """Return whether a path is a pattern of shards, as in `shard-{000..012}.tar`."""
     return RANGE.search(path.name) is not None
 
 
 def expand(pattern: Path) -> list[Path]:
-    """The paths that a pattern stands for.
+    """List the paths that a pattern of shards stands for; a path without a range stands for itself.
+
+    Args:
+        pattern: A path whose file name may hold ranges of numbers such as `{000..012}`.
 
     Raises:
-        InputError: the range is empty, or longer than `MAX_SHARDS`.
+        InputError: A range is empty, or longer than `MAX_SHARDS`.
 
     >>> [path.name for path in expand(Path("shard-{08..10}.tar"))]
     ['shard-08.tar', 'shard-09.tar', 'shard-10.tar']
@@ -56,18 +70,23 @@ def expand(pattern: Path) -> list[Path]:
 
 
 def list_shards(paths: Sequence[Path]) -> Listing:
-    """The samples of shards: members with one name up to the first dot.
+    """List the pictures of WebDataset shards.
 
-    A sample has one picture. Its `.json` is like a row of a manifest: `identity`, `cls` or `label`; `path`; attributes.
-    A `.cls` tells the identity where that does not.
+    Members whose names agree up to the first dot form a sample. A sample has at most one picture; a sample without one
+    is skipped. The `.json` of a sample works like a row of a manifest: it gives the identity (the first of `identity`,
+    `cls` and `label` that it has), the name of the picture (`path`), and attributes (all other keys). If the `.json`
+    gives no identity, the `.cls` does.
+
+    Args:
+        paths: The shards, uncompressed `.tar` archives.
 
     Raises:
-        InputError: a shard is missing or damaged, or a sample has two pictures or a label that cannot be read.
+        InputError: A shard is missing or damaged, or a sample has two pictures or an unreadable label.
     """
     ids, sources, rows = [], [], []
     for path in paths:
         if not path.is_file():
-            raise InputError(f"the shard '{path}' does not exist: {len(paths)} are named by the pattern.")
+            raise InputError(f"the shard '{path}' does not exist: the pattern names {len(paths)} shards.")
         for key, sample in _samples(path).items():
             pictures = [kind for kind in sample if f".{kind.rpartition('.')[2].lower()}" in SUFFIXES]
             if len(pictures) > 1:
@@ -83,7 +102,7 @@ def list_shards(paths: Sequence[Path]) -> Listing:
 
 
 def _samples(path: Path) -> dict[str, dict[str, Part]]:
-    """Name up to the first dot -> rest of the name -> where the member lies."""
+    """Group the members of a shard by sample: name up to the first dot -> rest of the name -> member."""
     samples: dict[str, dict[str, Part]] = {}
     for name, part in _members(path).items():
         folder, slash, base = name.rpartition("/")
@@ -93,25 +112,25 @@ def _samples(path: Path) -> dict[str, dict[str, Part]]:
 
 
 def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str | None, dict[str, str]]:
-    """Identity, path and attributes that the `.json` and the `.cls` of a sample tell, as text."""
+    """Read the identity, path and attributes of a sample, as text, from its `.json` and its `.cls`."""
     labels = {kind: sample[kind] for kind in ("cls", "json") if kind in sample}
     for kind, part in labels.items():
         if part.size > MAX_LABEL_SIZE:
-            raise InputError(f"'{path}': '{key}.{kind}' has {part.size} bytes, which is no label.")
+            raise InputError(f"'{path}': '{key}.{kind}' has {part.size} bytes, more than a label may have.")
     try:
         row: Any = json.loads(read_source(labels["json"])) if "json" in labels else {}
         label = read_source(labels["cls"]).decode().strip() if "cls" in labels else None
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}': the label of '{key}' cannot be read: {error}.") from error
     if not isinstance(row, dict):
-        raise InputError(f"'{path}': '{key}.json' needs an object with names and values.")
+        raise InputError(f"'{path}': '{key}.json' needs an object of names and values.")
     told = {name: str(value) for name, value in row.items() if isinstance(value, str | int | float)}
     named = next((name for name in LABEL_KEYS if name in told), None)
     return label if named is None else told.pop(named), told.pop("path", None), told
 
 
 def _members(path: Path) -> dict[str, Part]:
-    """Name -> where it lies, of the regular files in an archive; the last of one name counts, as in tar."""
+    """Map the name of each regular file in an archive to its place; the last of equal names counts, as in tar."""
     try:
         with tarfile.open(path, "r:") as archive:
             found = {
@@ -121,7 +140,7 @@ def _members(path: Path) -> dict[str, Part]:
             }
             ended = archive.offset < path.stat().st_size
     except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' is not a whole, uncompressed .tar archive: {error}.") from error
+        raise InputError(f"'{path}' is not a complete, uncompressed .tar archive: {error}.") from error
     if not ended:
-        raise InputError(f"'{path}' is truncated: the mark at the end of a .tar archive is missing. Copy it again.")
+        raise InputError(f"'{path}' is truncated: its end-of-archive mark is missing. Copy it again.")
     return found

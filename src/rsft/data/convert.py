@@ -1,4 +1,4 @@
-"""The same pictures in another form, their bytes as they are."""
+"""Conversion of pictures to another storage form, with their bytes unchanged."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ import pyarrow.parquet
 from rsft.data.apart import check_apart
 from rsft.data.archives import expand, is_pattern
 from rsft.data.images import ImageSet, find_images
-from rsft.data.listing import SUFFIXES, suffix_of
+from rsft.data.listing import SUFFIXES, identity_of, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
 from rsft.data.recordio import write_records
 from rsft.errors import InputError, UnreadableImageError
@@ -26,23 +26,24 @@ Writer = Callable[[ImageSet, Path], None]
 
 
 def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.PathLike[str]) -> dict[str, Any]:
-    """Write pictures of identities in another form.
+    """Write pictures with identities in another storage form.
 
-    Nothing is decoded or changed: a damaged picture stays one. Ids stay the same; those of a `.rec`, which itself knows
-    numbers only, stand in the `.lst` beside it. Attributes are kept by manifests and shards. All is written aside and
-    moved in place when whole.
+    No picture is decoded or changed, so a damaged picture stays damaged. Ids are kept; a `.rec` stores only numbers, so
+    its ids go into an `.lst` beside it. Manifests and shards keep attributes; the other forms cannot. The output is
+    written to a temporary folder beside the destination and moved into place once it is complete.
 
     Args:
-        source: anything that `find_images` reads.
-        destination: a folder, a `.tar`, a `.rec`, a manifest (`.csv` or `.parquet`) in a folder of its own, into which
-            the pictures come too, or a pattern of shards, which are filled in turns.
+        source: Anything that `find_images` reads. Every picture needs an identity.
+        destination: A folder, a `.tar`, a `.rec`, a manifest (`.csv` or `.parquet`) in a new or empty folder that also
+            receives the pictures, or a pattern of shards such as `shard-{000..012}.tar`, which are filled in turn.
 
     Returns:
-        "pictures" and "identities", how many; "lost", the names of attributes that the form has no place for.
+        A dictionary with the number of "pictures", the number of "identities", and "lost": the sorted names of the
+        attributes that the destination cannot store.
 
     Raises:
-        InputError: the source cannot be used, or something stands where the destination would be.
-        UnreadableImageError: a file of the source is missing or has become shorter.
+        InputError: The source cannot be used, the destination exists, or its form cannot hold these pictures.
+        UnreadableImageError: A file of the source is missing or has become shorter.
     """
     destination = Path(destination)
     write = _writer(destination)
@@ -54,13 +55,13 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
         raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
     if write is _write_manifest and destination.parent.exists() and any(destination.parent.iterdir()):
         raise InputError(
-            f"the pictures of '{destination}' come into its folder, which is not empty: name a new one, such as "
+            f"the pictures of '{destination}' go into its folder, which is not empty: choose a new folder, such as "
             f"'{destination.with_suffix('') / destination.name}'."
         )
     partial = destination.with_name(destination.name + ".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     if partial.exists():
-        raise InputError(f"'{partial}' is left of an interrupted conversion, or of one under way: remove it.")
+        raise InputError(f"'{partial}' exists: wait for the running conversion, or remove it after an interrupted one.")
     partial.mkdir()
     try:
         write(images, partial / destination.name)
@@ -80,7 +81,7 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
 
 
 def _with_suffixes(images: ImageSet) -> ImageSet:
-    """With names by which a folder or archive tells pictures from other files; manifests do not need them."""
+    """Append a picture suffix to ids that have none, so that folders and archives list them as pictures."""
     ids = [
         item if Path(item).suffix.lower() in SUFFIXES else item + suffix_of(images.read_bytes(index))
         for index, item in enumerate(images.ids)
@@ -89,6 +90,7 @@ def _with_suffixes(images: ImageSet) -> ImageSet:
 
 
 def _writer(destination: Path) -> Writer:
+    """Choose the writer for a destination by its suffix."""
     suffix = destination.suffix.lower()
     if is_pattern(destination):
         if suffix != ".tar":
@@ -97,12 +99,12 @@ def _writer(destination: Path) -> Writer:
             )
         return _write_shards
     if suffix in SUFFIXES | {".bin", ".idx", ".lst", ".zip", ".gz"}:
-        raise InputError(f"'{destination}': no pool is written as {suffix}; choose {', '.join(WRITERS)} or a folder.")
+        raise InputError(f"'{destination}': pools cannot be written as {suffix}: use {', '.join(WRITERS)} or a folder.")
     return WRITERS.get(suffix, _write_folder)
 
 
 def _contents(images: ImageSet) -> Iterator[tuple[str, bytes]]:
-    """Id and bytes of every picture."""
+    """Yield the id and the bytes of every picture."""
     for index, item in enumerate(images.ids):
         try:
             yield item, images.read_bytes(index)
@@ -111,23 +113,27 @@ def _contents(images: ImageSet) -> Iterator[tuple[str, bytes]]:
 
 
 def _write_folder(images: ImageSet, path: Path) -> None:
+    """Write each picture to the path that its id names below a folder."""
     for item, content in _contents(images):
         (path / item).parent.mkdir(parents=True, exist_ok=True)
-        with open(path / item, "xb") as file:  # where names that differ in case are one file, this fails
+        with open(path / item, "xb") as file:  # fails where names differ only in case and the system ignores it
             file.write(content)
 
 
 def _write_tar(images: ImageSet, path: Path) -> None:
+    """Write each picture as a member named by its id."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for item, content in _contents(images):
             _add(archive, item, content)
 
 
 def _write_records(images: ImageSet, path: Path) -> None:
+    """Write a `.rec` with its `.idx` and `.lst`."""
     write_records(path, (content for _, content in _contents(images)), images.ids)
 
 
 def _write_manifest(images: ImageSet, path: Path) -> None:
+    """Write a `.csv` or `.parquet` manifest, and the pictures into its folder."""
     _write_folder(images, path.parent)
     columns = {PATH: images.ids, IDENTITY: images.identities, **images.attributes}
     if path.suffix.lower() == ".parquet":
@@ -140,7 +146,7 @@ def _write_manifest(images: ImageSet, path: Path) -> None:
 
 
 def _write_shards(images: ImageSet, path: Path) -> None:
-    """Sample i goes to shard i modulo their number, so that each shard holds a bit of everything."""
+    """Write sample i to shard i modulo the number of shards, so that each shard holds a mixture of identities."""
     shards = expand(path)
     label = {name: number for number, name in enumerate(sorted(set(images.identities)))}
     for number, shard in enumerate(shards):
@@ -148,7 +154,7 @@ def _write_shards(images: ImageSet, path: Path) -> None:
         part = images.subset(rows)
         with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as archive:
             for place, (item, content) in enumerate(_contents(part)):
-                identity, key = item.partition("/")[0], f"{rows[place]:08d}"
+                identity, key = identity_of(item), f"{rows[place]:08d}"
                 row = {name: values[place] for name, values in part.attributes.items()}
                 row |= {IDENTITY: identity, PATH: item}
                 _add(archive, key + Path(item).suffix.lower(), content)
@@ -157,6 +163,7 @@ def _write_shards(images: ImageSet, path: Path) -> None:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Append a regular file to an archive."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

@@ -1,4 +1,4 @@
-"""Pictures that occur twice: the same bytes, or nearly the same look."""
+"""Search for near duplicates: pictures with different bytes that look nearly the same."""
 
 import itertools
 
@@ -6,20 +6,24 @@ import numpy as np
 from PIL import Image
 
 HASH_BITS = 64
-NEAR = 4  # bits in which near duplicates differ at the most
-THUMBNAIL = 16  # pixels a side
-# Of 28 pairs of LFW within 4 bits, the 7 that are duplicates correlate by .97 or more, the others by .89 or less.
+NEAR = 4  # maximum number of bits in which the hashes of near duplicates differ
+THUMBNAIL = 16  # pixels per side
+# LFW has 28 pairs within 4 bits: the 7 true duplicates correlate at 0.97 or more, the others at 0.89 or less.
 ALIKE = 0.95
-BLOCK = 1 << 11  # hashes of a bucket that are compared at a time
+BLOCK = 1 << 11  # number of hashes of a bucket that are compared at a time
 
 
 def difference_hash(image: np.ndarray) -> int:
-    """64 bits: whether brightness rises from each of 8 x 9 cells to the next on its right (N. Krawetz, 2013).
+    """Compute the 64-bit difference hash of a picture (N. Krawetz, 2013).
 
-    It hardly changes with size, compression, brightness or contrast; it does with cropping, rotation and mirroring.
+    The picture is averaged to 8 rows of 9 grey cells. Each bit states whether a cell is darker than the next cell to
+    its right. Size, compression, brightness and contrast hardly change the hash; cropping, rotation and mirroring do.
 
     Args:
         image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        The hash, an integer in [0, 2^64).
 
     >>> difference_hash(np.zeros((40, 40, 3), np.uint8))
     0
@@ -30,21 +34,24 @@ def difference_hash(image: np.ndarray) -> int:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (THUMBNAIL, THUMBNAIL) uint8, grey."""
+    """Shrink a picture (H, W, 3) uint8 RGB to a grey thumbnail (THUMBNAIL, THUMBNAIL) uint8."""
     return np.asarray(Image.fromarray(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
 def near_duplicates(hashes: np.ndarray, thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs within `NEAR` bits whose thumbnails correlate by `ALIKE` or more; flat ones only with flat ones.
+    """Find the pairs of pictures that look nearly the same.
 
-    The hash alone finds all of them quickly, but takes portraits before a dark wall for one another.
+    The hashes of a pair differ in at most `NEAR` bits, and its thumbnails have a correlation of at least `ALIKE`. A
+    thumbnail of a single grey level matches only another such thumbnail. The hash alone is fast and finds all
+    duplicates, but it also pairs different portraits in front of a dark wall.
 
     Args:
-        hashes: (N,) uint64, of `difference_hash`.
-        thumbnails: (N, THUMBNAIL, THUMBNAIL) uint8.
+        hashes: (N,) uint64, from `difference_hash`.
+        thumbnails: (N, THUMBNAIL, THUMBNAIL) uint8, from `thumbnail`.
 
     Returns:
-        As `near_pairs`.
+        Three (P,) integer arrays: the index of the first picture of each pair, the larger index of the second, and the
+        number of bits in which their hashes differ; sorted by the first and then the second index.
     """
     first, second, bits = near_pairs(hashes)
     flat = thumbnails.reshape(len(thumbnails), THUMBNAIL**2)
@@ -54,23 +61,25 @@ def near_duplicates(hashes: np.ndarray, thumbnails: np.ndarray) -> tuple[np.ndar
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Compute Pearson's correlation of two vectors: 1 if both are constant, 0 if only one is."""
     a, b = a - a.mean(), b - b.mean()
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / length if length else float(not a.any() and not b.any())
 
 
 def near_pairs(hashes: np.ndarray, most: int = NEAR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs of hashes that differ in at most so many bits.
+    """Find all pairs of hashes that differ in at most `most` bits.
 
-    The bits are cut into `most + 1` bands: two hashes that differ in `most` bits agree in one band at least, so only
-    those with a band in common are compared.
+    The bits are split into `most + 1` bands. Two hashes that differ in at most `most` bits agree in at least one band,
+    so only hashes that share a band are compared.
 
     Args:
         hashes: (N,) uint64.
-        most: at least 0, below 64.
+        most: Maximum number of differing bits, at least 0 and below 64.
 
     Returns:
-        (P,) index of the first, (P,) of the second, which is larger, and (P,) in how many bits they differ; sorted.
+        Three (P,) integer arrays: the index of the first hash of each pair, the larger index of the second, and the
+        number of bits in which they differ; sorted by the first and then the second index.
 
     >>> near_pairs(np.array([0b0000, 0b11111, 0b0101], np.uint64))
     (array([0, 1]), array([2, 2]), array([2, 3]))
@@ -89,7 +98,7 @@ def near_pairs(hashes: np.ndarray, most: int = NEAR) -> tuple[np.ndarray, np.nda
 
 
 def _near_in(hashes: np.ndarray, bucket: np.ndarray, most: int) -> list[np.ndarray]:
-    """(P, 2) indices of near pairs within a bucket of indices, in blocks of rows."""
+    """Find the near pairs (P, 2) within a bucket of indices, one block of hashes at a time to limit memory."""
     found = []
     for start in range(0, len(bucket), BLOCK):
         rows = bucket[start : start + BLOCK]
@@ -104,7 +113,7 @@ def _near_in(hashes: np.ndarray, bucket: np.ndarray, most: int) -> list[np.ndarr
 
 
 def _bits(words: np.ndarray) -> np.ndarray:
-    """How many bits of each uint64 are set."""
+    """Count the bits that are set in each uint64."""
     one, two, four = (np.uint64(mask) for mask in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F))
     words = words - ((words >> np.uint64(1)) & one)
     words = (words & two) + ((words >> np.uint64(2)) & two)

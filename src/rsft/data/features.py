@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rsft.data.shards import Shards
+from rsft.data.joined_arrays import JoinedArrays
+from rsft.data.listing import identity_of
 from rsft.errors import InputError
 
 DESCRIPTION_FILE = "embedding.json"
@@ -36,13 +38,23 @@ class Features:
     ids: Sequence[str]
     embeddings: np.ndarray
     nuisances: np.ndarray
-    activations: np.ndarray | Shards | None
+    activations: np.ndarray | JoinedArrays | None
     quarantined: Sequence[tuple[str, str]]
     fingerprint: str
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def identities(self) -> list[str]:
+        """(N,) name of the identity of each row."""
+        return [identity_of(item) for item in self.ids]
+
+    @cached_property
+    def people(self) -> np.ndarray:
+        """(N,) int, the number of each row's identity in 0 ... C - 1, in the order of their names."""
+        return np.unique(self.identities, return_inverse=True)[1]
 
     def subset(self, rows: np.ndarray) -> "Features":
         """The features of some rows, in that order."""
@@ -106,7 +118,7 @@ def join_features(parts: Sequence[Features]) -> Features:
         ids=[item for part in used for item in part.ids],
         embeddings=np.concatenate([part.embeddings for part in used]),
         nuisances=np.concatenate([part.nuisances for part in used]),
-        activations=Shards([np.asanyarray(array) for array in kept if array is not None])
+        activations=JoinedArrays([np.asanyarray(array) for array in kept if array is not None])
         if kept[0] is not None
         else None,
         quarantined=[entry for part in parts for entry in part.quarantined],

@@ -1,7 +1,8 @@
-"""Pictures in data sets of Hugging Face: what `save_to_disk` wrote, Parquet files of theirs, and streams.
+"""Pictures in Hugging Face data sets: outputs of `save_to_disk`, Parquet files and streams.
 
-A picture is a column of `bytes` and `path`, as their `Image` feature stores it. Nothing of the library is needed to
-read files: they are Arrow, and a note in their schema names the labels.
+Pictures are stored as Hugging Face's `Image` feature stores them: in a column of structs with `bytes` and `path`. Files
+are in the Arrow format, and the metadata of their schema names the classes, so the `datasets` library is not needed to
+read them.
 """
 
 import json
@@ -21,15 +22,18 @@ LABELS = ("identity", "label", "labels", "cls")
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote this folder."""
+    """Return whether a folder is an output of `save_to_disk`."""
     return (folder / STATE_FILE).is_file() or (folder / SPLITS_FILE).is_file()
 
 
 def list_saved(folder: Path) -> Listing:
-    """The pictures of one split that `save_to_disk` wrote; their bytes stay on disk.
+    """List the pictures of a data set that `save_to_disk` wrote; their bytes stay on disk where uncompressed.
+
+    Args:
+        folder: The folder of a single split.
 
     Raises:
-        InputError: it has several splits, is not whole, or holds no pictures as bytes.
+        InputError: The folder has splits below it, is incomplete, or does not store pictures as bytes.
     """
     try:
         if (folder / SPLITS_FILE).is_file():
@@ -40,35 +44,47 @@ def list_saved(folder: Path) -> Listing:
         files = [folder / entry["filename"] for entry in json.loads((folder / STATE_FILE).read_text())["_data_files"]]
         tables = [_mapped(path) for path in files]
     except (OSError, KeyError, TypeError, json.JSONDecodeError, pyarrow.ArrowException) as error:
-        raise InputError(f"'{folder}' is not a whole output of `save_to_disk`: {error}.") from error
+        raise InputError(f"'{folder}' is not a complete output of `save_to_disk`: {error}.") from error
     return _join([_list_table(table, folder, number_from, place) for table, number_from, place in _numbered(tables)])
 
 
 def holds_pictures(schema: pyarrow.Schema) -> bool:
-    """Whether a column of a table has pictures in it."""
+    """Return whether a table has a column of pictures."""
     return any(_is_image(field.type) for field in schema)
 
 
 def list_table(path: Path) -> Listing:
-    """The pictures in a Parquet file, which is compressed: all of their bytes come into memory."""
+    """List the pictures in a Parquet file.
+
+    All of their bytes are loaded into memory, since Parquet files are compressed.
+
+    Args:
+        path: The file. It needs exactly one column of pictures.
+
+    Raises:
+        InputError: The file has another number of picture columns, or a row without the bytes of a picture.
+    """
     return _list_table(pyarrow.parquet.read_table(path), path, 0, None)
 
 
 def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: str | None = None) -> Listing:
-    """The pictures of a `datasets.Dataset` or `IterableDataset`, read once; all of their bytes come into memory.
+    """List the pictures of a `datasets.Dataset` or `IterableDataset`.
+
+    The rows are read once, and the bytes of all pictures are loaded into memory.
 
     Args:
-        rows: the data set.
-        image: its column of pictures.
-        label: that of identities; by default the first of `LABELS` that there is.
+        rows: The data set.
+        image: Name of the column of pictures.
+        label: Name of the column of identities. By default it is the first name of `LABELS` that a row has; without
+            any, pictures have no identity.
 
     Raises:
-        InputError: a row has no such picture.
+        InputError: A row has no picture in the column `image`, or no column `label`.
     """
     from datasets import Image
 
     features = getattr(rows, "features", None) or {}
-    if isinstance(features.get(image), Image):  # the bytes as they are, in place of decoded pictures
+    if isinstance(features.get(image), Image):  # get the stored bytes instead of decoded pictures
         rows = rows.cast_column(image, Image(decode=False))  # type: ignore[attr-defined]
     names = _class_names(features)
     ids, sources, attributes = [], [], []
@@ -81,7 +97,7 @@ def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: 
             raise InputError(f"row {number} needs a picture in its column '{image}', got {type(value).__name__}.")
         column = label or next((name for name in LABELS if name in row), None)
         if label is not None and label not in row:
-            raise InputError(f"row {number} has no column '{label}', but {', '.join(sorted(row))}.")
+            raise InputError(f"row {number} has no column '{label}'; it has {', '.join(sorted(row))}.")
         identity = None if column is None else _name(row[column], names.get(column))
         ids.append(item_id(identity, f"{number:08d}{suffix_of(content)}", Path(image)))
         sources.append(content)
@@ -91,7 +107,7 @@ def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: 
 
 
 def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:
-    """A table whose values are in the mapped file, where that is not compressed."""
+    """Map an Arrow file; the values of the table lie in the mapped buffer unless the file is compressed."""
     whole = pyarrow.memory_map(str(path)).read_buffer()
     return pyarrow.ipc.open_stream(pyarrow.BufferReader(whole)).read_all(), whole, path
 
@@ -99,6 +115,7 @@ def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:
 def _numbered(
     tables: Sequence[tuple[pyarrow.Table, pyarrow.Buffer, Path]],
 ) -> Iterator[tuple[pyarrow.Table, int, tuple[pyarrow.Buffer, Path]]]:
+    """Yield each table with the number of its first row and its mapped file."""
     start = 0
     for table, whole, path in tables:
         yield table, start, (whole, path)
@@ -106,6 +123,7 @@ def _numbered(
 
 
 def _join(parts: Sequence[Listing]) -> Listing:
+    """Concatenate listings; an attribute that one of them lacks is empty there."""
     names = sorted({name for part in parts for name in part.attributes})
     attributes = {
         name: [value for part in parts for value in part.attributes.get(name, [""] * len(part.ids))] for name in names
@@ -118,7 +136,7 @@ def _join(parts: Sequence[Listing]) -> Listing:
 def _list_table(
     table: pyarrow.Table, where: Path, number_from: int, mapped: tuple[pyarrow.Buffer, Path] | None
 ) -> Listing:
-    """The pictures of a table, named by their row."""
+    """List the pictures of a table, each named by the number of its row."""
     images = [field.name for field in table.schema if _is_image(field.type)]
     if len(images) != 1:
         raise InputError(f"'{where}' needs one column of pictures, got {', '.join(images) or 'none'}.")
@@ -130,7 +148,7 @@ def _list_table(
     for number, value in enumerate(_bytes(table[images[0]])):
         if value is None:
             raise InputError(
-                f"'{where}': row {number_from + number} holds a path and no picture: save the data set with its files."
+                f"'{where}': row {number_from + number} holds a path but no picture: save the data set with its files."
             )
         content = _part(value, mapped)
         name = f"{number_from + number:08d}{suffix_of(value[:16].to_pybytes())}"
@@ -146,9 +164,10 @@ def _list_table(
 
 
 def _bytes(column: pyarrow.ChunkedArray) -> Iterator[pyarrow.Buffer | None]:
+    """Yield the bytes of each picture of a column without copying them; None where they are missing."""
     for chunk in column.chunks:
         values = chunk.field("bytes")
-        _, ends, data = values.buffers()  # a scalar would be a copy
+        _, ends, data = values.buffers()  # reading a scalar instead would copy it
         wide = pyarrow.types.is_large_binary(values.type)
         place = np.frombuffer(ends, np.int64 if wide else np.int32)[values.offset :]
         for row, there in enumerate(values.is_valid().to_pylist()):
@@ -156,7 +175,7 @@ def _bytes(column: pyarrow.ChunkedArray) -> Iterator[pyarrow.Buffer | None]:
 
 
 def _part(value: pyarrow.Buffer, mapped: tuple[pyarrow.Buffer, Path] | None) -> Source:
-    """Where the value lies in the mapped file; its bytes if it does not."""
+    """Return the place of a value in the mapped file, or its bytes if it does not lie there."""
     if mapped is not None:
         whole, path = mapped
         offset = value.address - whole.address
@@ -166,13 +185,14 @@ def _part(value: pyarrow.Buffer, mapped: tuple[pyarrow.Buffer, Path] | None) -> 
 
 
 def _is_image(kind: pyarrow.DataType) -> bool:
+    """Return whether a column type is that of Hugging Face's `Image` feature."""
     if not pyarrow.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         return False
     return pyarrow.types.is_binary(kind.field("bytes").type) or pyarrow.types.is_large_binary(kind.field("bytes").type)
 
 
 def _features(schema: pyarrow.Schema) -> Mapping[str, Any]:
-    """The library's note on the columns; none where it is missing or none of its."""
+    """Read Hugging Face's description of the columns from a schema; empty if it is missing or malformed."""
     try:
         note = json.loads((schema.metadata or {})[b"huggingface"])
         return dict(note["info"]["features"])
@@ -181,7 +201,7 @@ def _features(schema: pyarrow.Schema) -> Mapping[str, Any]:
 
 
 def _class_names(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    """Column -> names of its classes."""
+    """Map each column of classes to the names of its classes."""
     names = {
         column: feature.get("names") if isinstance(feature, Mapping) else getattr(feature, "names", None)
         for column, feature in features.items()
@@ -190,11 +210,12 @@ def _class_names(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
 
 
 def _name(label: Any, names: Sequence[str] | None) -> str:
-    """The name of a class, or its number where it has none."""
+    """Return the name of a class, its number if it has no name, or an empty text if the label is missing."""
     if names is not None and isinstance(label, int) and 0 <= label < len(names):
         return str(names[label])
     return "" if label is None else str(label)
 
 
 def _is_plain(value: Any) -> bool:
+    """Return whether a value is text or a number, so it can be an attribute."""
     return isinstance(value, str | int | float)

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from rsft.data.archives import expand, is_pattern, list_shards, list_tar
 from rsft.data.huggingface import is_saved, list_saved, list_stream
-from rsft.data.listing import SUFFIXES, Listing, Source, read_source
+from rsft.data.listing import SUFFIXES, Listing, Source, identity_of, read_source
 from rsft.data.manifest import list_manifest
 from rsft.data.recordio import list_records
 from rsft.data.verification_set import list_verification_set
@@ -54,7 +54,7 @@ class ImageSet:
     @property
     def identities(self) -> list[str]:
         """(N,) first part of each id; the whole id if it has one part only."""
-        return [item.partition("/")[0] for item in self.ids]
+        return [identity_of(item) for item in self.ids]
 
     def read_bytes(self, index: int) -> bytes:
         """The file of picture `index`.

@@ -43,6 +43,15 @@ class Listing:
     attributes: dict[str, list[str]] = field(default_factory=dict)
 
 
+def identity_of(item: str) -> str:
+    """Return the identity of a picture: the first part of its id, or the whole id if it has only one part.
+
+    >>> identity_of("ann/photos/1.png"), identity_of("1.png")
+    ('ann', '1.png')
+    """
+    return item.partition("/")[0]
+
+
 def item_id(identity: str | None, path: str, where: Path) -> str:
     """The id of a picture: its path, below a folder that is named by its identity.
 

@@ -1,4 +1,4 @@
-"""Pictures listed in a CSV or Parquet file: `path[,identity][,<attributes...>]`, paths relative to the file."""
+"""Manifests: CSV or Parquet files `path[,identity][,<attributes...>]` with paths relative to the file."""
 
 import csv
 from collections.abc import Sequence
@@ -15,11 +15,18 @@ PATH, IDENTITY = "path", "identity"
 
 
 def list_manifest(manifest: Path) -> Listing:
-    """The pictures that a manifest names, or holds; its further columns become attributes, as text.
+    """List the pictures of a manifest.
+
+    Each row names a picture by `path`, and its identity by `identity` if there is such a column. All other columns
+    become attributes, as text. A Parquet file with a column of pictures in Hugging Face's format is listed by
+    `list_table` instead.
+
+    Args:
+        manifest: A CSV or Parquet file.
 
     Raises:
-        InputError: it cannot be read, has no column `path`, leaves a path or an identity empty, or names a picture that
-            is missing or lies outside the folder of the manifest.
+        InputError: The file cannot be read, has no column `path`, has an empty path or identity, or names a picture
+            that is missing or outside the folder of the manifest.
     """
     if manifest.suffix.lower() == ".parquet" and holds_pictures(_schema(manifest)):
         return list_table(manifest)
@@ -44,6 +51,7 @@ def list_manifest(manifest: Path) -> Listing:
 
 
 def _schema(path: Path) -> pyarrow.Schema:
+    """Read the schema of a Parquet file."""
     try:
         return pyarrow.parquet.read_schema(path)
     except (OSError, pyarrow.ArrowException) as error:
@@ -51,10 +59,17 @@ def _schema(path: Path) -> pyarrow.Schema:
 
 
 def read_columns(path: Path) -> dict[str, list[str]]:
-    """Name -> values as text, empty where there is none, of a CSV or Parquet file.
+    """Read a CSV or Parquet file as columns of text.
+
+    Args:
+        path: The file. Every suffix other than `.parquet` is read as CSV in UTF-8, with a header.
+
+    Returns:
+        Column name -> values, an empty text where a value is missing. An empty CSV file gives no columns.
 
     Raises:
-        InputError: it cannot be read, or a line has more or fewer values than the header.
+        InputError: The file cannot be read, two columns have the same name, or a row has more or fewer values than
+            the header.
     """
     try:
         if path.suffix.lower() == ".parquet":
@@ -67,19 +82,26 @@ def read_columns(path: Path) -> dict[str, list[str]]:
     ragged = [row for row in rows if len(row) != len(header)]
     if ragged or len(set(header)) < len(header):
         what = f"a row has {len(ragged[0])}: {','.join(ragged[0])}" if ragged else "a name occurs twice"
-        raise InputError(f"'{path}' needs {len(header)} columns of different names in every row, but {what}.")
+        raise InputError(f"'{path}' needs {len(header)} columns with unique names in every row, but {what}.")
     return {name: [row[column] for row in rows] for column, name in enumerate(header)}
 
 
 def read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
-    """Attribute -> values in the order of the items, of a file with a column `path` and one for each attribute.
+    """Read the attributes of items from a CSV or Parquet file with a column `path` and one column per attribute.
+
+    Args:
+        path: The file.
+        items: Ids of the items, as the column `path` spells them.
+
+    Returns:
+        Attribute -> values as text, in the order of `items`.
 
     Raises:
-        InputError: it cannot be read, or an item has no row.
+        InputError: The file cannot be read, has no column `path` or no row, or lacks a row for an item.
     """
     columns = read_columns(path)
     if PATH not in columns or not columns[PATH]:
-        raise InputError(f"'{path}' needs a header with a column 'path' and one for each attribute.")
+        raise InputError(f"'{path}' needs a header with a column 'path' and a column for each attribute.")
     row = {item: number for number, item in enumerate(columns.pop(PATH))}
     lacking = [item for item in items if item not in row]
     if lacking:

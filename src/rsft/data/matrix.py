@@ -1,4 +1,4 @@
-"""Features, labels and attributes as files of plain rows: `.npy`, `.safetensors`, `.parquet`, `.csv`."""
+"""Readers for feature matrices and labels in `.npy`, `.safetensors`, `.parquet` and `.csv` files."""
 
 import os
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ NPY, SAFETENSORS, PARQUET, CSV = ".npy", ".safetensors", ".parquet", ".csv"
 
 
 class Matrix(NamedTuple):
-    """Rows of features.
+    """A feature matrix.
 
     Attributes:
-        rows: (N, D), mapped where the file can be.
-        columns: names of the D features, where the file names them.
+        rows: (N, D) array or tensor of real numbers, memory-mapped if the format allows.
+        columns: Names of the D features; None if the file does not name them.
     """
 
     rows: np.ndarray | Tensor
@@ -29,7 +29,16 @@ class Matrix(NamedTuple):
 
 
 def is_matrix(source: str | os.PathLike[str]) -> bool:
-    """Whether a path stands for rows of features, and not for pictures: a Parquet file with a column `path` is a list.
+    """Return whether a path names a feature matrix and not a set of pictures.
+
+    The suffix decides: `.npy`, `.safetensors` and `.parquet` are matrices. A Parquet file with a column `path` is a
+    manifest of pictures, unless a column is named after a colon.
+
+    Args:
+        source: The path, with an optional tensor or column name as in `pool.safetensors:embedding`.
+
+    Raises:
+        InputError: A Parquet file cannot be read.
 
     >>> is_matrix("pool.safetensors:embedding"), is_matrix("faces/pool")
     (True, False)
@@ -41,7 +50,7 @@ def is_matrix(source: str | os.PathLike[str]) -> bool:
 
 
 def split_key(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
-    """The file, and the tensor or column in it that is named after a colon.
+    """Split a source into its file and the tensor or column that is named after a colon, None if none is named.
 
     >>> str(split_key("pool.safetensors:embedding")[0]), split_key("pool.safetensors:embedding")[1]
     ('pool.safetensors', 'embedding')
@@ -53,13 +62,16 @@ def split_key(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
 
 
 def read_matrix(source: str | os.PathLike[str]) -> Matrix:
-    """Rows of features: a `.npy`, `.safetensors[:KEY]` or `.parquet[:COLUMN]` file.
+    """Read a feature matrix from a `.npy`, `.safetensors[:KEY]` or `.parquet[:COLUMN]` file.
 
-    Arrays and tensors are mapped, not read. Of a Parquet file the one column of lists is taken, or all columns of
-    numbers side by side; it is compressed, so it is read, block by block.
+    NumPy arrays and safetensors are memory-mapped. A Parquet file is compressed, so it is read into memory in batches:
+    either its one column of lists, or all its columns of numbers side by side.
+
+    Args:
+        source: The path. A tensor or a column of lists is named after a colon if the file has several.
 
     Raises:
-        InputError: it cannot be read, has no such key, or holds no (N, D) table of real numbers.
+        InputError: The file cannot be read, has no such key, or does not hold an (N, D) table of real numbers.
     """
     path, key = split_key(source)
     rows: np.ndarray | Tensor
@@ -74,10 +86,17 @@ def read_matrix(source: str | os.PathLike[str]) -> Matrix:
 
 
 def read_labels(source: str | os.PathLike[str]) -> np.ndarray:
-    """One value a row: a `.npy` or `.safetensors[:KEY]` of (N,), or a column of a `.parquet` or `.csv`: (N,).
+    """Read one label per row from a `.npy`, `.safetensors[:KEY]`, `.parquet[:COLUMN]` or `.csv[:COLUMN]` file.
+
+    Args:
+        source: The path. A tensor or column is named after a colon if the file has several.
+
+    Returns:
+        (N,) labels: integers from an array or tensor, text from a column.
 
     Raises:
-        InputError: it cannot be read, or has several columns and none is named.
+        InputError: The file cannot be read, has several columns and none is named, or holds an array that is not (N,)
+            integers.
     """
     path, key = split_key(source)
     if path.suffix.lower() in (PARQUET, CSV):
@@ -85,7 +104,7 @@ def read_labels(source: str | os.PathLike[str]) -> np.ndarray:
         if key is None and len(columns) == 1:
             (key,) = columns
         if key not in columns:
-            raise InputError(f"'{source}' needs one column, named after a colon: '{path}' has {', '.join(columns)}.")
+            raise InputError(f"'{source}' needs a column named after a colon; '{path}' has {', '.join(columns)}.")
         return np.array(columns[key])
     labels = np.asarray(_map_array(path, key))
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -94,6 +113,7 @@ def read_labels(source: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _map_array(path: Path, key: str | None) -> np.ndarray | Tensor:
+    """Memory-map a `.safetensors` tensor or a `.npy` array of real numbers."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -103,10 +123,10 @@ def _map_array(path: Path, key: str | None) -> np.ndarray | Tensor:
                 if key is None and len(names) == 1:
                     (key,) = names
                 if key not in names:
-                    raise InputError(f"'{path}' needs one tensor, named after a colon: it has {', '.join(names)}.")
+                    raise InputError(f"'{path}' needs a tensor named after a colon; it has {', '.join(names)}.")
                 return file.get_tensor(key)
         if key is not None:
-            raise InputError(f"'{path}' is one array: no key '{key}' can be named.")
+            raise InputError(f"'{path}' holds a single array: remove ':{key}' from its name.")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, SafetensorError) as error:
         if isinstance(error, InputError):
@@ -119,6 +139,7 @@ def _map_array(path: Path, key: str | None) -> np.ndarray | Tensor:
 
 
 def _parquet(path: Path) -> pa.parquet.ParquetFile:
+    """Open a Parquet file."""
     try:
         return pa.parquet.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
@@ -126,6 +147,7 @@ def _parquet(path: Path) -> pa.parquet.ParquetFile:
 
 
 def _read_parquet(path: Path, key: str | None) -> tuple[np.ndarray, Sequence[str] | None]:
+    """Read the rows of a Parquet file, float64 if a column needs it and float32 otherwise, and the column names."""
     file = _parquet(path)
     schema = file.schema_arrow
     lists = [field.name for field in schema if _of_lists(field.type)]
@@ -134,7 +156,7 @@ def _read_parquet(path: Path, key: str | None) -> tuple[np.ndarray, Sequence[str
         lists = [name for name in lists if name == key]
     if len(lists) > 1 or not (lists or (numbers and key is None)):
         raise InputError(
-            f"'{path}' needs one column of lists (named after a colon, where there are several) or columns of numbers; "
+            f"'{path}' needs one column of lists (named after a colon if there are several) or columns of numbers; "
             f"it has {', '.join(f'{field.name}: {field.type}' for field in schema)}."
         )
     taken = lists or numbers
@@ -146,31 +168,33 @@ def _read_parquet(path: Path, key: str | None) -> tuple[np.ndarray, Sequence[str
         if first == 0:
             rows = np.empty((file.metadata.num_rows, block.shape[1]), rows.dtype)
         elif block.shape[1] != rows.shape[1]:
-            raise InputError(f"'{path}' has {block.shape[1]} features in row {first} and {rows.shape[1]} before it.")
+            raise InputError(f"'{path}' has {block.shape[1]} features in row {first}, but {rows.shape[1]} before it.")
         rows[first : first + len(block)] = block
         first += len(block)
     return rows, None if lists else taken
 
 
 def _unpacked(column: pa.Array, path: Path, first: int) -> np.ndarray:
-    """(n, D) of a column of lists."""
+    """Convert a column of n lists of equal length D to an array (n, D)."""
     lengths = _plain(column.value_lengths())
     wrong = np.flatnonzero(lengths != lengths[0])  # a missing list has no length: NaN
     if len(wrong) or np.isnan(lengths[0]):
         row = wrong[0] if len(wrong) else 0
-        raise InputError(f"'{path}' has lists of different lengths, or none, such as in row {first + row}.")
+        raise InputError(f"'{path}' has lists of different lengths, or a missing list, such as in row {first + row}.")
     return _plain(column.flatten()).reshape(len(column), -1)
 
 
 def _plain(column: pa.Array) -> np.ndarray:
-    """As numpy; NaN where a value is missing."""
+    """Convert a column to a NumPy array of floats, with NaN where a value is missing."""
     return column.to_numpy(zero_copy_only=False).astype(float, copy=False)
 
 
 def _of_lists(kind: pa.DataType) -> bool:
+    """Return whether a column type is a list of numbers."""
     some = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     return some and _of_numbers(kind.value_type)
 
 
 def _of_numbers(kind: pa.DataType) -> bool:
+    """Return whether a column type is an integer or floating-point number."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

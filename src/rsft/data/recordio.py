@@ -1,10 +1,12 @@
-"""insightface's RecordIO: pictures one after the other in a `.rec`, their offsets in an `.idx`.
+"""insightface's RecordIO format: pictures in a `.rec` file, and their offsets in an `.idx` file.
 
 A record is a magic number, a word of kind (3 bits) and size (29 bits), and content padded to 4 bytes. The content is
-`flag, label, id, id2`, then `flag` further labels, then the picture. A content that holds the magic number itself at a
-multiple of 4 is split there into several records, and the number left out (dmlc-core, `recordio.h`). Where insightface
-writes a header, record 0 has no picture and two labels: pictures are the records from 1 to before the first of them,
-what follows are identities.
+`flag, label, id, id2`, then `flag` further labels, then the picture. If the content holds the magic number at a
+multiple of 4, it is split there into several records, and the number is left out (dmlc-core, `recordio.h`).
+
+insightface may write a header: a record 0 with two labels and no picture. Its first label is the key at which the
+pictures end: they are the records from 1 up to, but not including, this key. The records from it on describe
+identities.
 """
 
 import math
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from rsft.data.listing import Listing, Part, suffix_of
+from rsft.data.listing import Listing, Part, identity_of, suffix_of
 from rsft.errors import InputError
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -23,11 +25,13 @@ PREFIX = struct.Struct("<4sI")
 HEADER = struct.Struct("<IfQQ")
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 SIZE_BITS = 29
-MAX_SIZE = 1 << SIZE_BITS  # bytes of a record
-MAX_PICTURES = 1 << 24  # labels are float32, and so are the keys in the header
+MAX_SIZE = 1 << SIZE_BITS  # size limit of a record, in bytes
+MAX_PICTURES = 1 << 24  # labels and the keys in the header are float32, exact up to here
 
 
 class _Record(NamedTuple):
+    """A record: its labels, its picture, the suffix of the picture, and the offset of the next record."""
+
     labels: tuple[float, ...]
     picture: Part | bytes
     suffix: str
@@ -35,20 +39,24 @@ class _Record(NamedTuple):
 
     @property
     def is_header(self) -> bool:
+        """Whether this is a header if it is record 0: two labels and no picture."""
         return len(self.labels) == 2 and _size(self.picture) == 0
 
 
 def list_records(path: Path) -> Listing:
-    """The pictures of a `.rec`, named `label/key` with the suffix their content calls for.
+    """List the pictures of a `.rec` file.
 
-    An `.lst` beside it that lists key, label and path, as im2rec writes it, names them by these paths instead, if the
-    first folders of the paths and the labels stand for each other one to one.
+    A picture is named `label/key` with the suffix that its content calls for. If there is an `.lst` beside the `.rec`
+    with key, label and path, as im2rec writes it, its paths are the names instead, provided that the first folders of
+    the paths and the labels correspond one to one. The function scans the whole `.rec`, since labels are stored with
+    the pictures.
 
-    The whole `.rec` is walked through, since labels stand with the pictures.
+    Args:
+        path: The `.rec`, with its `.idx` beside it.
 
     Raises:
-        InputError: the `.idx` is missing, it or the `.lst` does not fit, the `.rec` is truncated, or a label is not
-            a whole number.
+        InputError: The `.idx` is missing, the `.idx` or `.lst` does not match the `.rec`, the `.rec` is truncated, a
+            record that should hold a picture does not, or a label is not a whole number.
     """
     offsets = _read_index(path.with_suffix(".idx"))
     if not offsets or not path.stat().st_size:
@@ -73,7 +81,7 @@ def list_records(path: Path) -> Listing:
 
 
 def _read_index(path: Path) -> dict[int, int]:
-    """Key -> offset."""
+    """Read an `.idx`: key -> offset in the `.rec`, in bytes."""
     try:
         pairs = [line.split("\t") for line in path.read_text(encoding="ascii").splitlines()]
         offsets = {int(key): int(offset) for key, offset in pairs}
@@ -87,24 +95,25 @@ def _read_index(path: Path) -> dict[int, int]:
 
 
 def _read_list(path: Path, labels: Mapping[int, int]) -> Mapping[int, str]:
-    """Key -> path, if there is such a list; nothing if its paths do not tell identities as the labels do."""
+    """Read an `.lst`: key -> path; empty without such a list, or if its folders do not match the labels one to one."""
     if not path.exists():
         return {}
     try:
         rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
         listed = {int(row[0]): (float(row[1]), row[-1]) for row in rows}
     except (OSError, ValueError, IndexError):
-        return {}  # insightface has other lists of this suffix, which do not tell keys
+        return {}  # insightface has other lists with this suffix, which hold no keys
     strange = [key for key, label in labels.items() if listed.get(key, (None, ""))[0] != label]
     if strange:
         raise InputError(f"'{path}' does not fit its .rec: it lacks record {strange[0]}, or gives it another label.")
     names = {key: str(PurePosixPath(listed[key][1])) for key in labels}
-    pairs = {(labels[key], name.partition("/")[0]) for key, name in names.items()}
+    pairs = {(labels[key], identity_of(name)) for key, name in names.items()}
     one_to_one = len(pairs) == len({label for label, _ in pairs}) == len({folder for _, folder in pairs})
     return names if one_to_one and all("/" in name for name in names.values()) else {}
 
 
 def _record(content: mmap.mmap, offset: int, key: int, path: Path) -> _Record:
+    """Read the record at an offset."""
     spans, end = _spans(content, offset, key, path)
     if len(spans) == 1:
         start, size = spans[0]
@@ -113,21 +122,21 @@ def _record(content: mmap.mmap, offset: int, key: int, path: Path) -> _Record:
         joined = MAGIC.join(content[start : start + size] for start, size in spans)
         head, start, size = joined[: HEADER.size], 0, len(joined)
     if len(head) < HEADER.size:
-        raise InputError(f"'{path}': record {key} is too short to be one of insightface's.")
+        raise InputError(f"'{path}': record {key} is too short for a record of insightface.")
     flag, label, _, _ = HEADER.unpack(head)
     before = HEADER.size + 4 * flag
     if before > size:
-        raise InputError(f"'{path}': record {key} promises {flag} labels, which it is too short for.")
+        raise InputError(f"'{path}': record {key} promises {flag} labels but is too short for them.")
     whole: mmap.mmap | bytes = content if len(spans) == 1 else joined
     labels = struct.unpack_from(f"<{flag}f", whole, start + HEADER.size) if flag else (label,)
     start, size = start + before, size - before
     suffix = suffix_of(whole[start : start + min(size, 16)])
-    # joined records are rare, one in many millions: they may stay in memory
+    # joined records are so rare, one in many millions, that they can stay in memory
     return _Record(labels, Part(path, start, size) if len(spans) == 1 else joined[before:], suffix, end)
 
 
 def _spans(content: mmap.mmap, offset: int, key: int, path: Path) -> tuple[list[tuple[int, int]], int]:
-    """(start, size) of each piece of a record, and where the next record begins."""
+    """Find the (start, size) of each piece of a record, and the offset of the next record."""
     spans: list[tuple[int, int]] = []
     while True:
         if offset + PREFIX.size > len(content):
@@ -148,7 +157,7 @@ def _spans(content: mmap.mmap, offset: int, key: int, path: Path) -> tuple[list[
 
 
 def _check_whole(offsets: dict[int, int], records: dict[int, _Record], size: int, path: Path) -> None:
-    """Every record of the `.rec` is in the index: one ends where the next begins, the last at the end of the file."""
+    """Check that the index has every record: each ends where the next begins, and the last at the end of the file."""
     expected = 0
     for key in sorted(offsets, key=offsets.__getitem__):
         if offsets[key] != expected:
@@ -159,32 +168,35 @@ def _check_whole(offsets: dict[int, int], records: dict[int, _Record], size: int
 
 
 def _whole(label: float, key: int, path: Path) -> int:
+    """Return a label as an integer."""
     if not math.isfinite(label) or label != int(label):
         raise InputError(f"'{path}': record {key} needs a whole number as label, got {label}.")
     return int(label)
 
 
 def _size(picture: Part | bytes) -> int:
+    """Return the size of a picture in bytes."""
     return picture.size if isinstance(picture, Part) else len(picture)
 
 
 def write_records(path: Path, pictures: Iterable[bytes], ids: Sequence[str]) -> None:
-    """Write a `.rec` with header, its `.idx`, and an `.lst` that names the pictures.
+    """Write a `.rec` with a header, its `.idx`, and an `.lst` that names the pictures.
 
     Args:
-        path: of the `.rec`.
-        pictures: (N,) files, those of an identity one after the other.
-        ids: (N,) of them; the places of their identities in sorted order become labels.
+        path: Path of the `.rec`; the `.idx` and the `.lst` are written beside it.
+        pictures: (N,) contents of picture files. Pictures of the same identity must be adjacent.
+        ids: (N,) ids of the pictures. The label of an identity is its index among the sorted identities.
 
     Raises:
-        InputError: what does not fit the format: 2^24 pictures, one of 2^29 bytes, or a name with a tab or line end.
+        InputError: The format cannot hold the pictures: there are `MAX_PICTURES` (2^24) or more, one has `MAX_SIZE`
+            (2^29) bytes or more with its header, or a name contains a tab or a line end.
     """
     if len(ids) >= MAX_PICTURES:
-        raise InputError(f"a .rec counts in float32, up to {MAX_PICTURES - 1} pictures, got {len(ids)}: use shards.")
+        raise InputError(f"a .rec holds up to {MAX_PICTURES - 1} pictures, got {len(ids)}: use shards.")
     unfit = [item for item in ids if "\t" in item or len(item.splitlines()) > 1]
     if unfit:
-        raise InputError(f"a .rec is listed with tabs and lines, which the name {unfit[0]!r} has: use shards.")
-    identities = [item.partition("/")[0] for item in ids]
+        raise InputError(f"a name in a .rec cannot contain tabs or line ends, got {unfit[0]!r}: use shards.")
+    identities = [identity_of(item) for item in ids]
     label = {name: number for number, name in enumerate(sorted(set(identities)))}
     first = {name: key for key, name in reversed(list(enumerate(identities, 1)))}
     last = {name: key for key, name in enumerate(identities, 1)}
@@ -208,11 +220,12 @@ def write_records(path: Path, pictures: Iterable[bytes], ids: Sequence[str]) -> 
 
 
 def _labelled(key: int, labels: tuple[int, int]) -> bytes:
+    """Make the content of a record with two labels and no picture."""
     return HEADER.pack(len(labels), 0, key, 0) + struct.pack("<2f", *labels)
 
 
 def _records(content: bytes) -> Iterator[bytes]:
-    """One record, or several where the content holds the magic number at a multiple of 4."""
+    """Yield one record, or several if the content holds the magic number at a multiple of 4."""
     cuts = [found.start() for found in re.finditer(re.escape(MAGIC), content) if found.start() % 4 == 0]
     for start, end in zip([0, *(cut + len(MAGIC) for cut in cuts)], [*cuts, len(content)], strict=True):
         first, last = start == 0, end == len(content)

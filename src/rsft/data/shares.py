@@ -1,4 +1,4 @@
-"""Shares of the target, as a TOML file states them."""
+"""A reader for TOML files that state the shares of attribute values in the target."""
 
 import os
 import tomllib
@@ -8,10 +8,16 @@ from rsft.errors import InputError
 
 
 def read_shares(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
-    """Attribute -> value -> its share of the target.
+    """Read the shares of attribute values in the target from a TOML file.
+
+    Args:
+        path: The file, with one table per attribute, such as `[light]` with `night = 0.7`.
+
+    Returns:
+        Attribute -> value -> its share of the target. The range and the sum of the shares are not checked here.
 
     Raises:
-        InputError: it cannot be read, or is not tables of numbers.
+        InputError: The file cannot be read, or holds anything other than tables of numbers.
     """
     try:
         shares = tomllib.loads(Path(path).read_text())

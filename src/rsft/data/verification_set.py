@@ -1,4 +1,4 @@
-"""insightface's `.bin`: pictures in pairs, and whether the two of each pair show one person."""
+"""A reader for insightface's `.bin` verification sets: pairs of pictures, and whether each pair shows one person."""
 
 from pathlib import Path
 
@@ -10,10 +10,17 @@ from rsft.errors import InputError
 
 
 def read_verification_set(path: Path) -> tuple[list[bytes], np.ndarray]:
-    """The 2 P pictures of a `.bin` as files, those of a pair one after the other, and (P,) bool: of one person.
+    """Read the P pairs of a `.bin` verification set.
+
+    Args:
+        path: The file, a pickle of a list of pictures and a list of booleans (`issame`).
+
+    Returns:
+        The contents of the 2 P picture files, in which pictures 2 i and 2 i + 1 form pair i, and (P,) bool: whether a
+        pair shows the same person.
 
     Raises:
-        InputError: it is not such a set, or its pickle holds anything but plain values.
+        InputError: The file is not a verification set, or its pickle holds anything but plain values.
     """
     stored = path.read_bytes()
     value = read_plain_pickle(stored, str(path))
@@ -27,7 +34,7 @@ def read_verification_set(path: Path) -> tuple[list[bytes], np.ndarray]:
     wrong = [type(truth).__name__ for truth in same if not isinstance(truth, int | np.bool_ | np.integer)]
     if wrong:
         raise InputError(f"'{path}' needs issame of true or false, got a {wrong[0]}.")
-    # a picture that is repeated is held once
+    # hold a repeated picture once
     different = {id(picture): picture for picture in pictures}
     if sum(len(picture) for picture in different.values() if isinstance(picture, np.ndarray)) > len(stored):
         raise InputError(f"'{path}' repeats its pictures until they are larger than the file.")
@@ -36,12 +43,22 @@ def read_verification_set(path: Path) -> tuple[list[bytes], np.ndarray]:
 
 
 def list_verification_set(path: Path) -> Listing:
-    """The pictures of a `.bin`, named by their place in it: those of pair i are 2 i and 2 i + 1."""
+    """List the pictures of a `.bin` verification set, without identities.
+
+    A picture is named by its index in the file. Pictures 2 i and 2 i + 1 form pair i.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: The file is not a verification set, or its pickle holds anything but plain values.
+    """
     pictures, _ = read_verification_set(path)
     return Listing([f"{place:08d}{suffix_of(picture)}" for place, picture in enumerate(pictures)], pictures)
 
 
 def _content(picture: object, path: Path) -> bytes:
+    """Return the bytes of a picture that is stored as bytes or as an array (n,) of uint8."""
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 1:

@@ -1,36 +1,41 @@
-"""Data sets of faces that their makers have withdrawn, recognised by the names that they leave behind."""
+"""Recognition of withdrawn face data sets by the names of their files and identities."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-# Of the name of a file, its folder or the one above.
+# Patterns for the name of the file, of its folder or of the folder above.
 NAMES = {
     "MS-Celeb-1M": r"ms1m|ms-?celeb|faces_emore|faces_glintasia_ms1m",
     "MegaFace": r"megaface",
     "VGGFace2": r"vgg-?_?face_?2|faces_vgg",
 }
-# Of the folders that identities have in them: Freebase ids, Flickr ids, numbers of VGG.
+# Patterns for the names of identities: Freebase ids, Flickr ids, VGGFace2's numbers.
 IDENTITIES = {
     "MS-Celeb-1M": re.compile(r"m\.0[0-9a-z_]{2,}"),
     "MegaFace": re.compile(r"\d{5,}@N\d{2}"),
     "VGGFace2": re.compile(r"n\d{6}"),
 }
-# Number of identities, as insightface's `property` beside a `.rec` tells it.
+# Number of identities that insightface's `property` file beside a `.rec` states.
 COUNTS = {85164: "MS-Celeb-1M", 85742: "MS-Celeb-1M", 93431: "MS-Celeb-1M", 672057: "MegaFace", 8631: "VGGFace2"}
-MOST = 0.9  # of the identities have names of one form
+MOST = 0.9  # minimum share of the identities whose names match one pattern
 MIN_IDENTITIES = 3
 LIST_BYTES = 1 << 16
 
 
 def withdrawn_set(path: Path, identities: Sequence[str]) -> str | None:
-    """The withdrawn data set that pictures seem to be of, and why: "MS-Celeb-1M, by the names of its folders".
+    """Guess whether pictures belong to a face data set that its authors have withdrawn.
 
-    A sign, not a proof: sets are renamed, and others may name their folders likewise.
+    The guess uses names only, so it can be wrong: a withdrawn set may have been renamed, and another set may use the
+    same kind of names.
 
     Args:
-        path: what the pictures were listed from.
-        identities: of the pictures.
+        path: Path that the pictures were listed from.
+        identities: Identities of the pictures.
+
+    Returns:
+        The name of the set and the reason, such as "MS-Celeb-1M, by the names of its identities"; None if nothing
+        points to a withdrawn set.
     """
     places = " ".join([path.absolute().name, path.absolute().parent.name, path.absolute().parent.parent.name]).lower()
     for name, form in NAMES.items():
@@ -46,7 +51,7 @@ def withdrawn_set(path: Path, identities: Sequence[str]) -> str | None:
 
 
 def _listed(path: Path) -> set[str]:
-    """The folders that the `.lst` beside a `.rec` names pictures in, of its first `LIST_BYTES`."""
+    """Return the picture folders that the first `LIST_BYTES` bytes of the `.lst` beside a `.rec` name."""
     if path.suffix.lower() != ".rec":
         return set()
     try:
@@ -59,7 +64,7 @@ def _listed(path: Path) -> set[str]:
 
 
 def _property(path: Path) -> int | None:
-    """The number of identities that insightface's `property` beside a `.rec` tells: `85742,112,112`."""
+    """Return the number of identities in insightface's `property` file beside a `.rec`, such as `85742,112,112`."""
     try:
         text = (path.parent / "property").read_text(encoding="ascii") if path.suffix.lower() == ".rec" else ""
         return int(text.split(",")[0])

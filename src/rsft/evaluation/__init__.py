@@ -1,1 +1,1 @@
-"""Whether it helped: intervals and words, knowing nothing of faces or ratios."""
+"""Comparison of results and samples, with intervals; independent of faces and of ratio estimation."""

@@ -1,4 +1,4 @@
-"""Intervals of figures that were measured with several seeds, each on the same items."""
+"""Confidence intervals of values measured with several seeds on the same items."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,20 @@ from rsft.types import CONFIDENCE, Interval
 
 
 def interval_over_seeds(measured: Sequence[np.ndarray], seed: int = 0) -> Interval:
-    """The mean over seeds, with an interval for both sources of chance: the seeds and the items measured on.
+    """Compute the mean over seeds, with an interval that covers the variation over seeds and over items.
 
-    The bootstrap draws of the items, averaged over seeds, are spread further by the error of the mean over seeds:
-    Student's t with S - 1 degrees of freedom. The two are independent, since all seeds are measured on the same items.
+    The bootstrap draws over items are averaged over seeds. Noise is then added to each average: the standard error of
+    the mean over seeds times a Student's t variate with S - 1 degrees of freedom. The two sources are independent,
+    since all seeds are measured on the same items. Without bootstrap draws the interval is Student's t interval over
+    seeds.
 
     Args:
-        measured: for each of S seeds (1 + B,): the value, and its bootstrap draws over items, which are the same for
-            all seeds; B may be 0.
-        seed: of the spread.
+        measured: One array (1 + B,) for each of S seeds: the value, then its B bootstrap draws over items. All seeds
+            use the same draws. B may be 0.
+        seed: Seed for the added noise.
 
     Returns:
-        The mean and its 95 % interval; without ends where there is one seed and no draw.
+        The mean and its 95 % interval. The interval has no ends if there is one seed and no draw.
 
     >>> print(interval_over_seeds([np.array([0.1]), np.array([0.2]), np.array([0.3])]))
     0.200 [-0.048, 0.448]

@@ -1,4 +1,4 @@
-"""Did it arrive? How far one sample is from another, over all features and in each covariate."""
+"""Tests of how far two samples differ, over all features together and in each covariate."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -23,35 +23,37 @@ STRENGTH = 0.01
 
 @dataclass(frozen=True)
 class TwoSample:
-    """How well two samples can be told apart.
+    """The result of a two-sample test.
 
     Attributes:
-        auc: of a cross-fitted logistic regression, in [0, 1]; 0.5 where they are alike (D. Lopez-Paz and M. Oquab,
-            "Revisiting classifier two-sample tests", 2017).
-        mmd: unbiased squared maximum mean discrepancy with a Gaussian kernel (A. Gretton et al., 2012); 0 where alike.
+        auc: Area under the ROC curve of a cross-fitted logistic regression that separates the samples, in [0, 1]; 0.5
+            if they have the same distribution (D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests",
+            2017).
+        mmd: Unbiased estimate of the squared maximum mean discrepancy with a Gaussian kernel (A. Gretton et al., 2012);
+            its expectation is 0 if the samples have the same distribution.
     """
 
     auc: Interval
     mmd: Interval
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the attributes as a dictionary for JSON."""
         return {"auc": self.auc.to_dict(), "mmd": self.mmd.to_dict()}
 
 
 @dataclass(frozen=True)
 class CovariateShift:
-    """One covariate of pool, accepted and target.
+    """How a covariate differs between the target and the pool, and between the target and the accepted items.
 
     Attributes:
-        name: of it.
-        pool: mean over the pool.
-        accepted: mean over the accepted.
-        target: mean over the target.
-        before: (target - pool) in standard deviations of the pool.
-        after: (target - accepted), likewise.
-        ks_before: largest distance of the distribution functions of target and pool, in [0, 1].
-        ks_after: of target and accepted.
+        name: Name of the covariate.
+        pool: Mean over the pool.
+        accepted: Mean over the accepted items.
+        target: Mean over the target.
+        before: Difference of the means, target - pool, in standard deviations of the pool.
+        after: Difference of the means, target - accepted items, in standard deviations of the pool.
+        ks_before: Kolmogorov-Smirnov distance of target and pool, in [0, 1].
+        ks_after: Kolmogorov-Smirnov distance of target and accepted items, in [0, 1].
     """
 
     name: str
@@ -64,12 +66,18 @@ class CovariateShift:
     ks_after: float
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the attributes as a dictionary for JSON."""
         return asdict(self) | {"before": self.before.to_dict(), "after": self.after.to_dict()}
 
 
 def auc_error(auc: float, positives: int, negatives: int) -> float:
-    """Standard error of an area under the ROC curve (J. Hanley and B. McNeil, 1982)."""
+    """Compute the standard error of an area under the ROC curve (J. Hanley and B. McNeil, 1982).
+
+    Args:
+        auc: The area, in [0, 1].
+        positives: Number of positive items.
+        negatives: Number of negative items.
+    """
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (positives - 1) * (q1 - auc**2) + (negatives - 1) * (q2 - auc**2)
     return math.sqrt(max(variance, 0) / (positives * negatives))
@@ -82,17 +90,23 @@ def two_sample(
     folds: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int = 0,
 ) -> TwoSample:
-    """Compare two samples.
+    """Measure how well two samples can be told apart, by a classifier and by the maximum mean discrepancy.
+
+    At most `MAX_ITEMS` items of each sample are used for the AUC, and at most `MAX_MMD_ITEMS` for the discrepancy.
 
     Args:
-        a: (n, D), such as the accepted.
-        b: (k, D), such as the target.
-        folds: (n,) and (k,), the parts of the cross-fitting. Where `a` was selected by models fitted to `b`, give the
-            folds of these: then each test is of items that neither model has seen, and the answer is not flattered.
-        seed: of the folds if not given, of what is taken of large samples and of the resamples.
+        a: (n, D) features of the first sample, such as the accepted items.
+        b: (k, D) features of the second sample, such as the target.
+        folds: (n,) and (k,) fold numbers for the cross-fitting; random folds by default. If `a` was selected by models
+            that were cross-fitted on `b`, pass their folds. Each fold is then tested on items that neither model has
+            seen, so the result is not too optimistic.
+        seed: Seed for the random folds, the subsamples of large samples and the bootstrap.
+
+    Returns:
+        The AUC and the squared discrepancy, each with its interval.
 
     Raises:
-        ValueError: widths differ, or a side has fewer items than folds.
+        ValueError: The samples have different widths, or one has fewer than `FOLDS` items.
 
     >>> x = np.random.default_rng(0).normal(size=(3000, 2))
     >>> shifted = two_sample(x[:1000], x[1000:2000] + 1)
@@ -109,14 +123,27 @@ def two_sample(
 def cross_fitted_auc(
     a: np.ndarray, b: np.ndarray, *, folds: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0
 ) -> float:
-    """The AUC of `two_sample` alone, which costs less."""
+    """Compute only the AUC of `two_sample`, which is cheaper.
+
+    Args:
+        a: (n, D) features of the first sample.
+        b: (k, D) features of the second sample.
+        folds: (n,) and (k,) fold numbers for the cross-fitting; random folds by default (see `two_sample`).
+        seed: Seed for the random folds and the subsamples of large samples.
+
+    Returns:
+        The AUC, in [0, 1]; 0.5 if no fold has items of both samples.
+
+    Raises:
+        ValueError: The samples have different widths, or one has fewer than `FOLDS` items.
+    """
     return _cross_fitted_auc(*_drawn(a, b, folds, np.random.default_rng(seed)))
 
 
 def _drawn(
     a: np.ndarray, b: np.ndarray, folds: tuple[np.ndarray, np.ndarray] | None, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Items of both, at most `MAX_ITEMS` of each, which side each is of, and its fold."""
+    """Draw at most `MAX_ITEMS` items of each sample; return their features, their sample (0 or 1) and their fold."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"`two_sample` needs features of one width, got {a.shape} and {b.shape}.")
     if min(len(a), len(b)) < FOLDS:
@@ -129,7 +156,7 @@ def _drawn(
 
 
 def _cross_fitted_auc(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> float:
-    """The mean over the folds that hold both kinds, each weighed by its pairs."""
+    """Average the AUC over the folds with items of both samples, weighted by their number of pairs."""
     aucs, pairs = [], []
     for held_out in np.unique(fold):
         train, test = fold != held_out, fold == held_out
@@ -143,7 +170,7 @@ def _cross_fitted_auc(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> float:
 
 
 def _mmd(a: np.ndarray, b: np.ndarray, generator: np.random.Generator) -> Interval:
-    """With the median distance as bandwidth, and a bootstrap over the items of both."""
+    """Estimate the squared MMD with the median distance as bandwidth, and its error by a bootstrap over items."""
     a, b = (side[generator.permutation(len(side))[:MAX_MMD_ITEMS]] for side in (a, b))
     x = np.concatenate([a, b])
     spread = x.std(0)
@@ -155,7 +182,7 @@ def _mmd(a: np.ndarray, b: np.ndarray, generator: np.random.Generator) -> Interv
     n = len(a)
 
     def estimate(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """For (R, n) and (R, k) counts of how often each item stands in a resample: (R,)."""
+        """Compute (R,) estimates from (R, n) and (R, k) counts of how often each resample holds each item."""
         within = [
             ((w @ block) * w).sum(1) / (w.sum(1) ** 2 - (w**2).sum(1))
             for w, block in ((u, kernel[:n, :n]), (v, kernel[n:, n:]))
@@ -170,18 +197,22 @@ def _mmd(a: np.ndarray, b: np.ndarray, generator: np.random.Generator) -> Interv
 def covariate_shift(
     pool: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray], accepted: np.ndarray
 ) -> list[CovariateShift]:
-    """Every covariate that pool and target share, the one that differs most first.
+    """Compare pool, accepted items and target in every covariate that pool and target share.
 
     Args:
-        pool: name -> (N,).
-        target: name -> (K,).
-        accepted: (n,) rows of the pool.
+        pool: Covariate -> (N,) values of the pool.
+        target: Covariate -> (K,) values of the target.
+        accepted: (n,) integer rows of the accepted items in the pool.
+
+    Returns:
+        One entry per covariate, by decreasing absolute difference between target and pool.
     """
     rows = [_one_shift(name, pool[name], target[name], accepted) for name in pool if name in target]
     return sorted(rows, key=lambda row: -abs(row.before.value or 0))
 
 
 def _one_shift(name: str, pool: np.ndarray, target: np.ndarray, accepted: np.ndarray) -> CovariateShift:
+    """Compare pool, accepted items and target in one covariate."""
     kept, unit = pool[accepted], float(pool.std()) or 1.0
     target_error = target.std() / math.sqrt(len(target))
 
@@ -204,7 +235,16 @@ def _one_shift(name: str, pool: np.ndarray, target: np.ndarray, accepted: np.nda
 def attribute_shares(
     pool: Sequence[Hashable], accepted: np.ndarray, target: Mapping[Hashable, float] | None = None
 ) -> dict[Hashable, dict[str, float]]:
-    """Each value's share of the pool, of the accepted and, where known, of the target.
+    """Compute the share of each attribute value in the pool and among the accepted items.
+
+    Args:
+        pool: (N,) attribute values of the pool.
+        accepted: (n,) integer rows of the accepted items in the pool.
+        target: Value -> its share of the target, in [0, 1]; None if unknown.
+
+    Returns:
+        Value -> its shares "pool", "accepted" and, if `target` is known, "target", in the order in which the values
+        first occur in the pool.
 
     >>> attribute_shares(["day", "day", "night"], np.array([0, 2]))
     {'day': {'pool': 0.6666666666666666, 'accepted': 0.5}, 'night': {'pool': 0.3333333333333333, 'accepted': 0.5}}

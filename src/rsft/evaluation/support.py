@@ -1,4 +1,4 @@
-"""Where the target lies and the pool has nothing."""
+"""A test for parts of the target where the pool has no items."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from rsft.types import CONFIDENCE, Interval
 
-# A target item is outside where its nearest pool item is further than is usual in the pool, and than is usual there.
+# A target item is outside if it is farther from its nearest pool item than the USUAL quantile of such distances within
+# the pool, and than LOCAL_FACTOR times the distance of that pool item to its own nearest neighbour.
 USUAL = 0.99
 LOCAL_FACTOR = 2.0
 MAX_POOL, MAX_PROBES = 10_000, 1_000
@@ -22,8 +23,9 @@ class Support:
     """How much of the target lies where the pool has no items.
 
     Attributes:
-        unsupported_fraction: of the target, in [0, 1]; about `1 - USUAL` is expected where the pool has all.
-        outside: (K,) bool.
+        unsupported_fraction: Fraction of the target outside the support of the pool, in [0, 1], with its interval. At
+            most about `1 - USUAL` is expected if target and pool have the same distribution.
+        outside: (K,) bool, whether each target item is outside.
     """
 
     unsupported_fraction: Interval
@@ -31,16 +33,24 @@ class Support:
 
 
 def support(pool: np.ndarray, target: np.ndarray, *, identities: np.ndarray | None = None, seed: int = 0) -> Support:
-    """Compare how far target items are from the pool with how far its own items are from each other.
+    """Find the target items that are outside the support of the pool.
+
+    A target item is outside if its distance to the nearest pool item exceeds the `USUAL` quantile of the distances
+    between neighbours within the pool, and also exceeds `LOCAL_FACTOR` times the distance from that pool item to its
+    own nearest neighbour. Distances are Euclidean, with each feature divided by its standard deviation in the pool.
 
     Args:
-        pool: (N, D) features; at most `MAX_POOL` rows are looked at.
-        target: (K, D).
-        identities: (N,); items of one identity do not count as neighbours of each other, unless there is but one.
-        seed: of the rows looked at.
+        pool: (N, D) features of the pool; a random subset of at most `MAX_POOL` rows is used.
+        target: (K, D) features of the target.
+        identities: (N,) identities of the pool. Items of the same identity do not count as neighbours of each other,
+            unless the pool has only one identity.
+        seed: Seed for the random subsets of the pool.
+
+    Returns:
+        The fraction of the target that is outside, and a mask of these items.
 
     Raises:
-        ValueError: widths differ.
+        ValueError: Pool and target have different widths.
     """
     if pool.shape[1] != target.shape[1]:
         raise ValueError(f"`support` needs features of one width, got {pool.shape} and {target.shape}.")
@@ -64,7 +74,7 @@ def support(pool: np.ndarray, target: np.ndarray, *, identities: np.ndarray | No
 
 
 def _distance_to_others(items: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """From some items to the nearest of another group: more neighbours are asked for until one is of another."""
+    """Compute the distance of some items to the nearest item of another group, searching ever more neighbours."""
     result = np.full(len(rows), np.inf)
     left, wanted = np.arange(len(rows)), 8
     index = NearestNeighbors().fit(items)
@@ -81,7 +91,7 @@ def _distance_to_others(items: np.ndarray, groups: np.ndarray, rows: np.ndarray)
 
 
 def _wilson(count: int, n: int) -> Interval:
-    """A binomial share with its interval (E. Wilson, 1927)."""
+    """Compute a binomial proportion with its score interval (E. Wilson, 1927)."""
     z, share = norm.ppf((1 + CONFIDENCE) / 2), count / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -94,13 +104,16 @@ def name_outside(
     outside: np.ndarray,
     words: Mapping[str, tuple[str, str]],
 ) -> list[str]:
-    """What the target items outside the pool are most unlike it in: ["turned right", "dark"].
+    """Name the covariates in which the target items outside the pool differ most from it: ["turned right", "dark"].
+
+    A covariate is named if the mean over the outside items differs from the mean of the pool by at least
+    `MIN_NAMED_DIFFERENCE` standard deviations of the pool. At most `MAX_NAMED` are named, the largest difference first.
 
     Args:
-        pool: covariate -> (N,).
-        target: covariate -> (K,).
-        outside: (K,) bool.
-        words: covariate -> what a low and a high value is called; "low <name>" and "high <name>" otherwise.
+        pool: Covariate -> (N,) values of the pool.
+        target: Covariate -> (K,) values of the target.
+        outside: (K,) bool, whether each target item is outside the pool (see `support`).
+        words: Covariate -> its words for a low and a high value; the default is "low <name>" and "high <name>".
 
     >>> name_outside({"light": np.arange(10.0)}, {"light": np.array([-9.0, 5.0])}, np.array([True, False]),
     ...              {"light": ("dark", "bright")})

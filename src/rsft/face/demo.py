@@ -1,7 +1,7 @@
 """`rsft demo`: a drawn deployment shift on real faces, adapted to with a real network, and measured."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -10,27 +10,32 @@ from PIL import Image
 
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
+from rsft.data.listing import identity_of
 from rsft.errors import InputError
-from rsft.face.adapt import Tuned, total_steps, tune
-from rsft.face.bundle import FaceModel, tuned
-from rsft.face.card import write_card
-from rsft.face.embed import MAX_MOVE, chip_reader, embed, face_finder, move
-from rsft.face.fit import MODEL_FOLDER, FitResult, save_thumbnails, score
-from rsft.face.model import load_model
-from rsft.face.orl import orl_faces
-from rsft.face.planning import plan_faces
-from rsft.face.recipe import Recipe
-from rsft.face.results import PRETRAINED, TUNED, UNIFORM, summarise, write_results
-from rsft.face.shift import SHIFTS
-from rsft.face.stages import Listener, Stages, silent
-from rsft.face.verification import AnyTrial, all_comparisons, verify
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.tune import Tuned, total_steps, tune
+from rsft.face.adaptation.views import trial_of
+from rsft.face.evaluation.pairs import list_all_pairs
+from rsft.face.evaluation.trials import AnyTrial
+from rsft.face.evaluation.verification import verify
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.face.pictures.drawn_shifts import SHIFTS
+from rsft.face.pictures.embedding import MAX_MOVE, chip_reader, face_finder, move
+from rsft.face.pictures.orl import orl_faces
+from rsft.face.runs.inputs import inputs_of
+from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.face.runs.results import Findings, FitResult, summarise
+from rsft.face.runs.run_files import shipped_model, write_run
 from rsft.plan import Plan
-from rsft.report.page import write_report
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import writing
 from rsft.tuning.history import History
+from rsft.types import PRETRAINED, TUNED, UNIFORM
 
 FACES_FOLDER = "faces"
+SETS = ("pool", "target", "evaluation", "retention")
 FOLDS = 4
 TARGET_PEOPLE = 8
 SHIFTED_SHARE = 0.08
@@ -81,73 +86,71 @@ def demo(
         raise InputError(f"no shift '{shift}': choose one of {', '.join(SHIFTS)}.")
     recipe = RECIPE.model_copy(update={"steps": QUICK_STEPS}) if quick else RECIPE
     copies, folds = (QUICK_COPIES, QUICK_FOLDS) if quick else (COPIES, FOLDS)
-    stages = Stages(listener)
-    with writing(Path(out), overwrite=overwrite) as folder:
-        model = load_model("dlib")
-        photographs = orl_faces()
+    stages, out = Stages(listener), Path(out)
+    with writing(out, overwrite=overwrite) as folder:
+        model, photographs = load_model("dlib"), orl_faces()
         with stages.stage("draw faces", len(photographs)) as advance:
             draw_faces(photographs, folder / FACES_FOLDER, model, shift, copies=copies, seed=seed, advance=advance)
-        features = {}
-        for name, views in (("pool", recipe.views), ("target", 0), ("evaluation", 2), ("retention", 2)):
-            images = find_images(folder / FACES_FOLDER / name, labelled=True)
-            with stages.stage(f"embed {name}", len(images)) as advance:
-                features[name] = embed(model, images, cut=recipe.cut, aligned=True, views=views, progress=advance)
-        history = History(folder / HISTORY_FILE)
-        results = []
-        for number, fold in enumerate(split_people(photographs.identities, seed)[:folds], 1):
-            label = f"tune fold {number} of {folds}"
-            with stages.stage(label, 2 * total_steps(len(_of(features["pool"], fold.pool)), recipe)) as advance:
-
-                def on_step(record: dict[str, float], number: int = number) -> None:
-                    history(record | {"people_fold": number})
-                    advance(1)
-
-                results.append(run_fold(model, features, fold, recipe, seed, on_step))
+        sets = {name: find_images(folder / FACES_FOLDER / name, labelled=True) for name in SETS}
+        inputs = inputs_of(replace(model, cut=recipe.cut), sets, aligned=True)
+        views = {"pool": recipe.views, "target": 0, "evaluation": 2, "retention": 2}
+        features = {name: inputs.embed(name, stages, views=views[name]) for name in SETS}
+        results = _run_folds(
+            model, features, split_people(photographs.identities, seed)[:folds], recipe, seed, stages, folder
+        )
         with stages.stage("evaluate"):
             reports = {key: verify([result.trials[key] for result in results], seed=seed) for key in results[0].trials}
         with stages.stage("write"):
-            first = results[0]
-            metrics = summarise(
-                f"ORL faces, {shift}: a small share of the pool, all of the target",
-                reports,
-                [result.tuned for result in results],
-                [result.plan for result in results],
-                seconds=stages.seconds,
+            found = Findings(
+                title=f"ORL faces, {shift}: a small share of the pool, all of the target",
+                config={"shift": shift, "quick": quick, "seed": seed, "recipe": recipe.model_dump(exclude_none=True)},
                 seed=seed,
+                seconds=stages.seconds,
+                pool=results[0].pool,
+                plans=[result.plan for result in results],
+                tuned=[result.tuned for result in results],
+                reports=reports,
                 images_decoded=sum(len(part) for part in features.values()),
                 images_trained=sum(result.tuned.samples + result.uniform.samples for result in results),
-                quarantined=[],
             )
-            write_results(
-                folder,
-                metrics=metrics,
-                config={"shift": shift, "quick": quick, "seed": seed, "recipe": recipe.model_dump(exclude_none=True)},
-                plan=first.plan,
-                retain_fraction=recipe.retain_fraction,
-                items=first.pool.ids,
-                people=[_person(item) for item in first.pool.ids],
-                times_trained=first.tuned.times_trained,
-            )
-            shipped = tuned(model, first.tuned.network, metrics[TUNED]["target"]["thresholds"], "rsft demo, first fold")
-            shipped.save(folder / MODEL_FOLDER, licence_of_source=model.licence)
-            write_card(folder, metrics, first.plan, shipped)
-            pool_images = find_images(folder / FACES_FOLDER / "pool")
-            to_face = face_finder(model, aligned=True)
-            acceptance = first.plan.acceptance.numpy()
-            save_thumbnails(folder, pool_images, first.pool.ids, first.tuned.times_trained, acceptance, to_face)
-            write_report(folder)
-    return FitResult(metrics["verdict"]["text"], metrics, first.plan, shipped, Path(out))
+            metrics, shipped = summarise(found), shipped_model(model, found, "rsft demo, first fold")
+            faces = sets["pool"], face_finder(model, aligned=True)
+            write_run(folder, found, metrics, shipped, licence_of_source=model.licence, faces=faces)
+    return FitResult(metrics["verdict"]["text"], metrics, found.plans[0], shipped, out)
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one fold of people gave."""
+    """Result of one fold of people."""
 
     pool: Features
     plan: Plan
     tuned: Tuned
     uniform: Tuned
     trials: dict[str, AnyTrial]
+
+
+def _run_folds(
+    model: FaceModel,
+    features: dict[str, Features],
+    folds: Sequence[Fold],
+    recipe: Recipe,
+    seed: int,
+    stages: Stages,
+    folder: Path,
+) -> list[FoldResult]:
+    """Run every fold, with its training history in the run folder."""
+    history, results = History(folder / HISTORY_FILE), []
+    for number, fold in enumerate(folds, 1):
+        steps = 2 * total_steps(len(_of(features["pool"], fold.pool)), recipe)
+        with stages.stage(f"tune fold {number} of {len(folds)}", steps) as advance:
+
+            def on_step(record: dict[str, float], number: int = number) -> None:
+                history(record | {"people_fold": number})
+                advance(1)
+
+            results.append(run_fold(model, features, fold, recipe, seed, on_step))
+    return results
 
 
 def run_fold(
@@ -158,26 +161,24 @@ def run_fold(
     seed: int,
     on_step: Callable[[dict[str, float]], None],
 ) -> FoldResult:
-    """Plan, tune on the accepted and on as many uniform samples, and score both on people of neither."""
+    """Plan, tune on the accepted items and on as many uniform samples, and score both on the evaluated people."""
     pool = _of(features["pool"], fold.pool)
-    people = np.unique([_person(item) for item in pool.ids], return_inverse=True)[1]
-    plan = plan_faces(pool, _of(features["target"], fold.target), people, **recipe.plan_options(), seed=seed)
-    uniform = torch.full_like(plan.acceptance, float(plan.acceptance.mean()))
+    plan = plan_faces(pool, _of(features["target"], fold.target), **recipe.plan_options(), seed=seed)
+    uniform = replace(plan, acceptance=torch.full_like(plan.acceptance, float(plan.acceptance.mean())))
     tunings = {
-        name: tune(model, pool, people, acceptance, plan.likeness, recipe, seed=seed, on_step=on_step)
-        for name, acceptance in ((UNIFORM, uniform), (TUNED, plan.acceptance))
+        name: tune(model, pool, of_method, recipe, seed=seed, on_step=on_step)
+        for name, of_method in ((UNIFORM, uniform), (TUNED, plan))
     }
-    networks = {PRETRAINED: None} | {name: tuning.changed for name, tuning in tunings.items()}
+    suffixes = {PRETRAINED: None} | {name: tuning.suffix() for name, tuning in tunings.items()}
     trials = {}
     for key, name in (("target", "evaluation"), ("retain", "retention")):
         evaluated = _of(features[name], fold.evaluated)
-        people = np.unique([_person(item) for item in evaluated.ids], return_inverse=True)[1]
-        trials[key] = score(networks, recipe.cut, all_comparisons(people), evaluated)
+        trials[key] = trial_of(suffixes, list_all_pairs(evaluated.people), evaluated)
     return FoldResult(pool, plan, tunings[TUNED], tunings[UNIFORM], trials)
 
 
 def split_people(people: Iterable[str], seed: int) -> list[Fold]:
-    """Everybody is evaluated in one fold; of the others of a fold, some are the target and the rest the pool."""
+    """Evaluate every person in one fold; of the others of a fold, some are the target and the rest the pool."""
     names = np.array(sorted(set(people)))
     order = np.random.default_rng(seed).permutation(names)
     folds = []
@@ -213,16 +214,12 @@ def draw_faces(
             "retention": [chip],
         }
         for name, drawn in pictures.items():
-            person = folder / name / _person(item)
+            person = folder / name / identity_of(item)
             person.mkdir(parents=True, exist_ok=True)
             for number, picture in enumerate(drawn):
                 Image.fromarray(picture).save(person / f"{PurePosixPath(item).stem}-{number}.jpg", quality=JPEG_QUALITY)
         advance(1)
 
 
-def _person(item: str) -> str:
-    return PurePosixPath(item).parts[0]
-
-
 def _of(features: Features, people: frozenset[str]) -> Features:
-    return features.subset(np.array([row for row, item in enumerate(features.ids) if _person(item) in people]))
+    return features.subset(np.array([row for row, item in enumerate(features.ids) if identity_of(item) in people]))

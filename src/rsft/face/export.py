@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -16,18 +15,17 @@ import torch
 from rsft.data.apart import check_apart
 from rsft.data.images import find_images
 from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError
-from rsft.face.backbones.onnx_runtime import run_onnx
-from rsft.face.bundle import FaceModel, rounded
-from rsft.face.card import CARD_FILE
-from rsft.face.embed import chip_reader
-from rsft.face.model import ModelLike, load_model
-from rsft.face.parity import MAX_ERROR, drawn_chips, relative_error
+from rsft.face.networks.bundle import FaceModel, rounded
+from rsft.face.networks.load import ModelLike, load_model
+from rsft.face.networks.onnx.runtime import run_onnx
+from rsft.face.networks.parity import MAX_ERROR, drawn_chips, relative_error
+from rsft.face.pictures.embedding import chip_reader
+from rsft.face.runs.model_card import CARD_FILE
 from rsft.run_folder import replace_file
+from rsft.types import PathLike
 
 MAX_CHIPS = 16
 INPUT, OUTPUT = "chip", "embedding"
-
-PathLike = str | os.PathLike[str]
 
 
 def export(

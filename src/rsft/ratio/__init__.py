@@ -1,4 +1,4 @@
-"""log target - log proposal, one file an estimator."""
+"""Estimators of the log density ratio, log target - log pool. Each has its own module."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from rsft.ratio.crossfit import MAX_ITEMS, CrossFittedRatio, as_good
 from rsft.ratio.leastsquares import fit_least_squares_ratio
 from rsft.ratio.rows import Table, both_sides
 
-# From the simplest on: where two do equally well, `method="auto"` takes the first.
+# Ordered from simple to complex: among equally good methods, `method="auto"` takes the first.
 METHODS = {
     "classifier": fit_classifier_ratio,
     "quadratic": fit_quadratic_ratio,
@@ -22,23 +22,26 @@ MAX_BOOSTED_WIDTH = 64
 
 
 def fit_ratio(pool: Table, target: Table, method: str = "classifier", **options: Any) -> CrossFittedRatio:
-    """Estimate log target(x) - log pool(x) from samples of both.
+    """Estimate the log density ratio log target(x) - log pool(x) from a sample of each.
 
     Args:
         pool: (N, D) features of the pool's items: a tensor, an array or memory map, or a sequence of such shards.
-        target: (K, D) features of pictures of the target population; no labels are needed.
-        method: "classifier", a calibrated, cross-fitted logistic regression; "quadratic", "kernel", "boosted",
-            "least-squares"; or "auto", which takes the one with the least held-out cross-entropy, or a simpler one that
-            is no more than a standard error behind it.
-        **options: `folds`, `groups`, `max_items`, `seed`, and those of the method: see `fit_classifier_ratio`.
+        target: (K, D) features of items of the target population, in the same forms. No labels are needed.
+        method: Name of the estimator. "classifier" is a calibrated, cross-fitted logistic regression; the others are
+            "quadratic", "kernel", "boosted" and "least-squares". "auto" selects the method with the lowest held-out
+            cross-entropy, or a simpler one within one standard error of it; it tries "boosted" only up to 64 features.
+        **options: `folds`, `groups`, `max_items` and `seed` (see `draw_sample`), and the options of the method, such as
+            `penalties` (see `fit_classifier_ratio`).
 
     Returns:
-        A ratio whose `pool_log_ratio` (N,) was computed for every item by a model that has not seen it. Its
-        `diagnostics` hold "auc" (held-out; 0.5 where nothing differs), "cross_entropy" (held-out, nats), "mean_ratio"
-        (over the pool; 1 for a consistent ratio), "mean_ratio_error" (its standard error) and the settings chosen.
+        The fitted ratio. Each value of its `pool_log_ratio` (N,) comes from a model that was not trained on that item.
+        Its `diagnostics` hold "auc" (held-out; 0.5 if pool and target do not differ), "cross_entropy" (held-out, in
+        nats), "mean_ratio" (over the pool; 1 for a consistent ratio), "mean_ratio_error" (its standard error) and the
+        selected settings.
 
     Raises:
-        ValueError: widths differ, a feature is NaN or infinite, or there are too few items.
+        ValueError: If the widths differ, a feature is NaN or infinite, a side has fewer items (or groups) than folds,
+            or `method` or one of its options is not valid.
 
     >>> import torch
     >>> generator = torch.Generator().manual_seed(0)
@@ -52,12 +55,12 @@ def fit_ratio(pool: Table, target: Table, method: str = "classifier", **options:
     if method == AUTO:
         return _best_ratio(pool, target, **options)
     if method not in METHODS:
-        raise ValueError(f"`fit_ratio(method=...)` knows {[*METHODS, AUTO]}, got {method!r}.")
+        raise ValueError(f"`fit_ratio(method=...)` needs one of {[*METHODS, AUTO]}, got {method!r}.")
     return METHODS[method](pool, target, **options)
 
 
 def _best_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
-    """The one-standard-error rule (L. Breiman et al., 1984) over `METHODS`, on the same folds of the same items."""
+    """Select from `METHODS` on equal folds by the one-standard-error rule (L. Breiman et al., 1984)."""
     sides = both_sides(pool, target)
     names = [name for name in METHODS if name != "boosted" or sides[0].width <= MAX_BOOSTED_WIDTH]
     most = min(max(len(side) for side in sides), options.get("max_items", MAX_ITEMS))

@@ -1,4 +1,4 @@
-"""The exact ratio when the target is known by shares of discrete attributes: of one, of several jointly, or of each."""
+"""Exact ratios for a target that is specified by the shares of discrete attribute values."""
 
 import math
 from collections import Counter
@@ -10,17 +10,18 @@ from torch import Tensor
 
 
 def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Mapping[Any, float]) -> Tensor:
-    """Log target share - log pool share of every item's attribute value.
+    """Compute log target share - log pool share of each item's attribute value.
 
     Args:
-        pool_labels: (N,) attribute values of the pool's items; tuples of several for joint shares.
-        target_shares: each value's share of the target; they sum to 1. A value left out has share 0.
+        pool_labels: (N,) attribute values of the pool's items. For joint shares of several attributes, pass tuples.
+        target_shares: Maps each value to its share of the target. The shares sum to 1; a missing value has share 0.
 
     Returns:
-        (N,) float64; -inf for items whose value the target does not have.
+        (N,) float64 log ratio; -inf for items whose value has share 0 in the target.
 
     Raises:
-        ValueError: shares do not sum to 1, one is negative, or a value with a share does not occur in the pool.
+        ValueError: If the shares do not sum to 1, a share is negative, or a value with a positive share does not occur
+            in the pool.
 
     >>> attribute_ratio(["day", "day", "day", "night"], {"day": 0.5, "night": 0.5}).exp()
     tensor([0.6667, 0.6667, 0.6667, 2.0000], dtype=torch.float64)
@@ -54,19 +55,24 @@ def raked_ratio(
     tolerance: float = 1e-9,
     most: int = 10_000,
 ) -> Tensor:
-    """The log ratio that meets the shares of every attribute by itself and is otherwise nearest to the pool.
+    """Compute the log ratio that matches the target shares of several attributes, each given separately.
 
-    Iterative proportional fitting (W. Deming and F. Stephan, 1940): of all ratios with these margins the one of least
-    Kullback-Leibler divergence from the pool.
+    Uses iterative proportional fitting (W. Deming and F. Stephan, 1940). Among all ratios with these margins, the
+    result has the smallest Kullback-Leibler divergence from the pool.
 
     Args:
-        pool_attributes: name -> (N,) values of the pool's items.
-        target_shares: name -> shares as in `attribute_ratio`; attributes left out are left as they are.
-        tolerance: largest difference of a share met.
-        most: rounds.
+        pool_attributes: Maps the name of each attribute to the (N,) values of the pool's items.
+        target_shares: Maps the name of each attribute to the shares of its values, which sum to 1. The shares of
+            attributes that are not listed are not constrained.
+        tolerance: Largest absolute error allowed in any share.
+        most: Maximum number of rounds.
+
+    Returns:
+        (N,) float64 log ratio with mean ratio 1 over the pool; -inf for items with a value of share 0.
 
     Raises:
-        ValueError: see `attribute_ratio`; or the pool has no items that could meet all margins together.
+        ValueError: If the shares of an attribute do not sum to 1, a share is negative, a value with a positive share or
+            an attribute does not occur in the pool, or no weights of the pool's items meet all margins together.
 
     >>> pool = {"light": ["day", "day", "night", "night"], "mask": [0, 1, 0, 1]}
     >>> raked_ratio(pool, {"light": {"day": 0.2, "night": 0.8}, "mask": {0: 0.5, 1: 0.5}}).exp()
@@ -81,7 +87,7 @@ def raked_ratio(
     margins = []
     for name, shares in target_shares.items():
         labels = _as_list(pool_attributes[name])
-        attribute_ratio(labels, shares)  # for its checks
+        attribute_ratio(labels, shares)  # only to validate the shares
         values = {value: number for number, value in enumerate(dict.fromkeys(labels))}
         index = torch.tensor([values[label] for label in labels])
         goal = torch.tensor([shares.get(value, 0.0) for value in values], dtype=torch.float64)
@@ -98,7 +104,7 @@ def raked_ratio(
             return (weight * items).log()
     raise ValueError(
         f"`raked_ratio` cannot meet the shares of {[name for name, _, _ in margins]} together: after {most} rounds "
-        f"one is off by {off:.3g}. The pool lacks a combination the target needs: give fewer attributes."
+        f"one is off by {off:.3g}. The pool lacks a combination that the target needs: give fewer attributes."
     )
 
 

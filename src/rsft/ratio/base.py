@@ -1,4 +1,4 @@
-"""What every estimated ratio offers."""
+"""The interface of all estimated density ratios."""
 
 from abc import ABC, abstractmethod
 
@@ -9,14 +9,15 @@ from rsft.ratio.rows import Table
 
 
 class DensityRatio(ABC):
-    """log target - log proposal, estimated from a pool and a target sample.
+    """The log density ratio log target - log pool, estimated from a sample of each.
 
     Attributes:
-        pool_log_ratio: (N,) float64 for the items of the pool it was fitted on, each from a model that did not see it.
-        target_log_ratio: (K,) float64 likewise for the target sample.
-        pool_fold: (N,) uint8, the part in which each pool item was held out.
-        target_fold: (K,) uint8, likewise.
-        diagnostics: figures that tell how far to trust it.
+        pool_log_ratio: (N,) float64 values at the pool's items, each from a model that was not trained on the item.
+        target_log_ratio: (K,) float64 values at the target items, each from a model that was not trained on the item.
+        pool_fold: (N,) uint8 fold in which each pool item was held out.
+        target_fold: (K,) uint8 fold in which each target item was held out.
+        diagnostics: Name -> value of statistics on the quality of the fit, such as "auc" and "mean_ratio" (see
+            `fit_ratio`).
     """
 
     pool_log_ratio: Tensor
@@ -27,8 +28,14 @@ class DensityRatio(ABC):
 
     @abstractmethod
     def log_ratio(self, x: Table) -> Tensor:
-        """The log ratio of new items: (n, D) -> (n,) float64.
+        """Compute the log ratio of new items.
+
+        Args:
+            x: (n, D) features of the items, with the columns used in the fit.
+
+        Returns:
+            (n,) float64 log ratios.
 
         Raises:
-            ValueError: the width differs from that of the fit, or a feature is NaN or infinite.
+            ValueError: If the width differs from that of the fit, or a feature is NaN or infinite.
         """

@@ -1,4 +1,4 @@
-"""The odds of boosted trees: for shifts that no smooth function describes, and features of any scale."""
+"""Density ratio from the odds of boosted trees, for non-smooth shifts and features of any scale."""
 
 from typing import Any
 
@@ -14,10 +14,20 @@ MAX_LEAVES = (4, 16)
 
 
 def fit_boosted_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
-    """scikit-learn's histogram gradient boosting, its number of trees by early stopping.
+    """Estimate the ratio with scikit-learn's histogram gradient boosting and early stopping.
 
-    The ratio is constant where the trees saw nothing, so it does not run off outside the data. Arguments as
-    `fit_classifier_ratio`, without `penalties`.
+    Outside the training data the ratio is constant, so it cannot diverge there.
+
+    Args:
+        pool: (N, D) features of the pool's items.
+        target: (K, D) features of the target items.
+        **options: `folds` (default 5), `groups`, `max_items` and `seed` of `draw_sample`.
+
+    Returns:
+        The fitted ratio.
+
+    Raises:
+        ValueError: If the widths differ, a feature is NaN or infinite, or a side has fewer items or groups than folds.
     """
     sides = both_sides(pool, target)
     sample = draw_sample(*sides, **{"folds": FOLDS_OF_SLOW_MODELS, **options})

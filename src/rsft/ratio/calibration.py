@@ -1,4 +1,4 @@
-"""From scores to log odds: a line, or a line that may bend and ends flat where few items lie."""
+"""Calibration of scores to log odds, by a line or by a piecewise-linear function that is flat in the upper tail."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,22 +10,26 @@ from rsft.ratio.logistic import fit_logistic
 
 Calibration = Callable[[Tensor], Tensor]  # (n,) scores -> (n,) log odds
 
-# Quantiles of the scores at which the slope may change; above the last it is 0.
+# Quantiles of the scores at which the slope may change. Above the last one the slope is 0.
 STRAIGHT: tuple[float, ...] = ()
 BENT = (0.5, 0.8, 0.95)
 SLOPE_PENALTY, BEND_PENALTY = 1.0, 3.0
 
 
 def fit_calibrations(scores: Tensor, y: Tensor, weight: Tensor, knots: Sequence[float]) -> list[Calibration]:
-    """One calibration for each of J weightings of the items (without knots: J. Platt, 1999).
+    """Fit one calibration for each of J weightings of the items.
 
-    Standardised scores carry a small penalty, so that the slope stays finite where they separate perfectly.
+    Without knots this is Platt scaling (J. Platt, 1999). A small penalty on the coefficients of the standardised scores
+    keeps the slope finite under perfect separation.
 
     Args:
-        scores: (n,).
-        y: (n,) in {0, 1}.
-        weight: (J, n) >= 0.
-        knots: see `BENT`.
+        scores: (n,) held-out scores.
+        y: (n,) labels in {0, 1}.
+        weight: (J, n) weights >= 0.
+        knots: Quantiles of the scores at which the slope may change: `STRAIGHT` or `BENT`.
+
+    Returns:
+        J functions that map (n,) scores to (n,) log odds.
     """
     mean, spread = scores.mean(), scores.std()
     if not bool(spread > 0):

@@ -1,7 +1,7 @@
-"""The default ratio: the odds of a calibrated logistic regression, on the features or on functions of them.
+"""Density ratio from the odds of a calibrated logistic regression, on the features or on functions of them.
 
-log p/q = log P(target | x) / P(pool | x) - log K / N (J. Qin, "Inferences for case-control and semiparametric
-two-sample density ratio models", 1998).
+With K target and N pool items, log p(x) / q(x) = log P(target | x) / P(pool | x) - log K / N (J. Qin, "Inferences for
+case-control and semiparametric two-sample density ratio models", 1998).
 """
 
 import math
@@ -24,44 +24,50 @@ from rsft.ratio.crossfit import (
 from rsft.ratio.logistic import fit_logistic
 from rsft.ratio.rows import Table, both_sides
 
-# L2 penalties per item trained on: features are standardised, so one scale fits all. The last is for correlated ones.
+# L2 penalties per training item. One grid suits all data as features are standardised; 1e-6 is for correlated features.
 PENALTIES = (0.3, 0.03, 0.01, 1e-3, 1e-6)
 MAX_PRODUCTS = 600
 RANDOM_FEATURES = 500
 BANDWIDTHS = (0.5, 1.0, 2.0)
 
-Expansion = Callable[[Tensor], Tensor]  # (n, D) standardised -> (n, E)
+Expansion = Callable[[Tensor], Tensor]  # (n, D) standardised features -> (n, E) functions of them
 
 
 def fit_classifier_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
-    """For shifts whose log ratio is linear in the features.
+    """Estimate a log ratio that is linear in the features.
 
     Args:
-        pool: (N, D).
-        target: (K, D).
-        **options: `folds`, `groups`, `max_items` and `seed` of `draw_sample`, and `penalties`: strengths of the L2
-            regularisation, of which held-out cross-entropy chooses.
+        pool: (N, D) features of the pool's items.
+        target: (K, D) features of the target items.
+        **options: `folds`, `groups`, `max_items` and `seed` of `draw_sample`, and `penalties`, a sequence of L2
+            regularisation strengths > 0. The strength with the lowest held-out cross-entropy is selected.
+
+    Returns:
+        The fitted ratio.
 
     Raises:
-        ValueError: see `fit_ratio`.
+        ValueError: If the widths differ, a feature is NaN or infinite, or a side has fewer items or groups than folds.
     """
     return _fit("classifier", pool, target, lambda sample: iter([({}, lambda x: x)]), **options)
 
 
 def fit_quadratic_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
-    """On the features, their squares and, where they are at most `MAX_PRODUCTS`, their products.
+    """Estimate a log ratio that is quadratic in the features.
 
-    Exact for two normal populations, whatever their covariances; so for a target that is narrower than the pool.
-    Arguments as `fit_classifier_ratio`.
+    The regression uses the features, their squares and, if there are at most `MAX_PRODUCTS`, their pairwise products.
+    This form is exact for two normal populations with any covariances, such as a target narrower than the pool. The
+    arguments, return value and exceptions are those of `fit_classifier_ratio`.
     """
     return _fit("quadratic", pool, target, lambda sample: iter([({}, _squares)]), bend=True, **options)
 
 
 def fit_kernel_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
-    """On the features and random Fourier features of a Gaussian kernel: for smooth shifts of any form.
+    """Estimate a smooth log ratio of any form with random Fourier features of a Gaussian kernel.
 
-    (A. Rahimi and B. Recht, "Random features for large-scale kernel machines", 2007.) The kernel's width is the median
-    distance of two items times one of `BANDWIDTHS`, chosen with the penalty. Arguments as `fit_classifier_ratio`.
+    The regression uses the features and their random Fourier features (A. Rahimi and B. Recht, "Random features for
+    large-scale kernel machines", 2007). The kernel's bandwidth is the median distance of two items times one of
+    `BANDWIDTHS`, which is selected together with the penalty. The arguments, return value and exceptions are those of
+    `fit_classifier_ratio`, with 5 folds by default.
     """
     seed = options.get("seed", 0)
     options = {"folds": FOLDS_OF_SLOW_MODELS, **options}
@@ -78,6 +84,7 @@ def _fit(
     bend: bool = False,
     **options: Any,
 ) -> CrossFittedRatio:
+    """Fit a regression for each expansion and penalty, and cross-fit the best of them."""
     sides = both_sides(pool, target)
     sample = draw_sample(*sides, **options)
     alternatives = [
@@ -89,7 +96,7 @@ def _fit(
 
 
 def _fit_folds(sample: Sample, expand: Expansion, penalties: Sequence[float]) -> Iterator[tuple[float, list[Score]]]:
-    """One regression for each fold and penalty, all solved together."""
+    """Fit one regression for each fold and penalty, all at once; yield each penalty with its scores by fold."""
     x = expand(sample.x)
     spread, mean = torch.std_mean(x, 0, correction=0)
     spread = torch.where(spread > 1e-6, spread, math.inf)
@@ -105,10 +112,12 @@ def _fit_folds(sample: Sample, expand: Expansion, penalties: Sequence[float]) ->
 
 
 def _line(expand: Expansion, weight: Tensor, bias: Tensor) -> Score:
+    """Return the score function of one fitted regression."""
     return lambda x: expand(x) @ weight + bias
 
 
 def _squares(x: Tensor) -> Tensor:
+    """Append the squares and, if there are at most `MAX_PRODUCTS`, the pairwise products: (n, D) -> (n, E)."""
     width = x.shape[1]
     if width * (width - 1) // 2 > MAX_PRODUCTS:
         return torch.cat([x, x**2], 1)
@@ -117,6 +126,7 @@ def _squares(x: Tensor) -> Tensor:
 
 
 def _fourier_expansions(x: Tensor, seed: int) -> Iterator[tuple[dict[str, float], Expansion]]:
+    """Yield each bandwidth, as settings, with its random Fourier features."""
     generator = torch.Generator().manual_seed(seed)
     median = median_distance(x, generator)
     directions = torch.randn(x.shape[1], RANDOM_FEATURES, generator=generator)
@@ -126,4 +136,5 @@ def _fourier_expansions(x: Tensor, seed: int) -> Iterator[tuple[dict[str, float]
 
 
 def _waves(frequencies: Tensor, phases: Tensor) -> Expansion:
+    """Return the expansion that appends the cosines with these (D, E) frequencies and (E,) phases."""
     return lambda x: torch.cat([x, torch.cos(x @ frequencies + phases)], 1)

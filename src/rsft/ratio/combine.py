@@ -1,4 +1,4 @@
-"""Targets made of others: products, mixtures, and a target that keeps a share of the pool."""
+"""Combinations of log ratios: products, mixtures, and a mixture of the target with the pool."""
 
 import math
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from torch import Tensor
 
 
 def product_ratio(*log_ratios: Tensor) -> Tensor:
-    """The log ratio of the pool reweighted by each in turn, with mean ratio 1 over the pool.
+    """Multiply several ratios and normalise the product to mean ratio 1 over the pool.
 
-    Choose one envelope for the product: the product of the envelopes of its factors is as large or larger, for the
-    factors need not be largest at the same item.
+    Choose one envelope for the product. The product of the factors' envelopes is at least as large, because the factors
+    need not have their maxima at the same item.
 
     Args:
-        *log_ratios: each (N,).
+        *log_ratios: (N,) log ratios of the factors.
 
     Returns:
-        (N,) float64; -inf where one of them is.
+        (N,) float64 log ratio of the product; -inf for items where a factor is -inf.
 
     Raises:
-        ValueError: lengths differ, or no item has a finite log ratio in all.
+        ValueError: If the lengths differ, or no item has a finite log ratio in all factors.
 
     >>> product_ratio(torch.tensor([2.0, 0.5]).log(), torch.tensor([0.5, 1.5]).log()).exp()
     tensor([1.1429, 0.8571], dtype=torch.float64)
@@ -32,14 +32,17 @@ def product_ratio(*log_ratios: Tensor) -> Tensor:
 
 
 def mixture_ratio(log_ratios: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """The log ratio of several targets, each with its share: log sum_t w_t r_t.
+    """Compute the log ratio of a mixture of targets, log sum_t w_t r_t.
 
     Args:
-        log_ratios: (N,) of each target.
-        weights: shares of the targets, >= 0, with sum 1.
+        log_ratios: One (N,) log ratio for each target.
+        weights: Share of each target in the mixture, >= 0. The shares sum to 1.
+
+    Returns:
+        (N,) float64 log ratio of the mixture.
 
     Raises:
-        ValueError: lengths differ, or the weights do not sum to 1.
+        ValueError: If the lengths differ, a weight is negative, or the weights do not sum to 1.
 
     >>> mixture_ratio([torch.tensor([2.0, 0.0]).log(), torch.tensor([0.5, 1.5]).log()], [0.5, 0.5]).exp()
     tensor([1.2500, 0.7500], dtype=torch.float64)
@@ -54,13 +57,20 @@ def mixture_ratio(log_ratios: Sequence[Tensor], weights: Sequence[float]) -> Ten
 
 
 def retain_pool(log_ratio: Tensor, retain_fraction: float) -> Tensor:
-    """The log ratio of a p + (1 - a) q to q, for a = 1 - `retain_fraction`: log(a r + 1 - a).
+    """Mix the pool into the target: compute the log ratio of a p + (1 - a) q to q, with a = 1 - `retain_fraction`.
 
-    Its envelope is a M + 1 - a, so it accepts more than p alone and stays exact.
+    The new ratio is a r + 1 - a. Its envelope is a M + 1 - a, so its acceptance rate is higher than for the target p
+    alone, and sampling remains exact.
 
     Args:
-        log_ratio: (N,) log p - log q.
-        retain_fraction: the pool's share 1 - a of the new target, in [0, 1].
+        log_ratio: (N,) log ratio log p - log q of target p and pool q.
+        retain_fraction: Share 1 - a of the pool in the new target, in [0, 1].
+
+    Returns:
+        (N,) log ratio of the mixture, with the dtype of `log_ratio`.
+
+    Raises:
+        ValueError: If `retain_fraction` is outside [0, 1].
 
     >>> retain_pool(torch.tensor([3.0, 0.0]).log(), 0.5).exp()
     tensor([2.0000, 0.5000])
@@ -76,6 +86,7 @@ def retain_pool(log_ratio: Tensor, retain_fraction: float) -> Tensor:
 
 
 def _equally_long(log_ratios: Sequence[Tensor], call: str) -> list[Tensor]:
+    """Return the log ratios as float64; raise ValueError unless all are (N,). `call` names the function in messages."""
     lengths = {tuple(log_ratio.shape) for log_ratio in log_ratios}
     if len(lengths) != 1 or len(next(iter(lengths))) != 1:
         raise ValueError(f"`{call}` needs (N,) log ratios of one length, got shapes {sorted(lengths)}.")

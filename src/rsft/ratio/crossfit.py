@@ -1,4 +1,4 @@
-"""What all estimators have in common: folds, held-out scores, calibration, and the sanity figures of the ratio."""
+"""The part shared by all estimators: folds, held-out scores, calibration and diagnostics of the ratio."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,12 +18,17 @@ MAX_ITEMS = 100_000
 FOLDS = 10
 FOLDS_OF_SLOW_MODELS = 5
 
-Score = Callable[[Tensor], Tensor]  # (n, D) -> (n,) log odds, as the model has them
+Score = Callable[[Tensor], Tensor]  # (n, D) -> (n,) uncalibrated log odds
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to fit: its settings, for the diagnostics, and a score per fold over standardised features."""
+    """One candidate fit.
+
+    Attributes:
+        settings: Hyperparameters, which are copied to the diagnostics.
+        scores: One score function for each fold, which takes standardised features.
+    """
 
     settings: dict[str, float]
     scores: Sequence[Score]
@@ -31,17 +36,17 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Sample:
-    """The items that models are trained on, and the part each is held out in.
+    """The training items of both sides, and the fold in which each item is held out.
 
     Attributes:
-        x: (n, D) float32, standardised; pool first.
-        y: (n,) float32, 1 for the target.
-        fold: (n,) uint8.
-        mean: (D,) of the raw features.
-        spread: (D,) standard deviation, inf for a constant feature.
-        pool_rows: (n_pool,) their numbers in the pool.
-        pool_fold: (N,) uint8 of all items of the pool.
-        target_fold: (K,) uint8.
+        x: (n, D) float32 standardised features, with the pool's items first.
+        y: (n,) float32 labels, 0 for pool and 1 for target.
+        fold: (n,) uint8 fold of each training item.
+        mean: (D,) mean of the raw features.
+        spread: (D,) standard deviation of the raw features; inf for a constant feature.
+        pool_rows: (n_pool,) row numbers in the pool of the training items.
+        pool_fold: (N,) uint8 fold of every pool item.
+        target_fold: (K,) uint8 fold of every target item.
     """
 
     x: Tensor
@@ -54,20 +59,23 @@ class Sample:
     target_fold: np.ndarray
 
     def standardise(self, x: Tensor) -> Tensor:
-        """Raw features as the models take them."""
+        """Standardise raw features (n, D) for the models. Constant features become 0."""
         return ((x - self.mean.to(x.dtype)) / self.spread.to(x.dtype)).float()
 
     def others(self, fold: int) -> Tensor:
-        """(n,) bool: the items that the model of a fold is trained on."""
+        """Return a mask (n,) bool of the items on which the model of `fold` is trained."""
         return self.fold != fold
 
 
 class CrossFittedRatio(DensityRatio):
-    """The mean of the folds' calibrated log odds, less the log odds of the two sample sizes.
+    """A ratio whose values at its training items come from models that did not see them.
+
+    The log ratio of a new item is the mean over folds of the calibrated log odds, minus the log odds of the sample
+    sizes.
 
     Attributes:
-        held_out_loss: (n,) cross-entropy of each item trained on, from the model that did not see it.
-        method: the name of the estimator, as in `fit_ratio`.
+        held_out_loss: (n,) held-out cross-entropy of each training item, in nats.
+        method: Name of the estimator, as in `fit_ratio`.
     """
 
     def __init__(
@@ -98,23 +106,28 @@ class CrossFittedRatio(DensityRatio):
 def draw_sample(
     pool: Rows, target: Rows, *, folds: int = FOLDS, groups: Any = None, max_items: int = MAX_ITEMS, seed: int = 0
 ) -> Sample:
-    """Divide both sides into folds, and take what is trained on: all, or `max_items` of each side at random.
+    """Split both sides into folds, and draw at most `max_items` training items from each side at random.
 
-    Of the log odds' variance the pool's part is 1 / n_pool and the target's 1 / n_target: with a few thousand target
-    items more of the pool than `max_items` would not make the ratio better, only slower.
+    The variance of the log odds has one term of order 1 / n_pool and one of order 1 / n_target. With a few thousand
+    target items, more than `max_items` pool items would take longer without improving the ratio.
 
     Args:
-        pool: N items.
-        target: K items.
-        folds: at least 3, for two are calibrated on while one is held out; with more, models are trained on more.
-        groups: (N,) integers; items of one group, such as views of one picture, stay in one fold. Each by itself
-            otherwise. Not for groups that the target shows as well, such as classes: a model that has seen the target's
-            pictures of a class and none of the pool's takes all of the class for target.
-        max_items: largest number of each side.
-        seed: of the folds and of what is taken.
+        pool: Features of the N pool items.
+        target: Features of the K target items.
+        folds: Number of folds, at least 3: one fold is held out while at least two serve for the calibration. More
+            folds leave more training items for each model.
+        groups: (N,) integers, or None to split item by item. Items of one group, such as views of one picture, stay in
+            the same fold. Do not pass groups that also occur in the target, such as classes: a model that saw target
+            items of a class, but no pool items of it, assigns the whole class to the target.
+        max_items: Maximum number of training items from each side.
+        seed: Seed for the folds and for the choice of training items.
+
+    Returns:
+        The training items and the folds.
 
     Raises:
-        ValueError: there are fewer items, or groups, than folds on a side.
+        ValueError: If `folds` is below 3, `groups` does not have length N, or a side has fewer items or groups than
+            folds.
     """
     generator = np.random.default_rng(seed)
     if groups is None:
@@ -143,12 +156,14 @@ def draw_sample(
 
 
 def _deal(items: int, folds: int, generator: np.random.Generator) -> np.ndarray:
+    """Assign items at random to folds of nearly equal size: (items,) uint8."""
     dealt = (np.arange(items, dtype=np.uint32) % folds).astype(np.uint8)
     generator.shuffle(dealt)
     return dealt
 
 
 def _some(items: int, most: int, generator: np.random.Generator) -> np.ndarray:
+    """Draw at most `most` of the row numbers 0 ... items - 1, in ascending order."""
     if items <= most:
         return np.arange(items)
     return np.sort(generator.choice(items, most, replace=False, shuffle=False))
@@ -157,25 +172,30 @@ def _some(items: int, most: int, generator: np.random.Generator) -> np.ndarray:
 def cross_fitted(
     method: str, pool: Rows, target: Rows, sample: Sample, alternatives: Sequence[Alternative], *, bend: bool = False
 ) -> CrossFittedRatio:
-    """The ratio of the alternative with the least held-out cross-entropy.
+    """Build the ratio from the alternative with the lowest held-out cross-entropy.
 
-    Each item is scored by the model of the fold it is in, which did not see it; a fold's scores are calibrated on the
-    held-out scores of the other folds, which undoes the shrinkage of regularised models.
+    Each item is scored by the model of its fold, which was not trained on it. The scores of a fold are calibrated on
+    the held-out scores of the other folds. The calibration corrects the shrinkage of regularised models.
 
     Args:
-        method: the name of the estimator.
-        pool: all of it.
-        target: all of it.
-        sample: what the models were trained on.
-        alternatives: at least one.
-        bend: whether the calibration bends and ends flat unless a line does better by more than a standard error: for
-            models that overfit in the tails, whose largest ratios would otherwise be too large. If not, there is none
-            unless a line, or else bending, does better by as much: where the ratio levels off and the model cannot.
+        method: Name of the estimator.
+        pool: Features of all N pool items.
+        target: Features of all K target items.
+        sample: Training items and folds of the models.
+        alternatives: Candidate fits, at least one.
+        bend: Selects the preferred calibration; another one is used only if its held-out loss is lower by more than one
+            standard error. If True, the piecewise-linear calibration with a flat upper tail is preferred to a line. Use
+            it for models that overfit in the tails and would overestimate the largest ratios. If False, the order of
+            preference is no calibration, a line, then the piecewise-linear one, which helps if the true ratio levels
+            off and the model cannot represent this.
+
+    Returns:
+        The ratio, with its diagnostics.
     """
     held_out = [_held_out(alternative.scores, sample) for alternative in alternatives]
     losses = [float(_calibrate(scores, sample, STRAIGHT)[1].mean()) for scores in held_out]
     best = losses.index(min(losses))
-    # In the order of preference: the first that is as good as the best.
+    # In order of preference: the first shape that is as good as the best is used.
     shapes = (BENT, STRAIGHT) if bend else (None, STRAIGHT, BENT)
     calibrated = [_calibrate(held_out[best], sample, shape) for shape in shapes]
     least = min((loss for _, loss, _ in calibrated), key=lambda loss: float(loss.mean()))
@@ -210,7 +230,10 @@ def cross_fitted(
 
 
 def as_good(loss: Tensor, other: Tensor) -> bool:
-    """Whether the mean of paired losses is at most a standard error above the others' (L. Breiman et al., 1984)."""
+    """Return whether the mean of `loss` is at most one standard error above that of the paired losses `other`.
+
+    This is the one-standard-error rule of L. Breiman et al., 1984.
+    """
     worse = loss - other
     return bool(worse.mean() <= worse.std() / math.sqrt(len(worse)))
 
@@ -218,7 +241,16 @@ def as_good(loss: Tensor, other: Tensor) -> bool:
 def _calibrate(
     scores: Tensor, sample: Sample, knots: Sequence[float] | None
 ) -> tuple[list[Calibration], Tensor, Tensor]:
-    """A calibration per fold, learnt on the other folds, or none; cross-entropy and log odds of all held-out items."""
+    """Calibrate each fold on the held-out scores of the other folds.
+
+    Args:
+        scores: (n,) held-out scores.
+        sample: Training items and folds.
+        knots: Shape of the calibration, see `fit_calibrations`; None for no calibration.
+
+    Returns:
+        The calibration of each fold, and the (n,) cross-entropy and (n,) log odds of the held-out items.
+    """
     folds = int(sample.fold.max()) + 1
     if knots is None:
         calibrations: list[Calibration] = [lambda scores: scores] * folds
@@ -232,10 +264,12 @@ def _calibrate(
 
 
 def _calibrated(sample: Sample, score: Score, calibration: Calibration, prior: float) -> Score:
+    """Return the function from raw features to the calibrated log ratio of one fold."""
     return lambda x: calibration(score(sample.standardise(x))) - prior
 
 
 def _held_out(scores: Sequence[Score], sample: Sample) -> Tensor:
+    """Score each training item with the model of its fold: (n,)."""
     result = torch.empty(len(sample.y))
     for fold, score in enumerate(scores):
         rows = sample.fold == fold
@@ -244,7 +278,7 @@ def _held_out(scores: Sequence[Score], sample: Sample) -> Tensor:
 
 
 def _by_fold(rows: Rows, folds: np.ndarray, scores: Sequence[Score]) -> Tensor:
-    """Every item by the score of its fold: (N,) float64."""
+    """Score every item of a table with the function of its fold: (N,) float64."""
     result = torch.empty(len(rows), dtype=torch.float64)
     for start, block in rows.blocks():
         fold = torch.from_numpy(folds[start : start + len(block)])

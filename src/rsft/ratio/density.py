@@ -1,4 +1,4 @@
-"""The exact ratio of two known densities."""
+"""Exact ratio of two known densities."""
 
 from typing import Protocol
 
@@ -6,25 +6,25 @@ from torch import Tensor
 
 
 class HasLogProb(Protocol):
-    """A `torch.distributions.Distribution`, or anything else with its `log_prob`."""
+    """A `torch.distributions.Distribution`, or any object with the same `log_prob` method."""
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density of each item, (N,) or (N, D)."""
+        """Return the log density of each item, (N,), or of each of its independent coordinates, (N, D)."""
 
 
 def density_ratio(x: Tensor, target: HasLogProb, proposal: HasLogProb) -> Tensor:
-    """Log target(x) - log proposal(x).
+    """Compute the log density ratio log target(x) - log proposal(x).
 
     Args:
         x: (N, ...) items.
-        target: their density in the target population.
-        proposal: their density in the pool.
+        target: Density of the target population.
+        proposal: Density from which the pool was drawn.
 
     Returns:
-        (N,); the log densities of independent coordinates are added up.
+        (N,) log ratios. If `log_prob` returns one value for each coordinate, the values are summed.
 
     Raises:
-        ValueError: an item has no density under the proposal, which cannot have drawn it.
+        ValueError: If an item has density 0 under the proposal, so that the proposal cannot have generated it.
 
     >>> from torch.distributions import Normal
     >>> import torch
@@ -42,4 +42,5 @@ def density_ratio(x: Tensor, target: HasLogProb, proposal: HasLogProb) -> Tensor
 
 
 def _per_item(log_prob: Tensor) -> Tensor:
+    """Sum the log densities of the coordinates: (N, ...) -> (N,)."""
     return log_prob.flatten(1).sum(1) if log_prob.ndim > 1 else log_prob

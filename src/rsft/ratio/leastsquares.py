@@ -1,7 +1,7 @@
-"""uLSIF and RuLSIF: the ratio itself by least squares, on Gaussian kernels at random target items.
+"""uLSIF and RuLSIF: least-squares fit of the density ratio with Gaussian kernels centred at random target items.
 
-(T. Kanamori et al., "A least-squares approach to direct importance estimation", 2009; M. Yamada et al., "Relative
-density-ratio estimation for robust distribution comparison", 2011.)
+References: T. Kanamori et al., "A least-squares approach to direct importance estimation", 2009; M. Yamada et al.,
+"Relative density-ratio estimation for robust distribution comparison", 2011.
 """
 
 import math
@@ -25,19 +25,31 @@ from rsft.ratio.rows import Table, both_sides
 KERNELS = 200
 BANDWIDTHS = (0.25, 0.5, 1.0)
 PENALTIES = (1e-3, 1e-2, 1e-1)
-# A relative ratio is below 1 / alpha; nearer to it than this share, its estimate is put there.
+# A relative ratio is below 1 / alpha. Estimates are clamped to (1 - BOUND_MARGIN) / alpha to keep the ratio finite.
 BOUND_MARGIN = 1e-3
 
 
 def fit_least_squares_ratio(pool: Table, target: Table, *, alpha: float = 0.0, **options: Any) -> CrossFittedRatio:
-    """Minimise E_m (r_alpha - rho)^2 for rho = sum of kernels >= 0 and m = alpha p + (1 - alpha) q.
+    """Estimate the ratio by least squares (uLSIF, or RuLSIF for `alpha` > 0).
 
-    `alpha=0` is uLSIF. With `alpha > 0` (RuLSIF) the relative ratio p / m is estimated, which is bounded by 1 / alpha
-    and so steadier, and turned into p / q = (1 - alpha) rho / (1 - alpha rho). A constant is among the kernels, so that
-    the ratio does not vanish far from all of them. Arguments as `fit_classifier_ratio`, without `penalties`.
+    The fit minimises E_m (r_alpha - rho)^2, where m = alpha p + (1 - alpha) q mixes target p and pool q, r_alpha = p/m
+    is the relative ratio, and rho is a combination of kernels with weights >= 0. For `alpha` > 0 the relative ratio is
+    bounded by 1 / alpha, so its estimate has a lower variance; it is converted to the ratio by
+    p / q = (1 - alpha) rho / (1 - alpha rho). The kernels include a constant, so that the ratio does not vanish far
+    from all centres.
+
+    Args:
+        pool: (N, D) features of the pool's items.
+        target: (K, D) features of the target items.
+        alpha: Share of the target in m, in [0, 1).
+        **options: `folds` (default 5), `groups`, `max_items` and `seed` of `draw_sample`.
+
+    Returns:
+        The fitted ratio.
 
     Raises:
-        ValueError: `alpha` is not in [0, 1), or see `fit_ratio`.
+        ValueError: If `alpha` is not in [0, 1), the widths differ, a feature is NaN or infinite, or a side has fewer
+            items or groups than folds.
     """
     if not 0 <= alpha < 1:
         raise ValueError(f"`fit_ratio(alpha=...)` needs a value in [0, 1), got {alpha}.")
@@ -59,7 +71,7 @@ def fit_least_squares_ratio(pool: Table, target: Table, *, alpha: float = 0.0, *
 
 
 def _fit_fold(sample: Sample, fold: int, order: Tensor, width: float, alpha: float) -> list[Score]:
-    """One score per penalty; centres are target items that the fold is trained on."""
+    """Return one score for each penalty, with centres at target items on which the model of `fold` is trained."""
     others = sample.others(fold)
     centres = sample.x[order[others[order]][:KERNELS]]
     pool, target = (_kernels(sample.x[others & (sample.y == side)], centres, width) for side in (0, 1))
@@ -73,6 +85,7 @@ def _fit_fold(sample: Sample, fold: int, order: Tensor, width: float, alpha: flo
 
 
 def _score(centres: Tensor, width: float, weight: Tensor, alpha: float) -> Score:
+    """Return the score function, the log of the fitted ratio."""
     tiny = torch.finfo(torch.float32).tiny
 
     def score(x: Tensor) -> Tensor:
@@ -86,4 +99,5 @@ def _score(centres: Tensor, width: float, weight: Tensor, alpha: float) -> Score
 
 
 def _kernels(x: Tensor, centres: Tensor, width: float) -> Tensor:
+    """Evaluate the C Gaussian kernels and a constant at x, (n, D): (n, C + 1)."""
     return torch.cat([torch.exp(-((torch.cdist(x, centres) / width) ** 2) / 2), torch.ones(len(x), 1)], 1)

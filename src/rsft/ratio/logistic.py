@@ -1,4 +1,4 @@
-"""Ridge logistic regressions on one table, many at a time: one for each fold and strength of the regularisation."""
+"""Solver for many ridge logistic regressions on one table, one for each fold and regularisation strength."""
 
 import torch
 from torch import Tensor
@@ -9,17 +9,18 @@ MAX_HALVINGS = 30
 
 
 def fit_logistic(x: Tensor, y: Tensor, weight: Tensor, penalty: Tensor, *, gap: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """Minimise, for each problem j, sum_i weight_ji (-log likelihood of y_i) + penalty_j |w_j|^2 / 2.
+    """Fit J weighted ridge logistic regressions at once.
 
-    L-BFGS over all problems at once (J. Nocedal, 1980), preconditioned by the eigenvectors of the one Gram matrix they
-    share: with standardised features it is nearly Newton's method at a gradient's price, and ends in a few steps.
+    Problem j minimises sum_i weight_ji (-log likelihood of y_i) + penalty_j |w_j|^2 / 2. L-BFGS (J. Nocedal, 1980)
+    solves all problems together, preconditioned by the eigenvectors of their common Gram matrix. With standardised
+    features this is close to Newton's method at the cost of a gradient step, and converges in a few steps.
 
     Args:
-        x: (n, D), standardised.
-        y: (n,) in {0, 1}.
-        weight: (J, n) >= 0, such as 0 for items held out.
-        penalty: (J,) > 0.
-        gap: stop when no problem can gain more than this, in nats an item.
+        x: (n, D) standardised features.
+        y: (n,) labels in {0, 1}.
+        weight: (J, n) item weights >= 0; a weight of 0 holds an item out.
+        penalty: (J,) L2 penalties > 0.
+        gap: Tolerance: stop when no problem can improve by more than this, in nats per item.
 
     Returns:
         (J, D) weights and (J,) unpenalised intercepts.
@@ -54,7 +55,7 @@ def fit_logistic(x: Tensor, y: Tensor, weight: Tensor, penalty: Tensor, *, gap: 
         for _ in range(MAX_HALVINGS):
             tried, tried_odds = at - length[:, None] * direction, odds - length[:, None] * change
             tried_height = value(tried_odds, tried)
-            # Armijo's condition, as far as the arithmetic can tell
+            # Armijo's condition, with a tolerance for rounding errors
             worse = tried_height > height - 1e-4 * length * decrement + 1e-6 * height
             if not bool(worse.any()):
                 break
@@ -68,7 +69,7 @@ def fit_logistic(x: Tensor, y: Tensor, weight: Tensor, penalty: Tensor, *, gap: 
 
 
 def _direction(gradient: Tensor, past: list[tuple[Tensor, Tensor, Tensor]], precondition) -> Tensor:  # type: ignore[no-untyped-def]
-    """The two loops of L-BFGS, each problem with its own history; a step that did not bend counts for nothing."""
+    """Run the two-loop recursion of L-BFGS for each problem. Steps without positive curvature are ignored."""
     rest, shares = gradient, []
     for moved, turned, inverse_bend in reversed(past):
         share = inverse_bend * (moved * rest).sum(1)

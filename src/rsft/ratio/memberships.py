@@ -1,7 +1,8 @@
-"""The ratio when items hold several classes at once: shares of the target by pixel, by box, by word.
+"""Ratios for items that contain several classes, where target shares count pixels, boxes or words instead of items.
 
-An item's memberships are counts: how many of its pixels or boxes are of each class. Accepting an item takes all it
-holds, so shares are met by the whole: the share of class k is E_q[r n_k] / E_q[r n], n the item's total.
+The memberships of an item are counts n_k, such as the number of its pixels or boxes of each class k. An accepted item
+contributes all it contains, so the share of class k under the ratio r is E_q[r n_k] / E_q[r n], where q is the pool and
+n = sum_k n_k.
 """
 
 import math
@@ -12,21 +13,22 @@ import torch
 from torch import Tensor
 
 LARGEST_SOFTNESS, SMALLEST_SOFTNESS, SOFTER, LEAST_STEP = 4.0, 1e-12, 2.0**-8, 0.98
-TOLERANCE, MET = 1e-7, 1e-4  # of the means that are solved for; of the shares that come of them
+TOLERANCE, MET = 1e-7, 1e-4  # for the means that are solved for, and for the resulting shares
 MAX_STEPS, MAX_HALVINGS = 100, 40
 
 
 @dataclass(frozen=True)
 class MembershipRatio:
-    """What was found.
+    """Result of `membership_ratio`.
 
     Attributes:
-        log_ratio: (N,) float64, log target - log pool, with mean ratio 1 over the pool.
-        wanted: table -> class -> share, as stated.
-        pool: table -> class -> share of the pool.
-        achieved: the same of the pool weighed by the ratio.
-        shortfall: largest absolute difference of an achieved to a wanted share; about 0 where the pool permits.
-        effective_size: (sum r)^2 / sum r^2, in items.
+        log_ratio: (N,) float64 log target - log pool, with mean ratio 1 over the pool.
+        wanted: table -> class -> requested share of the target.
+        pool: table -> class -> share of the class in the pool.
+        achieved: table -> class -> share of the class in the pool weighted by the ratio.
+        shortfall: Largest absolute difference between an achieved and a requested share; about 0 if the pool can meet
+            all of them.
+        effective_size: Effective sample size (sum r)^2 / sum r^2 of the ratio r over the pool, in items.
     """
 
     log_ratio: Tensor
@@ -43,7 +45,7 @@ class MembershipRatio:
             for table, shares in self.wanted.items()
             for number, share in shares.items()
         ]
-        return "\n".join([*rows, f"shortfall {self.shortfall:.4f}, worth {self.effective_size:.0f} items"])
+        return "\n".join([*rows, f"shortfall {self.shortfall:.4f}, effective size {self.effective_size:.0f} items"])
 
 
 def membership_ratio(
@@ -52,27 +54,34 @@ def membership_ratio(
     *,
     least_effective: float = 30.0,
 ) -> MembershipRatio:
-    """The log ratio that meets shares of what items hold, and is otherwise nearest to the pool.
+    """Compute the log ratio that meets target shares of what the items contain.
 
-    Of all ratios with these shares the one of least Kullback-Leibler divergence from the pool is an exponential tilt,
-    r = exp(sum_k lambda_k n_k + c) (I. Csiszar, "I-divergence geometry of probability distributions and minimization
-    problems", 1975); lambda minimises a convex function. Deviations d are let in at a price, |d|^2 / (2 s), which adds
-    s |lambda|^2 / 2 to it; the price is raised until the shares are met, or the accepted would be worth fewer than
-    `least_effective` items, or nothing is gained: what is then missing is the `shortfall`. Where some is missing, items
-    that hold next to nothing could pass for a small deviation: it is then also tried with as many pixels or boxes an
-    item as in the pool, and what comes nearer is taken.
+    Among all ratios with these shares, the one with the smallest Kullback-Leibler divergence from the pool is an
+    exponential tilt, r = exp(sum_k lambda_k n_k + c) (I. Csiszar, "I-divergence geometry of probability distributions
+    and minimization problems", 1975). Its lambda minimises a convex function. Deviations d from the shares are allowed
+    at the cost |d|^2 / (2 s), which adds s |lambda|^2 / 2 to that function. The softness s is reduced until the shares
+    are met, the effective size would fall below `least_effective`, or nothing more is gained. The remaining error is
+    the `shortfall`. If there is one, items that contain almost nothing could make the deviation look small. The problem
+    is then also solved with the mean number of pixels or boxes per item held at that of the pool, and the solution with
+    the smaller shortfall is returned.
 
-    With one class an item this is `raked_ratio`.
+    If each item has exactly one class, the result is that of `raked_ratio`.
 
     Args:
-        memberships: table -> (N, K) counts >= 0 of each item; items may hold nothing.
-        target_shares: table -> class -> its share of all that the target holds, in [0, 1]; classes left out are
-            left as they are, and share what the stated ones leave.
-        least_effective: effective size not to fall below, in items; where the pool has fewer, half the pool.
+        memberships: table -> (N, K) counts >= 0 of the K classes in each of the N items. An item may be empty. A table
+            is any name, such as "box".
+        target_shares: table -> class -> share of the class in the total count of the target, in [0, 1]. Unlisted
+            classes are unconstrained and divide the remaining share. If all K are listed, the shares sum to 1.
+        least_effective: Lower bound on the effective size of the ratio, in items. For small pools the bound is at most
+            half the pool.
+
+    Returns:
+        The log ratio, the shares it achieves, their shortfall and the effective size.
 
     Raises:
-        ValueError: counts are negative or not finite, tables differ in length, a table or class is unknown, shares are
-            outside [0, 1] or sum to more than 1, or a class with a share occurs nowhere in the pool.
+        ValueError: If counts are negative or not finite, a table is empty or has only zeros, tables differ in length, a
+            table or class is unknown, shares are outside [0, 1], sum to more than 1 or, with all classes listed, not to
+            1, or a class with a positive share does not occur in the pool.
 
     >>> pixels = torch.tensor([[8.0, 0.0], [8.0, 0.0], [4.0, 4.0]])
     >>> found = membership_ratio({"class": pixels}, {"class": {1: 0.4}}, least_effective=1)
@@ -104,7 +113,14 @@ def membership_ratio(
 
 
 def shares(counts: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Share of each class in all that weighted items hold: (N, K), (N,) >= 0 -> (K,) float64.
+    """Compute the share of each class in the total count of weighted items.
+
+    Args:
+        counts: (N, K) counts >= 0.
+        weight: (N,) item weights >= 0; None for equal weights.
+
+    Returns:
+        (K,) float64 shares.
 
     >>> shares(torch.tensor([[3, 1], [0, 4]]), torch.tensor([1.0, 0.0]))
     tensor([0.7500, 0.2500], dtype=torch.float64)
@@ -115,11 +131,12 @@ def shares(counts: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def _stated(found: Tensor, stated: Mapping[int, float]) -> dict[int, float]:
+    """Return the entries of `found`, (K,), for the classes in `stated`."""
     return {k: float(found[k]) for k in stated}
 
 
 def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapping[int, float]]) -> dict[str, Tensor]:
-    """The tables that shares are stated of, as float64."""
+    """Return the tables named in `target_shares` as float64; raise ValueError for invalid counts or shares."""
     unknown = [name for name in target_shares if name not in memberships]
     if unknown or not target_shares or not all(target_shares.values()):
         raise ValueError(
@@ -130,14 +147,16 @@ def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapp
     for name, table in counts.items():
         call = f"`membership_ratio(memberships=...)['{name}']`"
         if table.ndim != 2 or not len(table) or len(lengths) > 1:
-            raise ValueError(f"{call} needs (N, K) counts of the same N items, got {tuple(table.shape)} and {lengths}.")
+            raise ValueError(
+                f"{call} needs (N, K) counts of the same N items, got shape {tuple(table.shape)} and lengths {lengths}."
+            )
         wrong = (~(table >= 0) | table.isinf()).any(1).nonzero()
         if len(wrong):
             raise ValueError(
                 f"{call} needs finite counts >= 0, item {int(wrong[0])} has {table[wrong[0, 0]].tolist()}."
             )
         if not table.any():
-            raise ValueError(f"{call}: all items hold nothing.")
+            raise ValueError(f"{call} needs at least one count > 0, got zeros only.")
         wanted, classes = target_shares[name], table.shape[1]
         outside = [k for k in wanted if not (isinstance(k, int) and 0 <= k < classes)]
         if outside:
@@ -147,7 +166,7 @@ def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapp
         if not all(0 <= share <= 1 for share in wanted.values()) or total > 1 + 1e-6 or short:
             raise ValueError(
                 f"`membership_ratio(target_shares=...)['{name}']` needs shares in [0, 1] with a sum of at most 1, or "
-                f"of 1 where all {classes} classes are named; got a sum of {total:g}."
+                f"of 1 if all {classes} classes are listed; got a sum of {total:g}."
             )
         absent = [k for k, share in wanted.items() if share > 0 and not table[:, k].any()]
         if absent:
@@ -158,13 +177,16 @@ def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapp
 
 
 def _gaps(counts: Tensor, wanted: Mapping[int, float]) -> Tensor:
-    """(N, G): n_k - t_k n of each stated class, in units of the pool's mean n: where the total stays, a share's gap."""
+    """Return n_k - t_k n of each item and listed class with share t_k, divided by the pool's mean n: (N, G).
+
+    If the mean total n is unchanged by the ratio, the weighted mean of a column is the error of that share.
+    """
     total = counts.sum(1)
     return torch.stack([counts[:, k] - share * total for k, share in wanted.items()], 1) / total.mean()
 
 
 def _as_near_as(gaps: Tensor, least_effective: float) -> Tensor:
-    """The log ratio for the smallest softness that is needed and that leaves so large an effective size: (N,)."""
+    """Return the log ratio (N,) for the smallest softness that is needed and keeps the least effective size."""
     found = torch.zeros(len(gaps), dtype=gaps.dtype)
     multipliers = gaps.new_zeros(gaps.shape[1])
     softness, step = LARGEST_SOFTNESS, SOFTER
@@ -172,26 +194,29 @@ def _as_near_as(gaps: Tensor, least_effective: float) -> Tensor:
         tried = _minimise(gaps, multipliers, softness * step)
         log_ratio = _normalised(gaps @ tried)
         if _effective_size(log_ratio) < least_effective:
-            step = step**0.5  # smaller steps from here on
+            step = step**0.5  # continue with smaller steps
         else:
             found, multipliers, softness = log_ratio, tried, softness * step
     return found
 
 
 def _met(log_ratio: Tensor, gaps: Tensor) -> bool:
+    """Return whether all weighted mean gaps are below `TOLERANCE`."""
     return float((log_ratio.softmax(0) @ gaps).abs().max()) < TOLERANCE
 
 
 def _normalised(log_ratio: Tensor) -> Tensor:
+    """Scale the ratio to mean 1 over the pool."""
     return log_ratio - (torch.logsumexp(log_ratio, 0) - math.log(len(log_ratio)))
 
 
 def _effective_size(log_ratio: Tensor) -> float:
+    """Return (sum r)^2 / sum r^2."""
     return float(1 / log_ratio.softmax(0).square().sum())
 
 
 def _minimise(gaps: Tensor, start: Tensor, softness: float) -> Tensor:
-    """Newton's method on log sum exp(gaps lambda) + softness |lambda|^2 / 2, which is strictly convex."""
+    """Minimise the strictly convex log sum exp(gaps lambda) + softness |lambda|^2 / 2 by Newton's method."""
 
     def value(at: Tensor) -> float:
         return float(torch.logsumexp(gaps @ at, 0) + softness * at.square().sum() / 2)

@@ -1,4 +1,4 @@
-"""A table of features read in blocks, so that it need not fit in memory."""
+"""Block-wise access to a table of features that may not fit in memory."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,19 +8,23 @@ from torch import Tensor
 
 Table = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
-BLOCK_BYTES = 16 << 20  # of float32: small enough for any machine, large enough that Python's share does not count
+BLOCK_BYTES = 16 << 20  # of float32: fits any machine, and is large enough to make Python's overhead negligible
 
 
 class Rows:
-    """(N, D) features: one tensor, array or memory map, or a sequence of such shards, read as if they were one.
+    """A table of (N, D) features that consists of one or several shards.
 
     Args:
-        table: the features, of any floating type, or integers.
-        call: names the argument in messages.
-        width: D, where it is known.
+        table: The features, of floating or integer dtype: a tensor, array or memory map, or a sequence of such shards,
+            each (n, D), which are read as one table.
+        call: Name of the argument in error messages.
+        width: Required number of features D; None accepts any.
+
+    Attributes:
+        width: Number of features D.
 
     Raises:
-        ValueError: a shard is not (n, D), or widths differ.
+        ValueError: If a shard is not (n, D), the widths differ, or there are no features.
     """
 
     def __init__(self, table: Table, call: str, width: int | None = None) -> None:
@@ -43,10 +47,10 @@ class Rows:
         return int(self._starts[-1])
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """Yield the first row's number and the rows of every block, in order.
+        """Yield the blocks in order, each as its first row number and its rows (n, D), float32 or float64.
 
         Raises:
-            ValueError: a feature is NaN or infinite; the message names the first such row.
+            ValueError: If a feature is NaN or infinite. The message states the first such row of the block.
         """
         size = max(1, BLOCK_BYTES // (4 * self.width))
         for start, shard in zip(self._starts, self._shards, strict=False):
@@ -56,7 +60,17 @@ class Rows:
                 yield int(rows[0]), self._checked(block, rows)
 
     def take(self, rows: np.ndarray) -> Tensor:
-        """Some rows, given by ascending number."""
+        """Return the rows with the given ascending numbers.
+
+        Args:
+            rows: (n,) integer row numbers in ascending order.
+
+        Returns:
+            (n, D) features, float32 or float64.
+
+        Raises:
+            ValueError: If a feature is NaN or infinite.
+        """
         shard_of = np.searchsorted(self._starts, rows, side="right") - 1
         parts = [
             _on_cpu(shard[rows[shard_of == number] - start])
@@ -65,7 +79,8 @@ class Rows:
         return self._checked(torch.cat(parts), rows)
 
     def _checked(self, block: Tensor, rows: np.ndarray) -> Tensor:
-        # A sum is finite if all its terms are, and rarely otherwise not: one cheap look before the dear one.
+        """Return the block; raise ValueError if a feature is not finite."""
+        # The sum is finite only if all its terms are. This check is cheaper than one of each element.
         if not torch.isfinite(block.sum()):
             wrong = (~torch.isfinite(block)).any(1).nonzero().flatten()
             if len(wrong):
@@ -77,18 +92,18 @@ class Rows:
 
 
 def both_sides(pool: Table, target: Table) -> tuple[Rows, Rows]:
-    """The two samples of a ratio, of one width.
+    """Return the pool and the target as tables of one width.
 
     Raises:
-        ValueError: see `Rows`.
+        ValueError: If a shard is not (n, D), the widths differ, or there are no features.
     """
     rows = Rows(pool, "fit_ratio(pool=...)")
     return rows, Rows(target, "fit_ratio(target=...)", rows.width)
 
 
 def _on_cpu(shard: Tensor | np.ndarray) -> Tensor:
-    """As float32, or float64 where it is that."""
+    """Return the shard as a CPU tensor, float64 if it is float64 and float32 otherwise."""
     if isinstance(shard, np.ndarray):
-        shard = torch.from_numpy(np.array(shard))  # a copy: memory maps are often read-only, which torch warns of
+        shard = torch.from_numpy(np.array(shard))  # copy, as torch warns about read-only memory maps
     shard = shard.detach().cpu()
     return shard if shard.dtype == torch.float64 else shard.float()

@@ -1,8 +1,9 @@
-"""A target that is the pool, tilted by a score: towards what is hard, well lit, learnable.
+"""Ratios for a target that is the pool reweighted by a score, for instance towards hard or well-lit items.
 
-All return the (N,) float64 log ratio of the tilted pool to the pool, with mean ratio 1 over the pool. The score is any
-number per item: a loss (for hard items), a quality, or a loss less that of a reference model (for learnable items: S.
-Mindermann et al., "Prioritized training on points that are learnable, worth learning, and not yet learnt", 2022).
+Each function returns the (N,) float64 log ratio of the tilted pool to the pool, with mean ratio 1 over the pool. The
+score is any number per item: a loss (to prefer hard items), a quality, or a loss minus that of a reference model (to
+prefer learnable items: S. Mindermann et al., "Prioritized training on points that are learnable, worth learning, and
+not yet learnt", 2022).
 """
 
 import math
@@ -12,15 +13,21 @@ from torch import Tensor
 
 
 def exponential_tilt(score: Tensor, strength: float) -> Tensor:
-    """Tilt by exp(strength * score): the tilt of least divergence from the pool for its mean score.
+    """Tilt the pool by exp(strength * score).
+
+    Among all reweightings of the pool with the same mean score, this one has the smallest Kullback-Leibler divergence
+    from the pool.
 
     Args:
-        score: (N,) finite. The ratio is bounded by that of the largest score of the pool: bound the score first where
-            one item must not decide the envelope.
-        strength: in 1 / unit of the score; negative for a tilt towards small scores.
+        score: (N,) finite scores. The largest score determines the largest ratio and thereby the envelope, so clip the
+            scores first if they have outliers.
+        strength: Strength of the tilt, in 1 / unit of the score. A negative value prefers small scores.
+
+    Returns:
+        (N,) float64 log ratio with mean ratio 1 over the pool.
 
     Raises:
-        ValueError: a score is not finite.
+        ValueError: If `score` is not (N,), or a score is not finite.
 
     >>> exponential_tilt(torch.tensor([0.0, 1.0]), math.log(3)).exp()
     tensor([0.5000, 1.5000], dtype=torch.float64)
@@ -29,14 +36,20 @@ def exponential_tilt(score: Tensor, strength: float) -> Tensor:
 
 
 def percentile_tilt(score: Tensor, power: float) -> Tensor:
-    """Tilt by u^power, u the score's mid-rank in (0, 1): bounded by power + 1, whatever the scores' distribution.
+    """Tilt the pool by u^power, where u in (0, 1) is the mid-rank of the score.
+
+    For distinct scores of any distribution, the ratio is at most power + 1.
 
     Args:
-        score: (N,) finite; equal scores have equal ranks.
-        power: > 0 prefers large scores, < 0 is refused: negate the score.
+        score: (N,) finite scores. Equal scores have equal ranks.
+        power: Exponent >= 0. Larger values prefer large scores more strongly; 0 leaves the pool unchanged. Negate the
+            score to prefer small scores.
+
+    Returns:
+        (N,) float64 log ratio with mean ratio 1 over the pool.
 
     Raises:
-        ValueError: a score is not finite, or `power` is negative.
+        ValueError: If `score` is not (N,), a score is not finite, or `power` is negative or infinite.
 
     >>> percentile_tilt(torch.tensor([10.0, 30.0, 20.0]), 1.0).exp()
     tensor([0.3333, 1.6667, 1.0000], dtype=torch.float64)
@@ -47,16 +60,22 @@ def percentile_tilt(score: Tensor, power: float) -> Tensor:
 
 
 def band_tilt(score: Tensor, low: float, high: float, outside: float = 0.0) -> Tensor:
-    """Keep scores between two quantiles, and a share of the others: hard, but not so hard as to be mislabelled.
+    """Keep the items with scores between two quantiles, and down-weight the others.
+
+    A band of losses, for instance, selects hard items and leaves out the hardest, which may be mislabelled.
 
     Args:
-        score: (N,) finite.
-        low: quantile in [0, 1).
-        high: quantile in (low, 1].
-        outside: weight of the other items, in [0, 1].
+        score: (N,) finite scores.
+        low: Lower quantile, in [0, 1).
+        high: Upper quantile, in (low, 1].
+        outside: Weight of the items outside the band relative to those inside, in [0, 1].
+
+    Returns:
+        (N,) float64 log ratio with mean ratio 1 over the pool.
 
     Raises:
-        ValueError: a score is not finite, the quantiles are not in order, or nothing lies between them.
+        ValueError: If `score` is not (N,), a score is not finite, the quantiles are not in order, `outside` is not in
+            [0, 1], or no item lies in the band.
 
     >>> band_tilt(torch.tensor([1.0, 2.0, 3.0, 4.0]), 0.5, 1.0).exp()
     tensor([0., 0., 2., 2.], dtype=torch.float64)
@@ -74,6 +93,7 @@ def band_tilt(score: Tensor, low: float, high: float, outside: float = 0.0) -> T
 
 
 def _checked(score: Tensor, call: str) -> Tensor:
+    """Return the score as float64; raise ValueError unless it is (N,) and finite."""
     score = score.detach().to("cpu", torch.float64)
     if score.ndim != 1 or not torch.isfinite(score).all():
         raise ValueError(f"`{call}(score=...)` needs (N,) finite numbers, got shape {tuple(score.shape)}.")
@@ -81,11 +101,12 @@ def _checked(score: Tensor, call: str) -> Tensor:
 
 
 def _mid_ranks(score: Tensor) -> Tensor:
-    """(rank - 1/2) / N, equal for equal scores: in (0, 1)."""
+    """Return (rank - 1/2) / N of each score, in (0, 1). Equal scores get their mean rank."""
     _, index, counts = torch.unique(score, return_inverse=True, return_counts=True)
     below = counts.cumsum(0) - counts
     return ((below + counts / 2) / len(score))[index].double()
 
 
 def _normalised(log_ratio: Tensor) -> Tensor:
+    """Scale the ratio to mean 1 over the pool."""
     return log_ratio - (torch.logsumexp(log_ratio, 0) - math.log(len(log_ratio)))

@@ -1,1 +1,1 @@
-"""A run folder as one self-contained HTML page. Reads files only: no stage of the library is imported here."""
+"""The report of a run folder as one self-contained HTML page; it reads files only and imports no other stage."""

@@ -1,4 +1,4 @@
-"""The figures of the page, as inline SVG."""
+"""The figures of the report page, as inline SVG."""
 
 import io
 from typing import Any
@@ -7,7 +7,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-COLOURS = {"pretrained": "#6b7280", "uniform": "#d97706", "tuned": "#0f766e"}
+from rsft.types import PRETRAINED, TUNED, UNIFORM
+
+COLOURS = {PRETRAINED: "#6b7280", UNIFORM: "#d97706", TUNED: "#0f766e"}
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
@@ -16,13 +18,22 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.color": "#e5e7eb",
     "axes.axisbelow": True,
-    "svg.hashsalt": "rsft",  # the same run gives the same bytes
+    "svg.hashsalt": "rsft",  # makes the output reproducible byte by byte
     "svg.fonttype": "none",
 }
 
 
 def tar_figure(systems: dict[str, dict[str, Any]], sets: dict[str, str], fmr: str) -> str:
-    """TAR at one FMR of every system on every set, with intervals."""
+    """Draw the true accept rate (TAR) of every system on every set at one false match rate (FMR), with intervals.
+
+    Args:
+        systems: Name of a system -> its metrics, as `metrics.json` holds them.
+        sets: Key of an evaluation set in the metrics -> its label in the figure.
+        fmr: The FMR, a key of "tar_at_fmr".
+
+    Returns:
+        The figure as SVG.
+    """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -46,7 +57,14 @@ def tar_figure(systems: dict[str, dict[str, Any]], sets: dict[str, str], fmr: st
 
 
 def det_figure(curves: dict[str, dict[str, list[float]]]) -> str:
-    """FNMR over FMR of every system, from one false match on."""
+    """Draw the false non-match rate (FNMR) of every system over the FMR, where both are above 0, on log scales.
+
+    Args:
+        curves: Name of a system -> its curve: "fmr" and "fnmr", lists of equal length.
+
+    Returns:
+        The figure as SVG.
+    """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -64,7 +82,15 @@ def det_figure(curves: dict[str, dict[str, list[float]]]) -> str:
 
 
 def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
-    """Where the pool lies in log ratio, what of it is accepted, and the envelope."""
+    """Draw a histogram of the log density ratio of the pool, its accepted part, and the envelope.
+
+    Args:
+        items: Columns of `accepted.parquet`: "log_ratio" and "acceptance", lists of N values.
+        log_m: Logarithm of the envelope constant M.
+
+    Returns:
+        The figure as SVG.
+    """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -72,9 +98,7 @@ def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
         finite = np.isfinite(log_ratio)
         bins = np.linspace(log_ratio[finite].min(), max(log_ratio[finite].max(), log_m), 60).tolist()
         axes.hist(log_ratio[finite], bins, color="#cbd5e1", label="pool")
-        axes.hist(
-            log_ratio[finite], bins, weights=acceptance[finite], color=COLOURS["tuned"], label="accepted an epoch"
-        )
+        axes.hist(log_ratio[finite], bins, weights=acceptance[finite], color=COLOURS[TUNED], label="accepted per epoch")
         axes.axvline(log_m, color="#b91c1c", linewidth=1.2)
         axes.annotate("log M", (log_m, 1), (4, -4), xycoords=("data", "axes fraction"), textcoords="offset points",
                       color="#b91c1c", va="top")  # fmt: skip
@@ -87,13 +111,21 @@ def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
 
 
 def path_figure(path: list[dict[str, float]], chosen: float) -> str:
-    """Validation scores along the line from the pretrained to the tuned weights."""
+    """Draw the validation scores along the line from the pretrained to the tuned weights.
+
+    Args:
+        path: Points of the line: "share" of the tuned weights in [0, 1], and the scores "target" and "others".
+        chosen: The share that is kept.
+
+    Returns:
+        The figure as SVG.
+    """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         shares = [point["share"] for point in path]
-        axes.plot(shares, [point["target"] for point in path], "o-", color=COLOURS["tuned"], label="target-like pairs")
-        axes.plot(shares, [point["others"] for point in path], "o-", color=COLOURS["pretrained"], label="other pairs")
+        axes.plot(shares, [point["target"] for point in path], "o-", color=COLOURS[TUNED], label="target-like pairs")
+        axes.plot(shares, [point["others"] for point in path], "o-", color=COLOURS[PRETRAINED], label="other pairs")
         axes.axvline(chosen, color="#b91c1c", linewidth=1.2)
         axes.annotate("kept", (chosen, 0), (4, 6), xycoords=("data", "axes fraction"), textcoords="offset points",
                       color="#b91c1c")  # fmt: skip
@@ -105,7 +137,14 @@ def path_figure(path: list[dict[str, float]], chosen: float) -> str:
 
 
 def loss_figure(history: list[dict[str, float]]) -> str:
-    """The training loss, with its running mean."""
+    """Draw the training loss of each step, with its running mean.
+
+    Args:
+        history: Records of the training; records without a "loss" are ignored.
+
+    Returns:
+        The figure as SVG.
+    """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -113,7 +152,7 @@ def loss_figure(history: list[dict[str, float]]) -> str:
         window = max(1, len(loss) // 20)
         mean = np.convolve(loss, np.ones(window) / window, mode="valid")
         axes.plot(np.arange(1, len(loss) + 1), loss, color="#cbd5e1", linewidth=0.8)
-        axes.plot(np.arange(window, len(loss) + 1), mean, color=COLOURS["tuned"])
+        axes.plot(np.arange(window, len(loss) + 1), mean, color=COLOURS[TUNED])
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
 
@@ -121,11 +160,17 @@ def loss_figure(history: list[dict[str, float]]) -> str:
 
 
 def _colour(name: str) -> str:
+    """Return the colour of a system."""
     return COLOURS.get(name, "#7c3aed")
 
 
 def draw_svg(draw: Any, size: tuple[float, float]) -> str:
-    """What `draw` draws on a figure of so many inches, as SVG; the same input gives the same bytes."""
+    """Draw a figure and return it as SVG; the same input gives the same bytes.
+
+    Args:
+        draw: Function that receives a matplotlib `Figure` and draws on it.
+        size: Width and height of the figure, in inches.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)

@@ -1,4 +1,4 @@
-"""The page: the dictionary of a run through one template."""
+"""The report page, rendered from the data of a run by one template."""
 
 import math
 from importlib import resources
@@ -10,32 +10,45 @@ import jinja2
 from rsft.errors import InputError
 from rsft.report import figures
 from rsft.report.run import REPORT_FILE, read_run
-from rsft.types import Interval
+from rsft.types import PRETRAINED, TUNED, UNIFORM, Interval
 
 SET_NAMES = {"target": "target", "retain": "retention"}
 
 
 def write_report(folder: Path) -> Path:
-    """Make `report.html` in the folder of a run; returns its path.
+    """Write `report.html` into a run folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        InputError: it is not the folder of a run, or that of another version.
+        InputError: The folder is not a complete run folder, or another version of rsft wrote it.
     """
     path, run = folder / REPORT_FILE, read_run(folder)
     try:
         path.write_text(render(run), encoding="utf-8")
     except KeyError as error:
         raise InputError(
-            f"'{folder}' has no {error}; another version of rsft made it: report with that one."
+            f"'{folder}' has no {error}: another version of rsft wrote it; report with that version."
         ) from error
     return path
 
 
 def render(run: dict[str, Any]) -> str:
-    """The HTML of a run; its figures are inside."""
+    """Render the report of a run as HTML with inline figures.
+
+    Args:
+        run: The data of the run, from `read_run`.
+
+    Raises:
+        KeyError: The data lack an entry, since another version of rsft wrote them.
+    """
     metrics = run["metrics"]
-    systems = {name: metrics[name] for name in ("pretrained", "uniform", "tuned") if name in metrics}
-    sets = {key: name for key, name in SET_NAMES.items() if key in metrics["tuned"]}
+    systems = {name: metrics[name] for name in (PRETRAINED, UNIFORM, TUNED) if name in metrics}
+    sets = {key: name for key, name in SET_NAMES.items() if key in metrics[TUNED]}
     fmr = metrics["headline_fmr"]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     filters: dict[str, Any] = {
@@ -50,7 +63,7 @@ def render(run: dict[str, Any]) -> str:
         run,
         systems=systems,
         sets=sets,
-        fmrs=list(metrics["tuned"]["target"]["tar_at_fmr"]),
+        fmrs=list(metrics[TUNED]["target"]["tar_at_fmr"]),
         tar_figure=figures.tar_figure(systems, sets, fmr),
         ratio_figure=figures.ratio_figure(run["items"], run["plan"]["envelope"]["log_m"]),
         path_figure=figures.path_figure(metrics["validation"]["path"], metrics["validation"]["share"]),

@@ -1,4 +1,4 @@
-"""A run folder -> a dictionary of what the page shows."""
+"""A reader for run folders."""
 
 import base64
 import json
@@ -20,10 +20,17 @@ REPORT_FILE = "report.html"
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """All that a run left in its folder.
+    """Read the files of a run folder for the report.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        A dictionary with "name" (of the folder), "metrics", "plan", "config", "history" (a list of records), "items"
+        (column -> values of `accepted.parquet`) and "thumbnails" (kind of picture -> data URLs).
 
     Raises:
-        InputError: it is not the folder of a run.
+        InputError: A file is missing or damaged, so the folder is not a complete run folder.
     """
     try:
         return {
@@ -36,11 +43,11 @@ def read_run(folder: Path) -> dict[str, Any]:
             "thumbnails": _thumbnails(folder / THUMBNAILS_FOLDER),
         }
     except (OSError, ValueError) as error:
-        raise InputError(f"'{folder}' is not the whole folder of a run: {error}.") from error
+        raise InputError(f"'{folder}' is not a complete run folder: {error}.") from error
 
 
 def _thumbnails(folder: Path) -> dict[str, list[str]]:
-    """Kind of picture -> data URLs, from files named `<kind>-<number>.jpg`."""
+    """Read files named `<kind>-<number>.jpg` as data URLs: kind of picture -> data URLs."""
     thumbnails: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.jpg")):
         url = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()

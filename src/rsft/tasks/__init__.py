@@ -1,1 +1,1 @@
-"""Tasks other than faces: any matrix of features, classification, segmentation, detection, and one of your own."""
+"""Tasks other than faces: feature matrices, classification, segmentation, detection, and your own tasks."""

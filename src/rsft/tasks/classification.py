@@ -1,4 +1,4 @@
-"""One class an item: cross-entropy, accuracy and balanced accuracy."""
+"""The classification task: one class per item, scored by cross-entropy, accuracy and balanced accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,23 @@ from rsft.tasks.pictures import check_pictures, covariates, pad_together
 
 @dataclass(frozen=True)
 class Classification:
-    """Items (picture (C, H, W), class); outputs (B, classes) logits.
+    """The classification task.
 
-    Pictures of several sizes are filled up with zeros below and to the right. Target shares: of classes, by item.
+    An item is a pair of a picture (C, H, W) and an integer class. The model returns logits (B, classes). Pictures of
+    different sizes are padded with zeros at the bottom and on the right. Target shares are shares of items, by class.
 
     Attributes:
-        classes: how many.
+        classes: Number of classes; labels are 0 to `classes - 1`.
     """
 
     classes: int
 
     def collate(self, items: Sequence[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
+        """Make a batch from B items: pictures (B, C, H, W) and classes (B,) int64.
+
+        Raises:
+            ValueError: A picture or a class cannot be used; the message gives its index in the batch.
+        """
         pictures = [picture for picture, _ in items]
         check_pictures(pictures, "Classification.collate")
         labels = torch.tensor([int(label) for _, label in items])
@@ -31,26 +37,37 @@ class Classification:
         if len(outside):
             number = int(outside[0])
             raise ValueError(
-                f"`Classification.collate` needs classes 0 to {self.classes - 1}, number {number} of the batch has "
+                f"`Classification.collate` needs classes 0 to {self.classes - 1}; item {number} of the batch has "
                 f"{int(labels[number])}."
             )
         return pad_together(pictures, 0.0), labels
 
     def covariates(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Measure each picture (C, H, W) without its label; see `rsft.tasks.pictures.covariates`."""
         return covariates(inputs)
 
     def memberships(self, targets: Tensor) -> dict[str, Tensor]:
-        """{"class": (B, classes)}: one of each item."""
+        """Return {"class": (B, classes)} counts, float64: 1 for the class of each item, and 0 for all others."""
         return {"class": functional.one_hot(targets, self.classes).double()}
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the cross-entropy (B,) of each item from logits (B, classes) and classes (B,)."""
         return functional.cross_entropy(outputs, targets, reduction="none")
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the mean cross-entropy, a scalar, from logits (B, classes) and classes (B,)."""
         return self.score(outputs, targets).mean()
 
     def metric(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> dict[str, float]:
-        """Accuracy, and the mean recall of the classes that occur in the targets."""
+        """Compute the accuracy and the balanced accuracy over a test set.
+
+        Args:
+            outputs: Logits (classes,) of each item.
+            targets: Class of each item.
+
+        Returns:
+            "accuracy", and "balanced_accuracy": the mean recall of the classes that occur in the targets.
+        """
         from torchmetrics.functional.classification import multiclass_accuracy
 
         found, truth = torch.stack(list(outputs)), torch.as_tensor([int(label) for label in targets])

@@ -1,4 +1,4 @@
-"""A pool, looked at once: what can be told of every item, what it holds, how hard it is."""
+"""One pass over a pool that collects covariates, memberships and scores of its items."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from rsft.tasks.protocol import Task
 
 @dataclass(frozen=True)
 class Description:
-    """Rows for the N items of a pool, in its order.
+    """Values of the N items of a pool, in the order of the pool.
 
     Attributes:
-        covariates: name -> (N,).
-        memberships: table -> (N, K) counts, for `rsft.membership_ratio`; none where the task has none.
-        scores: (N,) under the model; None without one.
+        covariates: Name -> (N,) values from `Task.covariates`.
+        memberships: Table -> (N, K) counts of classes, for `rsft.membership_ratio`; empty if the task has none.
+        scores: (N,) losses of the items under the model; None if no model was given.
     """
 
     covariates: dict[str, Tensor]
@@ -27,22 +27,23 @@ class Description:
     scores: Tensor | None
 
     def table(self) -> Tensor:
-        """(N, F): the covariates side by side, as features for `rsft.plan`."""
+        """Return the F covariates side by side, (N, F), as features for `rsft.plan`."""
         return torch.stack(list(self.covariates.values()), 1)
 
 
 def describe(task: Task, pool: Any, model: nn.Module | None = None, *, batch_size: int = 64) -> Description:
-    """Pass over a pool once, in its order.
+    """Collect covariates, memberships and scores in one pass over a pool.
 
     Args:
-        task: tells how.
-        pool: a data set with a length and an index, of (input, target) items.
-        model: for scores; it is put into evaluation mode and left there.
-        batch_size: of a pass.
+        task: The task of the items.
+        pool: Data set of (input, target) items, with a length and an index.
+        model: Model for the scores. It is put into evaluation mode and left there. Without a model no scores are
+            computed.
+        batch_size: Number of items per batch.
 
     Raises:
-        TypeError: the pool is a stream.
-        InputError: the pool is empty, or an item cannot be used; the message names it.
+        TypeError: The pool is a stream, without a length or an index.
+        InputError: The pool is empty, or an item cannot be used. The message gives the batch and the item in it.
     """
     check_indexed(pool, "describe")
     covariates, memberships = defaultdict(list), defaultdict(list)
@@ -65,20 +66,38 @@ def describe(task: Task, pool: Any, model: nn.Module | None = None, *, batch_siz
 
 
 def check_indexed(pool: Any, call: str) -> None:
-    """Raise unless a pool has a length, an index and an item."""
+    """Raise an error if a data set has no length, no index or no items.
+
+    Args:
+        pool: The data set.
+        call: Name of the calling function, for the message.
+
+    Raises:
+        TypeError: The data set has no length or no index.
+        InputError: The data set is empty.
+    """
     if not (hasattr(pool, "__len__") and hasattr(pool, "__getitem__")):
         raise TypeError(
-            f"`{call}` needs a data set with a length and an index, got {type(pool).__name__}: of a stream, compute "
-            "acceptance item by item and give it to `rsft.RejectionStream`."
+            f"`{call}` needs a data set with a length and an index, got {type(pool).__name__}: for a stream, "
+            "compute the acceptance of each item and pass it to `rsft.RejectionStream`."
         )
     if not len(pool):
-        raise InputError(f"`{call}` got a data set without an item.")
+        raise InputError(f"`{call}` needs at least one item, got an empty data set.")
 
 
 def _joined(columns: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+    """Concatenate the batches of each column."""
     return {name: torch.cat(parts) for name, parts in columns.items()}
 
 
 def unlabelled(task: Task, inputs: Sequence[Any]) -> Tensor:
-    """(K, F): the covariates of target inputs without labels, side by side, to go with `Description.table`."""
+    """Compute features of unlabelled target inputs that match those of `Description.table`.
+
+    Args:
+        task: The task of the inputs.
+        inputs: K inputs, as they are in items of the task.
+
+    Returns:
+        (K, F), the covariates side by side.
+    """
     return torch.stack(list(task.covariates(inputs).values()), 1)

@@ -1,4 +1,4 @@
-"""Boxes with classes: the detector's own loss a picture, average precision."""
+"""The detection task: boxes with classes, scored by the detector's own loss per picture and average precision."""
 
 import contextlib
 import io
@@ -13,26 +13,29 @@ from torch.nn import functional
 
 from rsft.tasks.pictures import check_pictures, covariates, pad_together
 
-# Of one picture: "boxes" (n, 4) as left, top, right, bottom in pixels, "labels" (n,); and "scores" (n,) where found.
+# The objects of one picture: "boxes" (n, 4) as left, top, right, bottom in pixels, "labels" (n,) and, if a model
+# detected them, "scores" (n,).
 Objects = Mapping[str, Tensor]
 SIZES = ("small", "medium", "large")
-MEAN_PRECISION, OF_SIZES = 0, slice(3, 6)  # places in COCO's twelve figures
+MEAN_PRECISION, OF_SIZES = 0, slice(3, 6)  # indices into COCO's twelve summary values
 HALF_OVERLAP = 1
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Items (picture (C, H, W), objects); what a model's outputs are is told by `loss_of_each` and `decode`.
+    """The detection task.
 
-    A picture is accepted with all its objects; one without any is an item like others, and adds to no share. Pictures
-    of several sizes are filled up with zeros below and to the right, so boxes stay where they are. Target shares: of
-    classes, by box ("class"), and of sizes, by box ("size": 0 small, 1 medium, 2 large).
+    An item is a pair of a picture (C, H, W) and its objects: a mapping with "boxes" (n, 4) as left, top, right, bottom
+    in pixels, and "labels" (n,). The model may return anything that `loss_of_each` and `decode` understand. A picture
+    is accepted or rejected with all its objects. A picture without objects is a valid item that adds to no share.
+    Pictures of different sizes are padded with zeros at the bottom and on the right, so boxes keep their coordinates.
+    Target shares are shares of the boxes, by class ("class") or by size ("size": 0 small, 1 medium, 2 large).
 
     Attributes:
-        classes: how many; labels are 0 to classes - 1, without a background.
-        loss_of_each: (outputs, list of B objects) -> (B,) losses.
-        decode: one picture's outputs -> its found objects, boxes of any class, with scores.
-        size_edges: areas in square pixels where medium and large begin; the default is COCO's.
+        classes: Number of classes; labels are 0 to `classes - 1`, without a background class.
+        loss_of_each: Function (outputs, list of B objects) -> (B,) losses.
+        decode: Function that turns the outputs of one picture into its detected objects of all classes, with "scores".
+        size_edges: Areas in square pixels at which medium and large objects begin; the default is COCO's.
     """
 
     classes: int
@@ -41,16 +44,22 @@ class Detection:
     size_edges: tuple[float, float] = (32.0**2, 96.0**2)
 
     def collate(self, items: Sequence[tuple[Tensor, Objects]]) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        """Make a batch from B items: pictures (B, C, H, W) and a list of B objects.
+
+        Raises:
+            ValueError: A picture, box or label cannot be used; the message gives its index in the batch.
+        """
         pictures = [picture for picture, _ in items]
         check_pictures(pictures, "Detection.collate")
         objects = [self._checked(found, picture, n) for n, (picture, found) in enumerate(items)]
         return pad_together(pictures, 0.0), objects
 
     def covariates(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Measure each picture (C, H, W) without its objects; see `rsft.tasks.pictures.covariates`."""
         return covariates(inputs)
 
     def memberships(self, targets: Sequence[Objects]) -> dict[str, Tensor]:
-        """{"class": (B, classes), "size": (B, 3)}: boxes of each."""
+        """Count the boxes of each picture: {"class": (B, classes), "size": (B, 3)}, float64."""
         edges = torch.tensor(self.size_edges)
         sizes = [torch.bucketize(_areas(found["boxes"]), edges, right=True) for found in targets]
         return {
@@ -59,17 +68,28 @@ class Detection:
         }
 
     def score(self, outputs: Any, targets: Sequence[Objects]) -> Tensor:
+        """Compute the loss (B,) of each picture by `loss_of_each`."""
         return self.loss_of_each(outputs, targets)
 
     def loss(self, outputs: Any, targets: Sequence[Objects]) -> Tensor:
+        """Compute the mean loss per picture, a scalar."""
         return self.score(outputs, targets).mean()
 
     def metric(self, outputs: Sequence[Any], targets: Sequence[Objects]) -> dict[str, float]:
-        """COCO's mean average precision: over overlaps .5 to .95, at .5, and of objects of each size."""
+        """Compute COCO's mean average precision over a test set.
+
+        Args:
+            outputs: Outputs of the model for each picture, which `decode` accepts.
+            targets: Objects of each picture.
+
+        Returns:
+            The values of `average_precision`.
+        """
         return average_precision([self.decode(output) for output in outputs], targets, self.classes, self.size_edges)
 
     def _checked(self, objects: Objects, picture: Tensor, number: int) -> dict[str, Tensor]:
-        call = f"`Detection.collate`, number {number} of the batch,"
+        """Convert and check the objects of item `number` of a batch."""
+        call = f"`Detection.collate`, item {number} of the batch,"
         boxes, labels = torch.as_tensor(objects["boxes"]).float(), torch.as_tensor(objects["labels"]).long()
         if not boxes.numel():
             boxes = boxes.reshape(0, 4)
@@ -94,13 +114,17 @@ class Detection:
 def average_precision(
     found: Sequence[Objects], truth: Sequence[Objects], classes: int, size_edges: tuple[float, float]
 ) -> dict[str, float]:
-    """COCO's figures: "map", "map_50", "map_small", "map_medium", "map_large"; NaN where undefined.
+    """Compute COCO's mean average precision.
 
     Args:
-        found: boxes, labels and scores of each picture.
-        truth: boxes and labels of each picture.
-        classes: how many.
-        size_edges: areas where medium and large begin.
+        found: Detected objects of each picture: "boxes" (n, 4) as left, top, right, bottom, "labels" and "scores" (n,).
+        truth: True objects of each picture: "boxes" (n, 4) and "labels" (n,).
+        classes: Number of classes.
+        size_edges: Areas in square pixels at which medium and large objects begin.
+
+    Returns:
+        "map", the mean over overlaps (IoU) of 0.5 to 0.95; "map_50", at an overlap of 0.5; and "map_small",
+        "map_medium" and "map_large", for objects of each size. A value is NaN if there are no true objects for it.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
@@ -141,14 +165,15 @@ def average_precision(
         evaluation.summarize()
     figures = evaluation.stats
     values = (figures[MEAN_PRECISION], figures[HALF_OVERLAP], *figures[OF_SIZES])
-    # COCO writes -1 where there is nothing to find
+    # COCO gives -1 if there are no true objects
     return {name: float(value) if value >= 0 else math.nan for name, value in zip(names, values, strict=True)}
 
 
 def _areas(boxes: Tensor) -> Tensor:
+    """Compute the areas (n,) of boxes (n, 4)."""
     return (boxes[:, 2:] - boxes[:, :2]).prod(1)
 
 
 def _as_sizes(boxes: Tensor) -> list[list[float]]:
-    """Left, top, width, height."""
+    """Convert boxes (n, 4) to lists of left, top, width, height."""
     return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist()

@@ -1,7 +1,6 @@
-"""A plan for any table of features: no pictures, no model, and results that a trainer in any language can read."""
+"""Plans for feature matrices, written to files that a trainer in any language can read."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,7 @@ from rsft.ratio import MAX_BOOSTED_WIDTH, METHODS
 from rsft.ratio.attributes import raked_ratio
 from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
 from rsft.run_folder import check_output, writing
-
-PathLike = str | os.PathLike[str]
+from rsft.types import PathLike
 
 
 def plan_matrix(
@@ -40,28 +38,30 @@ def plan_matrix(
     overwrite: bool = False,
     **options: Any,
 ) -> tuple[Plan, list[Ranked]]:
-    """What would be accepted of a pool of which only features are at hand; the target is stated by one of two.
+    """Plan rejection sampling for a pool that is given as a feature matrix, and optionally write the accepted rows.
+
+    Exactly one of `target` and `shares` describes the target.
 
     Args:
-        pool: see `read_matrix`.
-        target: likewise, rows of the target population.
-        shares: a TOML file, see `read_shares`: for a target known by shares of attributes.
-        attributes: with `shares`, a CSV or Parquet file with a row for each row of the pool, in its order; by default
-            the pool's own columns, where it is a Parquet file.
-        labels: identity or class of each row of the pool, see `read_labels`.
-        out: folder for `plan.json`, `accepted.parquet` (a row a pool row) and, of every epoch, `accepted-000.npy`: the
-            numbers of the accepted rows, int64, in the order in which the sampler gives them.
-        epochs: how many are written, at least 1.
-        compare: make a plan with every estimator, and rank them.
-        method: of `fit_ratio`.
-        overwrite: replace an existing `out`.
-        **options: of `rsft.plan`.
+        pool: File with the features of the pool, (N, D); see `rsft.data.matrix.read_matrix`.
+        target: File with the features of a sample of the target, (K, D), in the same formats.
+        shares: TOML file with the shares of attribute values in the target; see `rsft.data.shares.read_shares`.
+        attributes: CSV or Parquet file with the attributes of the pool, one row per row of the pool, in the same order.
+            Used with `shares`; by default, the columns of the pool if it is a Parquet file.
+        labels: File with the identity or class of each row of the pool; see `rsft.data.matrix.read_labels`.
+        out: Folder to write: `plan.json`, `accepted.parquet` with one row per row of the pool and, for each epoch,
+            `accepted-000.npy`: the indices of the accepted rows, int64, in the order of the sampler.
+        epochs: Number of epochs to write, at least 1.
+        compare: Make a plan with every estimator and rank the plans. Needs `target`, and no `method`.
+        method: Estimator of the density ratio; see `rsft.fit_ratio`. By default, that of `rsft.plan`.
+        overwrite: Replace `out` if it exists.
+        **options: Further arguments of `rsft.plan`.
 
     Returns:
-        The plan, the best of those compared; and all of them, the best first, where `compare`.
+        The plan, or the best of the ranked plans; and the ranking, best first, which is empty without `compare`.
 
     Raises:
-        InputError: something given cannot be used.
+        InputError: An argument or a file cannot be used.
     """
     if (target is None) == (shares is None) or epochs < 1 or (compare and (shares or method)):
         raise InputError(
@@ -94,18 +94,21 @@ def plan_matrix(
 
 
 def _both(pool: Matrix, target: Matrix, path: PathLike) -> tuple[Any, Any]:
+    """Return the rows of pool and target, after a check that their named columns agree."""
     if pool.columns and target.columns and list(pool.columns) != list(target.columns):
         raise InputError(
-            f"'{path}' has other columns than the pool: {', '.join(target.columns)}, not {', '.join(pool.columns)}."
+            f"'{path}' needs the columns of the pool: {', '.join(pool.columns)}, got {', '.join(target.columns)}."
         )
     return pool.rows, target.rows
 
 
 def _estimators(features: Matrix) -> list[str]:
+    """List the estimators that can handle the width of the features."""
     return [name for name in METHODS if name != "boosted" or features.rows.shape[1] <= MAX_BOOSTED_WIDTH]
 
 
 def _numbered(labels: PathLike, items: int) -> Tensor:
+    """Read the labels of the pool as integers (N,)."""
     values = read_labels(labels)
     if len(values) != items:
         raise InputError(f"'{labels}' needs a label for each of the pool's {items} rows, got {len(values)}.")
@@ -113,20 +116,22 @@ def _numbered(labels: PathLike, items: int) -> Tensor:
 
 
 def _read_attributes(path: PathLike, names: Sequence[str], items: int) -> Mapping[str, list[str]]:
+    """Read the named attributes of the pool's rows from a CSV or Parquet file."""
     file, _ = split_key(path)
     if file.suffix.lower() not in (PARQUET, CSV):
-        raise InputError(f"'{path}' has no attributes to give shares of: pass --attributes, a CSV or Parquet file.")
+        raise InputError(f"'{path}' has no attribute columns: pass --attributes, a CSV or Parquet file.")
     columns = read_columns(file)
     missing = [name for name in names if name not in columns]
     if missing:
-        raise InputError(f"'{path}' has no column '{missing[0]}' to give shares of; it has {', '.join(columns)}.")
+        raise InputError(f"'{path}' has no column '{missing[0]}', which the shares name; it has {', '.join(columns)}.")
     values = {name: columns[name] for name in names}
     if any(len(column) != items for column in values.values()):
-        raise InputError(f"'{path}' needs a row for each of the pool's {items}, got {len(values[names[0]])}.")
+        raise InputError(f"'{path}' needs a row for each of the pool's {items} rows, got {len(values[names[0]])}.")
     return values
 
 
 def _write(folder: Path, made: Plan, epochs: int, options: Mapping[str, Any]) -> None:
+    """Write `plan.json`, `accepted.parquet` and the accepted rows of each epoch into a folder."""
     sampler, counts = made.sampler(), []
     for epoch in range(epochs):
         sampler.set_epoch(epoch)

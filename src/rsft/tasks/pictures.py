@@ -1,4 +1,4 @@
-"""What can be told of any picture without labels, and pictures of several sizes in one batch."""
+"""Covariates of unlabelled pictures, and batches of pictures of different sizes."""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,25 @@ MIN_SPREAD = 1e-12
 
 
 def covariates(pictures: Sequence[Tensor] | Tensor) -> dict[str, Tensor]:
-    """Light, contrast, sharpness, noise and size of pictures: name -> (B,) float32.
+    """Compute the brightness, contrast, sharpness, noise and size of pictures.
+
+    The grey level of a pixel is the mean of its channels.
 
     Args:
-        pictures: (B, C, H, W), or B of (C, H, W) that may differ in size, at least 3 x 3 pixels, on any scale.
+        pictures: (B, C, H, W), or B pictures (C, H, W) that may differ in size. Each has at least 3 x 3 pixels. Pixels
+            may be on any scale.
 
     Returns:
-        brightness: mean of the grey level (the mean of the channels).
-        contrast: its standard deviation.
-        sharpness: log of the variance of its Laplacian, smoothed against noise (3 x 3 mean).
-        noise: mean absolute difference of the grey level to its 3 x 3 median.
-        size: square root of the number of pixels.
+        Name -> (B,) float32:
+
+        - "brightness": mean grey level.
+        - "contrast": standard deviation of the grey level.
+        - "sharpness": log of the variance of the Laplacian of the grey level, after a 3 x 3 mean against noise.
+        - "noise": mean absolute difference between the grey level and its 3 x 3 median.
+        - "size": square root of the number of pixels.
 
     Raises:
-        ValueError: a picture is not (C, H, W) or smaller than 3 x 3, or has a pixel that is not finite.
+        ValueError: A picture is not (C, H, W), is smaller than 3 x 3 pixels, or has a pixel that is not finite.
     """
     rows = [_covariates_of(picture, number) for number, picture in enumerate(pictures)]
     names = ("brightness", "contrast", "sharpness", "noise", "size")
@@ -31,9 +36,10 @@ def covariates(pictures: Sequence[Tensor] | Tensor) -> dict[str, Tensor]:
 
 
 def _covariates_of(picture: Tensor, number: int) -> list[float]:
+    """Compute the covariates of one picture, in the order in which `covariates` names them."""
     if picture.ndim != 3 or min(picture.shape[1:]) < 3 or not torch.isfinite(picture).all():
         raise ValueError(
-            f"`covariates` needs finite pictures (C, H, W) of at least 3 x 3 pixels; number {number} is "
+            f"`covariates` needs finite pictures (C, H, W) of at least 3 x 3 pixels; picture {number} is "
             f"{tuple(picture.shape)}" + (" and not finite." if not torch.isfinite(picture).all() else ".")
         )
     grey = picture.detach().float().mean(0)[None, None]
@@ -49,7 +55,11 @@ def _covariates_of(picture: Tensor, number: int) -> list[float]:
 
 
 def pad_together(pictures: Sequence[Tensor], value: float) -> Tensor:
-    """(..., H, W) each -> (B, ..., H, W) of the largest height and width, filled up below and to the right.
+    """Stack B tensors (..., H, W) of different sizes into (B, ..., H, W), padded at the bottom and on the right.
+
+    Args:
+        pictures: The tensors. H and W of the result are the largest height and width.
+        value: Value of the padding.
 
     >>> pad_together([torch.ones(1, 1), torch.ones(2, 1)], 0.0).tolist()
     [[[1.0], [0.0]], [[1.0], [1.0]]]
@@ -61,11 +71,19 @@ def pad_together(pictures: Sequence[Tensor], value: float) -> Tensor:
 
 
 def check_pictures(pictures: Sequence[Tensor], call: str) -> None:
-    """Raise a ValueError unless all are (C, H, W) of as many channels."""
+    """Raise an error unless all pictures of a batch are (C, H, W) with the same number of channels.
+
+    Args:
+        pictures: The pictures, at least one.
+        call: Name of the calling function, for the message.
+
+    Raises:
+        ValueError: A picture has another shape; the message gives its index in the batch.
+    """
     channels = pictures[0].shape[0] if pictures[0].ndim == 3 else None
     for number, picture in enumerate(pictures):
         if picture.ndim != 3 or picture.shape[0] != channels:
             raise ValueError(
-                f"`{call}` needs pictures (C, H, W) of as many channels; number {number} of the batch is "
+                f"`{call}` needs pictures (C, H, W) with the same number of channels; item {number} of the batch is "
                 f"{tuple(picture.shape)}, the first {tuple(pictures[0].shape)}."
             )

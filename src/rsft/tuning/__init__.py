@@ -1,1 +1,1 @@
-"""The training half: it takes batches and a loss, and knows nothing of ratios."""
+"""Training of a model from batches and a loss, independent of density ratios."""

@@ -1,4 +1,4 @@
-"""Low-rank adapters: each linear map and convolution keeps its weights and learns a difference of small rank."""
+"""Low-rank adapters: each linear layer and convolution keeps its weights and learns a low-rank difference."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,20 +15,24 @@ ADAPTED = (nn.Linear, nn.Conv2d)
 def low_rank(
     model: nn.Module, *, rank: int, alpha: int, rank_stabilised: bool = True, seed: int = 0
 ) -> Iterator[nn.Module]:
-    """Give the model with adapters, which alone train; afterwards they are part of the weights of `model` itself.
+    """Context manager that yields the model with low-rank adapters, and merges them into `model` on exit.
 
-    After an error they are dropped. What trained before trains again.
+    Inside the context only the adapters train. After an error they are dropped. On exit, the parameters that required a
+    gradient before require one again.
 
     Args:
-        model: changed in place.
-        rank: of each difference.
-        alpha: the difference is scaled by alpha / rank, or by alpha / sqrt(rank) if stabilised.
-        rank_stabilised: see D. Kalajdzievski, "A rank stabilization scaling factor for fine-tuning with LoRA", 2023.
-        seed: of the adapters' first weights.
+        model: Changed in place. Linear layers and convolutions whose weight requires a gradient get an adapter.
+        rank: Rank of each adapter.
+        alpha: The difference is scaled by alpha / rank, or by alpha / sqrt(rank) if `rank_stabilised`.
+        rank_stabilised: See D. Kalajdzievski, "A rank stabilization scaling factor for fine-tuning with LoRA", 2023.
+        seed: Seed for the initial weights of the adapters.
+
+    Yields:
+        The model with adapters.
 
     Raises:
-        InputError: `peft` is not installed.
-        ValueError: no linear map or convolution trains.
+        InputError: If `peft` is not installed.
+        ValueError: If no linear layer or convolution requires a gradient.
     """
     try:
         import peft
@@ -39,7 +43,7 @@ def low_rank(
         name for name, module in model.named_modules() if isinstance(module, ADAPTED) and module.weight.requires_grad
     ]
     if not names:
-        raise ValueError("`low_rank(model=...)` has no linear map or convolution that trains: unfreeze some layers.")
+        raise ValueError("`low_rank(model=...)` has no linear layer or convolution that trains: unfreeze some layers.")
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, use_rslora=rank_stabilised, target_modules=names)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

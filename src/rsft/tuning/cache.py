@@ -1,4 +1,4 @@
-"""What crosses the cut, on disk: computed when an item is first trained on, read from then on."""
+"""Activations of a frozen prefix on disk: computed when an item is first used, and read afterwards."""
 
 import errno
 import hashlib
@@ -27,19 +27,24 @@ Batch = tuple[tuple[Tensor, ...], Tensor, list[int]]
 
 
 class CachedActivations(Dataset[Batch]):
-    """A data set of what a frozen prefix gives, each row computed once.
+    """Dataset of the outputs of a frozen prefix, where each row is computed once.
 
-    The rows lie in a folder of their own for each prefix, weights and content, in memory-mapped shards; a later run
-    finds them there. In half precision a value is rounded by at most 2^-11 of itself, or 2^-25 if that is more.
-    One process writes a folder at a time.
+    The rows are stored in memory-mapped shards, in a separate folder for each combination of prefix, weights, content
+    and dtype. A later run reads them from there. In half precision a value is rounded by at most 2^-11 of itself, or by
+    2^-25 if that is more. Only one process may write to a folder at a time.
 
     Args:
-        folder: where the stores are.
-        prefix: inputs -> tuple of (B, ...) tensors, such as that of `cut`. It must not change while in use.
-        read: rows -> (B, ...) inputs. With several views of each item, let a row be one view of one item.
-        targets: (N,) of all rows.
-        content: names what the rows are, such as a hash of their files; another content is another store.
-        dtype: on disk, `torch.float16` or `torch.float32`.
+        folder: Folder that contains the stores.
+        prefix: Module inputs -> tuple of (B, ...) tensors, such as the prefix that `cut` returns. It must not change
+            while in use.
+        read: Function rows -> (B, ...) inputs. If items have several views, let each row be one view of one item.
+        targets: (N,) targets of all rows.
+        content: Identifies the data of the rows, such as a hash of their files. Another value is another store.
+        dtype: Dtype on disk, `torch.float16` or `torch.float32`.
+
+    Attributes:
+        folder: Folder of this store.
+        computed: Number of rows computed so far by this object.
     """
 
     def __init__(
@@ -70,10 +75,10 @@ class CachedActivations(Dataset[Batch]):
         return self.__getitems__([row])
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Activations, targets and rows as one batch.
+        """Return (activations, targets, rows) as one batch; compute the missing rows.
 
         Raises:
-            RsftError: the disk is full, or an activation is not finite or too large for the precision on disk.
+            RsftError: If the disk is full, or an activation is not finite or too large for the dtype on disk.
         """
         index = np.asarray(rows)
         missing = index[~self._filled[index]] if self._shapes else index
@@ -87,7 +92,7 @@ class CachedActivations(Dataset[Batch]):
     def loader(
         self, batch_size: int, sampler: Sampler[int] | None = None, *, drop_last: bool = False
     ) -> DataLoader[Any]:
-        """Batches of (activations, targets, rows) for `fine_tune` of the suffix."""
+        """Return a DataLoader of (activations, targets, rows) batches, to train the suffix with `fine_tune`."""
         return DataLoader(self, batch_size, sampler=sampler, drop_last=drop_last, collate_fn=_as_it_is)
 
     def _compute(self, rows: np.ndarray) -> None:
@@ -105,7 +110,7 @@ class CachedActivations(Dataset[Batch]):
         if wrong.any():
             raise RsftError(
                 f"activations of row {rows[wrong][0]} reach {np.abs(stored[wrong]).max():g}, which {self._dtype.name} "
-                "does not hold: pass `dtype=torch.float32`, or look at the item if it is not finite."
+                "cannot hold: pass `dtype=torch.float32`, or check the item if the value is not finite."
             )
         for shard, of_shard in self._by_shard(rows):
             self._shard(shard)[rows[of_shard] % self._rows_per_shard] = rounded[of_shard]
@@ -118,7 +123,7 @@ class CachedActivations(Dataset[Batch]):
         self._filled = _mapped(self.folder / FILLED_FILE, (len(self),), np.dtype(bool))
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
-        """(B, width) of rows that are filled."""
+        """Return the stored values of rows that are computed: (B, width)."""
         gathered = np.empty((len(rows), self._width), self._dtype)
         for shard, of_shard in self._by_shard(rows):
             gathered[of_shard] = self._shard(shard)[rows[of_shard] % self._rows_per_shard]
@@ -147,7 +152,7 @@ class CachedActivations(Dataset[Batch]):
 
 
 class _Shape:
-    """Of one tensor that crosses the cut, without the batch; its layout is kept."""
+    """Shape and memory layout of one tensor that crosses the cut, without the batch dimension."""
 
     def __init__(self, sizes: Sequence[int], channels_last: bool) -> None:
         self.sizes, self.channels_last = list(sizes), channels_last
@@ -172,7 +177,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _key(prefix: nn.Module, content: str, items: int, dtype: str) -> str:
-    """16 hexadecimal digits of all that decides what is stored."""
+    """Return 16 hexadecimal digits that identify everything the stored values depend on."""
     code = prefix.code if isinstance(prefix, GraphModule) else repr(prefix)
     digest = hashlib.sha256(json.dumps([code, repr(prefix), content, items, dtype]).encode())
     for name, tensor in prefix.state_dict().items():
@@ -182,7 +187,7 @@ def _key(prefix: nn.Module, content: str, items: int, dtype: str) -> str:
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """A new array of zeros on disk, with its blocks reserved: a full disk is an error now, no crash while writing."""
+    """Create an array of zeros on disk with its blocks reserved, so that a full disk is an error now, not a crash."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     try:
         if hasattr(os, "posix_fallocate"):
@@ -193,7 +198,7 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndar
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise RsftError(
-            f"no room for {array.nbytes / 2**20:.0f} MiB of activations in '{path.parent}': make room, choose another "
+            f"no room for {array.nbytes / 2**20:.0f} MiB of activations in '{path.parent}': free space, choose another "
             "folder, or cut later, where activations are smaller."
         ) from error
     return array

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training on disk, as tensors and plain numbers, without pickle."""
+"""Checkpoints: the complete state of a training on disk, as tensors and plain numbers, without pickle."""
 
 import json
 import os
@@ -26,14 +26,17 @@ NAMES_SHOWN = 5
 class Checkpoints:
     """Where and how often a training is saved.
 
-    A checkpoint is a folder `step-<number>`, made aside and renamed when whole. A training whose folder holds one
-    continues from the newest.
+    A checkpoint is a folder `step-<number>`. It is written under another name and renamed when complete. If `folder`
+    contains a checkpoint, the training continues from the newest one.
 
     Attributes:
-        folder: of one training; made when needed.
-        every: steps between checkpoints; one more is saved at the end, and at SIGINT or SIGTERM.
-        keep: how many of the newest stay.
-        config: plain values that must be the same to continue.
+        folder: Folder of one training, created when needed.
+        every: Number of steps between checkpoints, at least 1. One more is saved at the end, and at SIGINT or SIGTERM.
+        keep: Number of newest checkpoints that are kept, at least 1.
+        config: Plain values that must be equal to continue from a checkpoint.
+
+    Raises:
+        ValueError: If `every` or `keep` is below 1.
     """
 
     folder: Path
@@ -47,7 +50,7 @@ class Checkpoints:
                 raise ValueError(f"`Checkpoints({name}=...)` needs a value above 0, got {getattr(self, name)}.")
 
     def save(self, step: int, state: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-        """Write the state after `step`, and remove what is older than the newest `keep`."""
+        """Write the state after `step`, and remove all but the newest `keep` checkpoints."""
         partial = self.folder / f".{PREFIX}{step:08d}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -66,10 +69,10 @@ class Checkpoints:
             shutil.rmtree(old)
 
     def load(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The newest state, or None where there is none.
+        """Return the state of the newest checkpoint, or None if there is none.
 
         Raises:
-            InputError: it is of another version or configuration, or a file is damaged.
+            InputError: If the checkpoint has another version or configuration, or a file is damaged.
         """
         whole = self._whole()
         if not whole:
@@ -84,14 +87,14 @@ class Checkpoints:
             ) from error
         if document["version"] != VERSION:
             raise InputError(
-                f"the checkpoint '{newest}' is of version {document['version']}, this is {VERSION}: start in an "
+                f"the checkpoint '{newest}' has version {document['version']}, this rsft needs {VERSION}: start in an "
                 "empty folder."
             )
         differences = _differences(document["config"], _plain({**config, **self.config}))
         if differences:
             raise InputError(
-                f"the checkpoint '{newest}' is of another configuration: {'; '.join(differences)}. Restore these, or "
-                "start in an empty folder."
+                f"the checkpoint '{newest}' has another configuration: {'; '.join(differences)}. Restore these values, "
+                "or start in an empty folder."
             )
         state: dict[str, Any] = _with_tensors(document["state"], tensors)
         return state
@@ -103,8 +106,13 @@ class Checkpoints:
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     """Copy weights into a module.
 
+    Args:
+        module: Changed in place.
+        weights: State dict with the names and shapes of the module's own.
+        name: Names the weights in the message.
+
     Raises:
-        InputError: names or shapes differ; the message shows some.
+        InputError: If names or shapes differ; the message lists some of them.
     """
     own = module.state_dict()
     wrong = {
@@ -118,14 +126,14 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], name: str) ->
             for kind, names in wrong.items()
             if (more := len(names) - NAMES_SHOWN) > -NAMES_SHOWN
         )
-        raise InputError(f"{name} has the weights of another network: {text}. Build the one they were saved from.")
+        raise InputError(f"{name} has the weights of another network: {text}. Build the network they were saved from.")
     module.load_state_dict(weights)
 
 
 def _without_tensors(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
-    """The tree as JSON holds it: tensors go to `tensors`, under their path; tuples and keys not of text are marked."""
+    """Return the tree as JSON values: tensors go to `tensors` by path, tuples and non-string keys are marked."""
     if isinstance(value, Tensor):
-        # cloned: safetensors refuses tensors that share memory; it keeps no memory format
+        # cloned, since safetensors rejects tensors that share memory; contiguous, since it keeps no memory format
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {"__tensor__": path}
     if isinstance(value, Mapping):
@@ -160,7 +168,7 @@ def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as it comes back from JSON."""
+    """Return the configuration as it comes back from JSON."""
     plain: dict[str, Any] = json.loads(json.dumps(config, default=str))
     return plain
 
@@ -168,7 +176,7 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     names = sorted(saved.keys() | now.keys())
     return [
-        f"{name} is {saved.get(name)} in it and {now.get(name)} now"
+        f"{name} is {saved.get(name)} in the checkpoint and {now.get(name)} now"
         for name in names
         if saved.get(name) != now.get(name)
     ]
@@ -183,9 +191,9 @@ def _to_disk(path: Path) -> None:
 
 
 def restore_strides(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the optimiser's tensors out in memory as their parameters are, as they were before they were saved.
+    """Give the optimiser's tensors the memory layout of their parameters, which they had before they were saved.
 
-    Sums over elements depend on their order in the last bit.
+    The layout matters, since the order of the elements changes the last bit of sums over them.
     """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():

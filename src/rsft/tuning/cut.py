@@ -1,4 +1,4 @@
-"""A model cut where training starts, so that what is frozen can be computed once."""
+"""Split of a model where training starts, so that the outputs of its frozen part can be computed once."""
 
 import copy
 import operator
@@ -10,24 +10,29 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
 from rsft.tuning.freezing import evaluating
+from rsft.tuning.graph_values import node_values
 
-# Of an item alone against the same item in a batch, as a share of the largest activation.
+# Largest difference between an item alone and the same item in a batch, as a share of the largest activation.
 TOLERANCE = 1e-4
 
 
 def cut(model: nn.Module, example: Tensor) -> tuple[GraphModule, GraphModule]:
-    """Split a model where training starts: `suffix(prefix(x))` is `model(x)`.
+    """Split a model where training starts, so that `suffix(prefix(x))` equals `model(x)`.
 
-    The prefix is all that comes before any parameter which requires a gradient. It gives a tuple of the tensors that
-    cross to the suffix, which takes it; both share their weights with the model. Modules whose parameters all train, or
-    all do not, stay whole; only those that mix both are traced, so their `forward` must be one `torch.fx` can follow.
+    The prefix contains everything that does not depend on a parameter that requires a gradient. It returns a tuple of
+    tensors, which is the input of the suffix. Both parts share their weights with the model. Modules whose parameters
+    all train, or are all frozen, are kept whole. Only modules with both are traced, so `torch.fx` must be able to trace
+    their `forward`.
 
     Args:
-        model: with frozen and trained parameters, and one input.
-        example: (B, ...) inputs to check the result with, B at least 2.
+        model: Module with frozen and trained parameters, and one input.
+        example: (B, ...) inputs on which the result is checked, with B at least 2.
+
+    Returns:
+        Prefix and suffix.
 
     Raises:
-        ValueError: there is no such cut; the message says why.
+        ValueError: If the model cannot be split in this way; the message states the reason.
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> _ = model[0].requires_grad_(False)
@@ -40,9 +45,9 @@ def cut(model: nn.Module, example: Tensor) -> tuple[GraphModule, GraphModule]:
         raise _impossible(f"{sum(trains)} of {len(trains)} parameters train: freeze the first layers, and not the last")
     root, graph = _traced(model)
     with evaluating(model), torch.random.fork_rng():
-        values = _values(root, graph, example)
+        values = node_values(GraphModule(root, graph), example)
         later = _not_before_training(root, graph)
-        # sizes and constants are no activations: they are computed on whichever side needs them
+        # sizes and constants are not activations, so each side that needs them computes them
         light = {node for node, value in values.items() if not isinstance(value, Tensor) or node.op == "get_attr"}
         later |= _needed(later, light)
         crossing = [node for node in graph.nodes if node not in later | light and later & node.users.keys()]
@@ -54,7 +59,7 @@ def cut(model: nn.Module, example: Tensor) -> tuple[GraphModule, GraphModule]:
 
 
 class _Tracer(torch.fx.Tracer):
-    """Enters only modules that mix frozen and trained parameters."""
+    """Tracer that enters only modules with both frozen and trained parameters."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         trains = [parameter.requires_grad for parameter in m.parameters()]
@@ -67,7 +72,7 @@ def _traced(model: nn.Module) -> tuple[nn.Module, Graph]:
     try:
         for mode in (True, False):
             model.train(mode)
-            root = copy.copy(model)  # tracing gives it constants as attributes
+            root = copy.copy(model)  # tracing stores constants as attributes of the root
             graphs.append(_Tracer().trace(root))
     except Exception as error:
         raise _impossible(f"`torch.fx` cannot follow it ({error})") from error
@@ -75,25 +80,14 @@ def _traced(model: nn.Module) -> tuple[nn.Module, Graph]:
         for module, training in modes.items():
             module.training = training
     if str(graphs[0]) != str(graphs[1]):
-        raise _impossible("a module with frozen and trained layers behaves otherwise in training: use modules for that")
+        raise _impossible(
+            "a module with frozen and trained layers depends on the training mode: use modules such as nn.Dropout"
+        )
     return root, graphs[1]
 
 
-def _values(model: nn.Module, graph: Graph, example: Tensor) -> dict[Node, object]:
-    """What each node gives for the example."""
-    values: dict[Node, object] = {}
-
-    class Recorder(torch.fx.Interpreter):
-        def run_node(self, n: Node) -> object:
-            values[n] = super().run_node(n)
-            return values[n]
-
-    Recorder(GraphModule(model, graph)).run(example)
-    return values
-
-
 def _not_before_training(model: nn.Module, graph: Graph) -> set[Node]:
-    """The nodes that train, those that depend on them, and the output."""
+    """Return the nodes that train, those that depend on them, and the output."""
     later: set[Node] = set()
     for node in graph.nodes:
         trained = False
@@ -107,7 +101,7 @@ def _not_before_training(model: nn.Module, graph: Graph) -> set[Node]:
 
 
 def _needed(nodes: Collection[Node], among: Collection[Node]) -> set[Node]:
-    """Those among some nodes that others need, and that they need in turn."""
+    """Return the nodes in `among` that `nodes` depend on through nodes of `among`."""
     found: set[Node] = set()
     waiting = list(nodes)
     while waiting:
@@ -140,14 +134,14 @@ def _suffix(model: nn.Module, graph: Graph, kept: set[Node], crossing: list[Node
 def _check(model: nn.Module, prefix: nn.Module, suffix: Callable[[object], object], example: Tensor) -> None:
     given = prefix(example)
     if any(tensor.shape[:1] != example.shape[:1] for tensor in given):
-        raise _impossible(f"what crosses the cut has no batch of {len(example)} in front")
+        raise _impossible(f"a tensor that crosses the cut has no first dimension of size {len(example)}")
     if not all(torch.equal(one, other) for one, other in zip(given, prefix(example), strict=True)):
         raise _impossible("its frozen part is random: take dropout out of it")
     for together, alone in zip(given, prefix(example[:1]), strict=True):
         if (together[:1] - alone).abs().max() > TOLERANCE * together.abs().max():
             raise _impossible("its frozen part mixes the items of a batch, so they cannot be kept one by one")
     if not torch.equal(torch.as_tensor(suffix(given)), model(example)):
-        raise _impossible("its two parts do not give what the whole gives")
+        raise _impossible("its two parts together do not equal the model")
 
 
 def _impossible(reason: str) -> ValueError:

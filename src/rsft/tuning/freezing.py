@@ -1,4 +1,4 @@
-"""Which parameters train, and in which mode the rest stand."""
+"""Choice of the parameters that train, and of the mode of the modules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ AFFINE = (*NORMALISATION, nn.LayerNorm, nn.GroupNorm)
 
 
 def train_from(network: nn.Sequential, stage: int) -> None:
-    """Let the parameters from stage `stage` on train, and freeze those before.
+    """Let the parameters of the stages from `stage` on train, and freeze those before.
 
     >>> network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     >>> train_from(network, 1)
@@ -26,10 +26,14 @@ def train_from(network: nn.Sequential, stage: int) -> None:
 
 
 def train_only(model: nn.Module, kinds: tuple[type[nn.Module], ...] = AFFINE) -> None:
-    """Let only the parameters of layers of these kinds train, of those that do; the default are normalisation layers.
+    """Freeze all parameters except those of layers of the given kinds; frozen parameters stay frozen.
+
+    Args:
+        model: Changed in place.
+        kinds: Types of the layers that keep training; the default is normalisation layers.
 
     Raises:
-        ValueError: the model has no such layer that trains.
+        ValueError: If the model has no such layer that trains.
 
     >>> network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     >>> train_only(network)
@@ -51,10 +55,10 @@ def train_only(model: nn.Module, kinds: tuple[type[nn.Module], ...] = AFFINE) ->
 
 
 def set_training_mode(model: nn.Module) -> None:
-    """Modules with parameters that train, directly or below, go into training mode; all others into evaluation mode.
+    """Put modules that contain parameters that train into training mode, and all others into evaluation mode.
 
-    Normalisation layers stay in evaluation mode, since their running statistics would drift towards the accepted
-    samples even while their weights are frozen.
+    Normalisation layers are put into evaluation mode in any case: otherwise their running statistics would drift
+    towards the accepted samples, even with frozen weights.
     """
     for module in model.modules():
         trains = any(parameter.requires_grad for parameter in module.parameters())
@@ -63,7 +67,7 @@ def set_training_mode(model: nn.Module) -> None:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module is back in its own mode."""
+    """Context manager for evaluation mode without gradients; on exit, every module returns to its own mode."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -75,7 +79,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def interpolate(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Weights on the line from `start` (share 0) to `end` (share 1); what is not floating is taken from `end`.
+    """Return the weights on the line from `start` (share 0) to `end` (share 1).
+
+    Entries that are not floating point are taken from `end`.
 
     Source: M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022.
     """

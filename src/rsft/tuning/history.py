@@ -1,4 +1,4 @@
-"""The history of a run on disk: one JSON object a line, written as it happens."""
+"""The history of a run on disk: one JSON object per line, written as it happens."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class History:
-    """Writes records to a new `.jsonl` file, which is whole after every record."""
+    """Callable that appends records to a new `.jsonl` file, which is complete after every record."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""The training loop: batches of accepted samples in, a tuned model and its history out."""
+"""fine_tune: trains a model in place on batches of accepted samples."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from rsft.tuning.checkpoint import Checkpoints
-from rsft.tuning.engine import Loss, Objective, Penalty, default_accelerator
-from rsft.tuning.passes import Passes
-from rsft.tuning.run import Run
+from rsft.tuning.epochs import Epochs
+from rsft.tuning.objective import Loss, Objective, Penalty, default_accelerator
 from rsft.tuning.schedule import parameter_groups, warmup_cosine
 from rsft.tuning.stopping import Interruption, Stopping
+from rsft.tuning.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What a call of `fine_tune` did, what came before a resume included.
+    """Result of `fine_tune`, including the part before a resume.
 
     Attributes:
-        steps: optimiser steps taken.
-        epochs: passes over the batches that were completed.
-        accepted: samples trained on, by all processes together.
-        seconds: wall time.
-        stopped_by: the condition of `Stopping` that ended it, or the name of a signal.
-        skipped: steps left out because the loss or the gradient was not finite.
-        best_step: the step whose weights the model has; the last one without validation.
-        history: a record of every step ("step", "epoch", "loss", "learning_rate") and validation ("step", "score").
+        steps: Number of optimiser steps, including the skipped ones.
+        epochs: Number of completed epochs.
+        accepted: Number of samples trained on, summed over all processes.
+        seconds: Wall time in seconds.
+        stopped_by: Name of the `Stopping` condition or of the signal that ended the training; "signal elsewhere" if
+            another process received the signal.
+        skipped: Number of steps that were skipped because the loss or the gradient was not finite.
+        best_step: Step whose weights the model has; the last step without validation.
+        history: A record of every step ("step", "epoch", "loss", "learning_rate") and validation ("step", "score").
     """
 
     steps: int
@@ -62,42 +63,49 @@ def fine_tune(
     checkpoints: Checkpoints | None = None,
     on_step: Callable[[dict[str, float]], None] = lambda record: None,
 ) -> TuningResult:
-    """Train the parameters that require a gradient, in place, until a stopping condition.
+    """Train the parameters that require a gradient, in place, until a stopping condition is met.
 
-    Frozen modules and normalisation layers stay in evaluation mode. The learning rate warms up linearly and falls as a
-    cosine over `stop.steps`; without that limit it stays constant.
+    Frozen modules and normalisation layers stay in evaluation mode. The learning rate rises linearly and then follows a
+    cosine to 0 at `stop.steps`; without that limit it stays constant after the warm-up.
 
-    Under `torchrun` or `accelerate launch`, every process gives its own part of each batch, such as that of a
-    `RejectionSampler`; parts must be equally many and large. The batches are taken as they come, never sharded again.
+    Under `torchrun` or `accelerate launch`, every process passes its own part of each batch, such as that of a
+    `RejectionSampler`. The parts must have the same number and size in all processes. The batches are used as they are
+    and are not sharded again.
 
     Args:
-        model: what is trained. It is back on its device afterwards.
-        batches: (inputs, targets) pairs, or triples with the ids of their items; passed over again each epoch. Where
-            it, its `sampler` or its `batch_sampler` has `set_epoch`, that is called first, so a `RejectionSampler`
-            draws anew.
-        loss: (model(inputs), targets) -> scalar; the parameters of a loss that is a module are trained too.
-        stop: when to end.
-        learning_rate: of the default optimiser, AdamW; or a rate for each beginning of a parameter's name, those of
-            the loss beginning with "loss.": `{"": 3e-5, "loss": 1e-3}`.
-        weight_decay: likewise.
-        warmup_fraction: share of `stop.steps`, or of 100 steps, in which the learning rate rises, in [0, 1].
-        clip_norm: largest norm of the gradient, the model's and the loss's each.
-        optimizer: one to use instead; its learning rates are scaled by the schedule.
-        penalties: (model, inputs, outputs) -> scalar, each added to the loss; see `rsft.tuning.penalties`.
-        validate: a score of the model, higher is better; the best weights seen, those at the start included, are kept.
-            Every process calls it and must get the same.
-        validate_every: steps between validations.
-        channels_last: lay model and pictures out in that memory format, which convolutions prefer.
-        accelerator: an `accelerate.Accelerator`, for mixed precision, accumulated gradients (of consecutive batches;
-            a rest at the very end is left out), compilation or trackers; the plain one by default.
-        checkpoints: where to save, and continue from. SIGINT and SIGTERM then end the training after the step.
-        on_step: is called with every record of the history, on a resume first with those of the earlier part.
+        model: Model to train. It is moved to the device of `accelerator`, and back at the end.
+        batches: (inputs, targets) pairs, or triples with the ids of their items; iterated once per epoch. If it, its
+            `sampler` or its `batch_sampler` has `set_epoch`, that is called first, so a `RejectionSampler` draws anew.
+        loss: Function (model(inputs), targets) -> scalar. If it is a module, its parameters are trained too.
+        stop: Conditions that end the training.
+        learning_rate: Peak learning rate of the default optimiser, AdamW; or a mapping from prefixes of parameter names
+            to rates, such as `{"": 3e-5, "loss": 1e-3}`. The names of the loss's parameters begin with "loss.".
+        weight_decay: Weight decay of the default optimiser.
+        warmup_fraction: Share of `stop.steps`, or of 100 steps without that limit, in which the learning rate rises, in
+            [0, 1].
+        clip_norm: Largest norm of the gradient. The model and the loss are clipped separately.
+        optimizer: Optimiser to use instead of AdamW; the schedule scales its learning rates.
+        penalties: Functions (model, inputs, outputs) -> scalar that are added to the loss; see `rsft.tuning.penalties`.
+        validate: Function model -> score, higher is better. The best weights, including those at the start, are kept.
+            Every process calls it and must get the same score.
+        validate_every: Number of steps between validations.
+        channels_last: If True, use the channels-last memory format for model and pictures, which suits convolutions.
+        accelerator: `accelerate.Accelerator` for mixed precision, gradient accumulation, compilation or trackers; the
+            default one uses none of them. Gradients are accumulated over consecutive batches; an incomplete group at
+            the very end is not trained on.
+        checkpoints: Where to save and to continue from. With it, SIGINT and SIGTERM end the training after the step.
+        on_step: Callback that receives every record of the history; after a resume, first those of the earlier part.
+
+    Returns:
+        Counts, time, history and the reason for stopping. The model is in evaluation mode and has the best weights.
 
     Raises:
-        ValueError: nothing trains, or `stop.patience` or `stop.score` stands without `validate`.
-        InputError: a checkpoint does not fit; the message names the difference.
-        LowAcceptanceError: an epoch has no batch.
-        DivergedError: the loss was not finite five steps in a row; the message names items of these batches.
+        ValueError: If no parameter requires a gradient, `stop.patience` or `stop.score` is set without `validate`, or
+            `learning_rate` does not match the names.
+        InputError: If a checkpoint does not fit; the message names the difference.
+        LowAcceptanceError: If an epoch has no batch.
+        DivergedError: If the loss or gradient was not finite in five steps in a row; the message names items of these
+            batches.
 
     >>> model = nn.Linear(2, 1)
     >>> batches = [(torch.randn(8, 2), torch.zeros(8, 1))]
@@ -118,11 +126,11 @@ def fine_tune(
     if optimizer is None:
         groups = parameter_groups(objective.trained(), learning_rate)
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-    run = Run(
+    trainer = Trainer(
         objective,
         optimizer,
         accelerator,
-        Passes(batches, stop.epochs),
+        Epochs(batches, stop.epochs),
         stop=stop,
         schedule=torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(stop.steps, warmup_fraction)),
         clip_norm=clip_norm,
@@ -142,20 +150,20 @@ def fine_tune(
         "precision": accelerator.mixed_precision,
     }
     if checkpoints is None:
-        stopped_by = run.train(validate_every)
+        stopped_by = trainer.train(validate_every)
     else:
         with Interruption() as interruption:
-            stopped_by = run.train(validate_every, checkpoints, config, interruption)
-    best_step = run.best.restore(run.progress.step)
+            stopped_by = trainer.train(validate_every, checkpoints, config, interruption)
+    best_step = trainer.best.restore(trainer.progress.step)
     objective.to(origin)
     model.eval()
     return TuningResult(
-        steps=run.progress.step,
-        epochs=run.passes.epoch,
-        accepted=run.progress.accepted,
-        seconds=run.progress.seconds,
+        steps=trainer.progress.step,
+        epochs=trainer.epochs.epoch,
+        accepted=trainer.progress.accepted,
+        seconds=trainer.progress.seconds,
         stopped_by=stopped_by,
-        skipped=run.progress.skipped,
+        skipped=trainer.progress.skipped,
         best_step=best_step,
-        history=run.history,
+        history=trainer.history,
     )

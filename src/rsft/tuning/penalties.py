@@ -1,4 +1,4 @@
-"""What is added to the loss so that the tuned model stays near the pretrained one."""
+"""Penalties that are added to the loss, so that the tuned model stays near the pretrained one."""
 
 from copy import deepcopy
 from typing import Any
@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 
 class Distillation(nn.Module):
-    """Weight times the mean of 1 - cosine between the outputs and those of the model as it was at the start.
+    """Penalty: `weight` times the mean of 1 - cosine between the outputs and those of the initial model.
 
     Source: Z. Li and D. Hoiem, "Learning without forgetting", 2016, with a cosine in place of cross-entropy.
 
     Args:
-        model: (B, ...) -> (B, D); a copy of it is kept.
-        weight: at least 0.
+        model: Module (B, ...) -> (B, D) in its initial state; a frozen copy is kept.
+        weight: Weight of the penalty, at least 0.
     """
 
     def __init__(self, model: nn.Module, weight: float) -> None:
@@ -30,13 +30,15 @@ class Distillation(nn.Module):
 
 
 class PullToStart(nn.Module):
-    """Weight times the squared distance of the trained parameters from where they started, summed over all of them.
+    """Penalty: `weight` times the squared distance of the trained parameters from their initial values.
+
+    The squares are summed over all parameters that require a gradient when the penalty is made.
 
     Source: X. Li et al., "Explicit inductive bias for transfer learning with convolutional networks", 2018 (L2-SP).
 
     Args:
-        model: whose parameters that require a gradient are meant; a copy of them is kept.
-        weight: at least 0.
+        model: Module in its initial state; a copy of its trained parameters is kept.
+        weight: Weight of the penalty, at least 0.
     """
 
     def __init__(self, model: nn.Module, weight: float) -> None:

@@ -1,4 +1,4 @@
-"""The state of all global random generators, to put a run back where it was."""
+"""Saving and restoring the state of all global random generators."""
 
 import random
 from typing import Any
@@ -8,8 +8,8 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """What Python, numpy and torch would draw next, as tensors and plain numbers."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002  the global one may be in use by the data
+    """Return the states of the generators of Python, NumPy and torch, as tensors and plain numbers."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002  a data set may use the global generator
     state = {
         "python": random.getstate(),
         "numpy": (name, np.asarray(keys).tolist(), *rest),
@@ -21,7 +21,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what `random_state` gave."""
+    """Restore the states that `random_state` returned."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])

@@ -1,4 +1,4 @@
-"""How a model is tuned, as one plain object: what trains, how fast, and what holds it back."""
+"""TuningRecipe: how a model is tuned, as one plain object: what trains, how fast, and with which penalties."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ from torch import nn
 
 from rsft.tuning.adapters import low_rank
 from rsft.tuning.checkpoint import Checkpoints
-from rsft.tuning.engine import Loss, Penalty
 from rsft.tuning.freezing import AFFINE, train_only
 from rsft.tuning.loop import TuningResult, fine_tune
+from rsft.tuning.objective import Loss, Penalty
 from rsft.tuning.penalties import Distillation, PullToStart
 from rsft.tuning.stopping import Stopping
 
@@ -22,21 +22,22 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class TuningRecipe(BaseModel):
-    """The settings of a training that do not depend on the task; in TOML, keys of a table.
+    """Settings of a training that do not depend on the task; in TOML, the keys of a table.
 
     Attributes:
-        trains: of the parameters that require a gradient: "all", those of normalisation layers ("affine"), or low-rank
-            adapters beside linear maps and convolutions ("lora").
-        lora_rank: of each adapter.
-        lora_alpha: an adapter's difference is scaled by this over the square root of the rank.
-        learning_rate: largest, of AdamW.
-        head_learning_rate: that of the loss's own parameters, such as learnt prototypes; the same by default.
-        head_steps: so many steps first in which only the loss's own parameters train.
-        weight_decay: of AdamW.
-        warmup_fraction: share of the steps in which the learning rate rises.
-        clip_norm: largest norm of the gradient, the model's and the loss's each.
-        distillation: weight of 1 - cosine to the outputs of the model as it was.
-        pull_to_start: weight of the squared distance from the weights as they were.
+        trains: Which of the parameters that require a gradient are trained: "all", those of normalisation layers
+            ("affine"), or low-rank adapters of linear layers and convolutions ("lora").
+        lora_rank: Rank of each adapter.
+        lora_alpha: The difference of an adapter is scaled by `lora_alpha` / sqrt(`lora_rank`).
+        learning_rate: Peak learning rate of AdamW.
+        head_learning_rate: Peak learning rate of the loss's own parameters, such as learnt prototypes; by default
+            `learning_rate`.
+        head_steps: Number of steps of a first stage in which only the loss's own parameters train.
+        weight_decay: Weight decay of AdamW.
+        warmup_fraction: Share of the steps in which the learning rate rises, in [0, 1].
+        clip_norm: Largest norm of the gradient. The model and the loss are clipped separately.
+        distillation: Weight of 1 - cosine between the outputs and those of the initial model.
+        pull_to_start: Weight of the squared distance of the weights from their initial values.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,24 +67,27 @@ def tune_by(
     checkpoints: Checkpoints | None = None,
     **options: Any,
 ) -> TuningResult:
-    """`fine_tune` as a recipe says, in place; afterwards the model is built as before and the same parameters train.
+    """Run `fine_tune` with the settings of a recipe, in place.
+
+    If `recipe.head_steps` is above 0, a first stage trains only the loss's own parameters (the head). At the end the
+    model has its original modules, and the same parameters require a gradient as before.
 
     Args:
-        recipe: the settings.
-        model: what is tuned.
-        batches: as for `fine_tune`; the stage of the head comes first and takes its own.
-        loss: likewise.
-        stop: of the training after the stage of the head.
-        affine: the layers that "affine" means.
-        seed: of the adapters' first weights.
-        checkpoints: as for `fine_tune`; the stage of the head has its own folder below.
-        **options: further ones of `fine_tune`.
+        recipe: Settings of the training.
+        model: Model to train.
+        batches: Batches as for `fine_tune`. The head stage comes first and iterates over them for its own steps.
+        loss: Loss as for `fine_tune`.
+        stop: Conditions that end the training after the head stage.
+        affine: Types of the layers that "affine" trains.
+        seed: Seed for the initial weights of the adapters.
+        checkpoints: Checkpoints as for `fine_tune`. The head stage uses the subfolder `head`.
+        **options: Further arguments of `fine_tune`.
 
     Returns:
-        What the training after the stage of the head did.
+        Result of the training after the head stage; that of the head stage if a signal ended it.
 
     Raises:
-        ValueError: `head_steps` or `head_learning_rate` with a loss that has no parameters of its own.
+        ValueError: If `head_steps` or `head_learning_rate` is set and the loss has no parameters of its own.
     """
     has_head = isinstance(loss, nn.Module) and any(parameter.requires_grad for parameter in loss.parameters())
     if not has_head and (recipe.head_steps or recipe.head_learning_rate):
@@ -128,7 +132,7 @@ def tune_by(
 def _trained(
     recipe: TuningRecipe, model: nn.Module, affine: tuple[type[nn.Module], ...], seed: int
 ) -> Iterator[nn.Module]:
-    """The model to train, with the parameters the recipe names requiring gradients."""
+    """Yield the model to train, in which only the parameters named by the recipe require a gradient."""
     if recipe.trains == "lora":
         with low_rank(model, rank=recipe.lora_rank, alpha=recipe.lora_alpha, seed=seed) as adapted:
             yield adapted
@@ -141,7 +145,7 @@ def _trained(
 
 @contextmanager
 def _gradients_as_before(model: nn.Module) -> Iterator[None]:
-    """Afterwards those parameters train that did before."""
+    """Restore `requires_grad` of every parameter on exit."""
     before = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         yield

@@ -1,4 +1,4 @@
-"""How fast each parameter learns, and when."""
+"""Learning rates: the schedule over the steps, and the rate of each parameter."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -6,11 +6,15 @@ from typing import Any
 
 from torch import nn
 
-WARMUP_STEPS = 100  # in place of the number of steps, where that has no limit
+WARMUP_STEPS = 100  # base of the warm-up fraction if the number of steps has no limit
 
 
 def warmup_cosine(steps: int | None, warmup_fraction: float) -> Callable[[int], float]:
-    """Factor of the learning rate at each step: linear warm-up, then a cosine to 0 at `steps`, or constant.
+    """Return the function step -> factor of the learning rate: linear warm-up, then a cosine to 0 at `steps`.
+
+    Args:
+        steps: Number of steps. If None, the warm-up is a share of 100 steps, and the factor stays 1 after it.
+        warmup_fraction: Share of the steps in which the factor rises, in [0, 1].
 
     >>> [round(warmup_cosine(4, 0.5)(step), 2) for step in range(5)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
@@ -30,14 +34,15 @@ def warmup_cosine(steps: int | None, warmup_fraction: float) -> Callable[[int], 
 def parameter_groups(
     parameters: Iterable[tuple[str, nn.Parameter]], rates: float | Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Groups for an optimiser, one for each learning rate.
+    """Return parameter groups for an optimiser, one for each learning rate.
 
     Args:
-        parameters: names and parameters; those without gradient are left out.
-        rates: one rate, or for each beginning of a name its own; the longest that fits counts, "" fits all.
+        parameters: Names and parameters; those that do not require a gradient are left out.
+        rates: One rate, or a mapping from prefixes of names to rates. The longest matching prefix counts, and ""
+            matches all names.
 
     Raises:
-        ValueError: a beginning fits no name, or a name has no rate.
+        ValueError: If a prefix matches no trained parameter, or a name has no rate.
 
     >>> groups = parameter_groups(nn.Linear(2, 2).named_parameters(), {"": 0.1, "bias": 0.2})
     >>> [(group["lr"], len(group["params"])) for group in groups]
@@ -49,11 +54,11 @@ def parameter_groups(
         if parameter.requires_grad:
             fitting = [start for start in rates if name.startswith(start)]
             if not fitting:
-                raise ValueError(f"`learning_rate` has no rate for '{name}': add one for \"\", which fits all names.")
+                raise ValueError(f"`learning_rate` has no rate for '{name}': add one for \"\", which matches all.")
             groups[max(fitting, key=len)]["params"].append(parameter)
     idle = [start for start, group in groups.items() if start and not group["params"]]
     if idle:
         raise ValueError(
-            f"`learning_rate` names '{idle[0]}', with which no trained parameter begins: look at the names."
+            f"`learning_rate` names '{idle[0]}', but no trained parameter's name begins with it: check the names."
         )
     return [group for group in groups.values() if group["params"]]

@@ -1,4 +1,4 @@
-"""When to stop training: at a condition, or when the process is told to."""
+"""When to stop training: at a condition, or at a signal."""
 
 import signal
 import threading
@@ -11,15 +11,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Stopping:
-    """Training ends at the first condition met; at least one is needed.
+    """Conditions that end a training. The first condition met ends it; at least one is required.
 
     Attributes:
-        steps: optimiser steps.
-        epochs: passes over the batches.
-        accepted: samples trained on, by all processes together.
-        seconds: wall time, that before a resume included.
-        patience: validations in a row without a new best.
-        score: a validation score that is reached.
+        steps: Number of optimiser steps.
+        epochs: Number of epochs.
+        accepted: Number of samples trained on, summed over all processes.
+        seconds: Wall time in seconds, including that before a resume.
+        patience: Number of validations in a row without a new best score.
+        score: Validation score to reach.
+
+    Raises:
+        ValueError: If no condition is set, or one other than `score` is not above 0.
 
     >>> Stopping(steps=100, seconds=60.0).reached(steps=100, accepted=6400, seconds=9.0, stale=0, score=0.5)
     'steps'
@@ -41,14 +44,14 @@ class Stopping:
                 raise ValueError(f"`Stopping({name}=...)` needs a value above 0, got {limit}.")
 
     def reached(self, *, steps: int, accepted: int, seconds: float, stale: int, score: float) -> str | None:
-        """The first condition that is met within an epoch, or None.
+        """Return the first condition other than `epochs` that is met, or None.
 
         Args:
-            steps: taken so far.
-            accepted: samples trained on so far.
-            seconds: so far.
-            stale: validations since the best.
-            score: the best so far.
+            steps: Number of steps so far.
+            accepted: Number of samples trained on so far.
+            seconds: Wall time so far, in seconds.
+            stale: Number of validations since the best one.
+            score: Best validation score so far.
         """
         so_far = {"steps": steps, "accepted": accepted, "seconds": seconds, "patience": stale, "score": score}
         return next((name for name, limit in self._limits().items() if name in so_far and so_far[name] >= limit), None)
@@ -58,12 +61,12 @@ class Stopping:
 
 
 class Interruption:
-    """While entered, takes note of the first SIGINT or SIGTERM for a loop to end by; a second has its usual effect.
+    """Context manager that notes the first SIGINT or SIGTERM, so that a loop can end; a second has its usual effect.
 
-    Only the main thread can catch signals; in others they keep their effect.
+    Only the main thread can catch signals. In other threads, signals keep their usual effect.
 
     Attributes:
-        name: of the signal that came, or None.
+        name: Name of the signal received, or None.
 
     >>> with Interruption() as interruption:
     ...     signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,152 @@
+"""Ways to draw training batches from a pool: rejection by a plan, and the baselines to compare it with."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsft.plan import Plan
+from rsft.sampling.full_batches import FullBatches
+from rsft.sampling.sampler import RejectionSampler
+from rsft.types import UNIFORM
+
+# Items (B,) int64 of a batch, and the weights (B,) of their losses, with mean 1 over the pool; None for equal weights.
+Batch = tuple[Tensor, Tensor | None]
+
+SUBSET, WEIGHTED, LOSS_WEIGHTS, REJECTION, ORACLE = (
+    "fresh subset",
+    "weighted sampling",
+    "loss weights",
+    "rejection",
+    "oracle",
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to draw training batches.
+
+    Attributes:
+        epochs: Function from a seed to an endless iterator of epochs. Each epoch is the items (n,) int64 in training
+            order.
+        weights: (N,) loss weight of each item, or None for equal weights.
+        steps: Number of batches that replaces that of the comparison, for instance to give a method equal time instead
+            of an equal number of samples. None keeps that of the comparison.
+    """
+
+    epochs: Callable[[int], Iterator[np.ndarray]]
+    weights: Tensor | None = None
+    steps: int | None = None
+
+    def batches(self, steps: int, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield batches of equal size. The items left at the end of an epoch start the next batch.
+
+        Args:
+            steps: Number of batches, unless the method has its own.
+            batch_size: Number of items in a batch.
+            seed: Seed for the epochs.
+
+        Yields:
+            The items (B,) int64 and their loss weights (B,), or None.
+
+        Raises:
+            LowAcceptanceError: If `MAX_EMPTY_EPOCHS` epochs do not fill a batch.
+        """
+        epochs = self.epochs(seed)
+        batches = FullBatches(lambda epoch: next(epochs).tolist(), batch_size).endless()
+        for items in itertools.islice(batches, self.steps or steps):
+            batch = torch.from_numpy(items)
+            yield batch, None if self.weights is None else self.weights[batch]
+
+
+def alternatives(plan: Plan, *, oracle: np.ndarray | None = None) -> dict[str, Method]:
+    """Return rejection by a plan and the default baselines.
+
+    * "uniform": shuffle all items of the pool.
+    * "fresh subset": accept all items with one probability, so that the expected size of an epoch is that of rejection.
+    * "weighted sampling": draw with replacement in proportion to the ratio, as `WeightedRandomSampler` does.
+    * "loss weights": shuffle all items of the pool, and multiply the loss of each by its ratio.
+    * "rejection": accept by the plan, with its envelope and its retained share.
+    * "oracle": shuffle the items that are known to belong to the target.
+
+    The ratio includes the retained share of the plan and is not clipped by its envelope.
+
+    Args:
+        plan: Plan for the pool of N items.
+        oracle: (N,) bool mask of the items that belong to the target, or None if this is not known.
+
+    Returns:
+        Name -> method; "oracle" only if the mask is given.
+
+    Raises:
+        ValueError: If `oracle` does not have length N, or no item is true.
+    """
+    items = len(plan.acceptance)
+    ratio = torch.exp(plan.log_ratio - plan.log_ratio.max())
+    methods = {
+        UNIFORM: uniform(items),
+        SUBSET: Method(partial(_accepted, torch.full((items,), float(plan.inclusion().mean())))),
+        WEIGHTED: Method(partial(_weighted, ratio.numpy(), items)),
+        LOSS_WEIGHTS: Method(uniform(items).epochs, (ratio / ratio.mean()).float()),
+        REJECTION: rejection(plan),
+    }
+    if oracle is not None:
+        known = np.flatnonzero(oracle)
+        if len(oracle) != items or not len(known):
+            raise ValueError(
+                f"`alternatives(oracle=...)` needs ({items},) booleans, some of them true; got {len(oracle)} with "
+                f"{len(known)} true: leave it out if the items of the target are not known."
+            )
+        methods[ORACLE] = Method(partial(_shuffled, known))
+    return methods
+
+
+def rejection(plan: Plan) -> Method:
+    """Return rejection by a plan. Each seed draws different accept decisions."""
+    return Method(partial(_planned, plan))
+
+
+def uniform(items: int, steps: int | None = None) -> Method:
+    """Return uniform sampling, which shuffles all items in every epoch.
+
+    Args:
+        items: Number of items in the pool.
+        steps: Number of batches that replaces that of the comparison, or None.
+    """
+    return Method(partial(_shuffled, np.arange(items)), steps=steps)
+
+
+def _shuffled(items: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """Yield epochs that are random permutations of the items."""
+    generator = np.random.default_rng(seed)
+    while True:
+        yield generator.permutation(items)
+
+
+def _weighted(weights: np.ndarray, items: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield epochs drawn with replacement in proportion to the weights."""
+    generator = np.random.default_rng(seed)
+    shares = weights / weights.sum()
+    while True:
+        yield generator.choice(items, items, p=shares)
+
+
+def _planned(plan: Plan, seed: int) -> Iterator[np.ndarray]:
+    """Yield the epochs that a plan accepts."""
+    return _epochs(plan.sampler(seed=seed, rank=0, world_size=1))
+
+
+def _accepted(acceptance: Tensor, seed: int) -> Iterator[np.ndarray]:
+    """Yield epochs accepted with the given probabilities."""
+    return _epochs(RejectionSampler(acceptance, seed=seed, rank=0, world_size=1))
+
+
+def _epochs(sampler: RejectionSampler) -> Iterator[np.ndarray]:
+    """Yield the epochs of a sampler without end."""
+    for epoch in itertools.count():
+        sampler.set_epoch(epoch)
+        yield sampler.sequence().numpy()

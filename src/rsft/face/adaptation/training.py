@@ -1,0 +1,61 @@
+"""Training the last stages of a network on cached activations."""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rsft.data.features import Features
+from rsft.face.adaptation.heads import class_means
+from rsft.face.adaptation.losses import make_loss
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.networks.backbones.dlib import Affine
+from rsft.face.networks.bundle import FaceModel
+from rsft.tuning.freezing import AFFINE
+from rsft.tuning.loop import TuningResult
+from rsft.tuning.recipe import tune_by
+
+TRAINED_FRACTION = 1.2
+MIN_STEPS, MAX_STEPS = 60, 500
+
+
+def default_steps(views: int, batch_size: int) -> int:
+    """So many steps that a share `TRAINED_FRACTION` of the pool's views is trained on, within limits."""
+    return min(MAX_STEPS, max(MIN_STEPS, round(TRAINED_FRACTION * views / batch_size)))
+
+
+def classes_of(pool: Features, rows: np.ndarray) -> Tensor:
+    """Number the identities of some rows of a pool: (n,) int64 in 0 ... C - 1."""
+    return torch.from_numpy(np.unique(pool.people[rows], return_inverse=True)[1])
+
+
+def train_stages(
+    model: FaceModel,
+    pool: Features,
+    rows: np.ndarray,
+    batches: Iterable[Sequence[Any]],
+    recipe: Recipe,
+    *,
+    steps: int,
+    wrap: Callable[[nn.Module], nn.Module] = lambda loss: loss,
+    **options: Any,
+) -> tuple[nn.Sequential, TuningResult]:
+    """Tune a copy of the stages from `recipe.cut` on, with the class means of the rows as prototypes.
+
+    Args:
+        model: the pretrained network; it is not changed.
+        pool: embedded by it.
+        rows: (n,) items that are trained on.
+        batches: as for `fine_tune`.
+        recipe: the settings.
+        steps: of the training, in which a margin grows.
+        wrap: makes the loss take what else the targets hold.
+        **options: of `tune_by`.
+    """
+    embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # they are sums over two views
+    loss = make_loss(recipe, class_means(embeddings, classes_of(pool, rows)), steps)
+    suffix = copy.deepcopy(model.split(recipe.cut)[1])
+    return suffix, tune_by(recipe, suffix, batches, wrap(loss), affine=(*AFFINE, Affine), **options)

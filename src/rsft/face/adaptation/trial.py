@@ -1,0 +1,187 @@
+"""One training of a comparison: what `rsft.compare` needs to train and measure the last stages of a face network."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from rsft.baselines import REJECTION, Method, alternatives, rejection
+from rsft.compare import Batches
+from rsft.data.features import Features
+from rsft.envelope import choose_envelope
+from rsft.errors import InputError
+from rsft.face.adaptation.held_out import Validation
+from rsft.face.adaptation.label_noise import trusted_labels
+from rsft.face.adaptation.losses import LOSSES, takes_weights
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.training import classes_of, train_stages
+from rsft.face.adaptation.views import accept_views, embed_activations, read_views
+from rsft.face.evaluation.pairs import AllPairs, PairList
+from rsft.face.evaluation.trials import scored
+from rsft.face.evaluation.verification import verify
+from rsft.face.networks.bundle import FaceModel
+from rsft.plan import Plan
+from rsft.sampling.acceptance import acceptance_probability
+from rsft.tuning.freezing import interpolate
+from rsft.tuning.stopping import Stopping
+from rsft.types import UNIFORM
+
+FMRS = (0.01, 0.001)
+TIMED_STEPS = 5
+MIN_IDENTITIES = 8
+VALIDATION_FRACTION = 0.25  # of the pool's people
+MAX_VALIDATION_ITEMS = 2000
+DRAWS = 500
+LOSS_PRICE = 10.0  # how many points of gain a point of loss beyond the bound costs in the validation score
+
+# what is compared: pictures with activations, and which of them
+Measured = tuple[Features, PairList | AllPairs]
+
+
+def check_comparable(recipe: Recipe, identities: int) -> None:
+    """Refuse what cannot be compared; nothing needs to be embedded for that.
+
+    Raises:
+        InputError: the recipe's loss takes no weights of items, its weights are the pretrained ones, or the pool has
+            too few identities.
+    """
+    if not takes_weights(recipe.loss):
+        usable_losses = " or ".join(name for name in LOSSES if takes_weights(name))
+        raise InputError(f"the recipe's loss, {recipe.loss}, takes no weights of items: compare with {usable_losses}.")
+    if max(recipe.shares) == 0:
+        raise InputError("the recipe's shares hold nothing but 0, the pretrained weights: add 1, or less.")
+    if identities < MIN_IDENTITIES:
+        raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {identities}.")
+
+
+class WeightedLoss(nn.Module):
+    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, embeddings: Tensor, targets: tuple[Tensor, Tensor | None]) -> Tensor:
+        return self.head(embeddings, *targets)
+
+
+class FaceTrial:
+    """Trains and measures the last stages of a network for one pool and target; what `compare` needs.
+
+    A quarter of the pool's identities is never trained on: by them the learning rate is chosen. The items of the
+    methods are views, of which the pool has the same number for each picture: view v of item `rows[i]` is i * V + v.
+
+    Args:
+        model: the pretrained network.
+        pool: with activations.
+        plan: of the pool.
+        measured: "target", and "retain" if there is one: what is compared at the end.
+        recipe: the settings; its learning rate is replaced by each that is tried.
+        seed: of who is held out.
+
+    Attributes:
+        pool: Features of the pool.
+        rows: (n,) items of the pool that are trained on.
+        views: Number of views of each picture.
+        suffix: The pretrained stages that are tuned.
+    """
+
+    def __init__(
+        self,
+        model: FaceModel,
+        pool: Features,
+        plan: Plan,
+        measured: Mapping[str, Measured],
+        recipe: Recipe,
+        *,
+        seed: int = 0,
+    ) -> None:
+        if pool.activations is None:
+            raise InputError("a comparison needs the pool's activations: embed it with `views=2` or more.")
+        generator = np.random.default_rng(seed)
+        people = pool.people
+        names = generator.permutation(np.unique(people))
+        check_comparable(recipe, len(names))
+        held_out = np.isin(people, names[: round(VALIDATION_FRACTION * len(names))])
+        trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
+        self.rows = np.flatnonzero(trusted & ~held_out)
+        others = np.sort(generator.permutation(np.flatnonzero(trusted & held_out))[:MAX_VALIDATION_ITEMS])
+        self._validation = Validation(pool, others, plan.likeness)
+        self._classes = classes_of(pool, self.rows)
+        self._model, self.pool, self._activations = model, pool, pool.activations
+        self._plan, self._measured, self._recipe = plan, measured, recipe
+        self.views = pool.activations.shape[1]
+        self.suffix = model.split(recipe.cut)[1]
+        self._start = self._validation.of_pairs(None)
+
+    def methods(self, shifted: np.ndarray | None = None, envelopes: Sequence[str] = ()) -> dict[str, Method]:
+        """The `alternatives` over the views that are trained on.
+
+        Args:
+            shifted: (N,) bool, the oracle's items.
+            envelopes: rules of `choose_envelope` for further methods: the plan's ratio with another M.
+        """
+        known = None if shifted is None else np.repeat(shifted[self.rows], self.views)
+        methods = alternatives(self.of_views(self._plan), oracle=known)
+        for rule in envelopes:
+            log_m = choose_envelope(self._plan.log_ratio, rule).log_m
+            acceptance = acceptance_probability(self._plan.log_ratio, log_m)
+            methods[f"{REJECTION}, {rule}"] = rejection(self.of_views(replace(self._plan, acceptance=acceptance)))
+        return methods
+
+    def of_views(self, plan: Plan) -> Plan:
+        """A plan of the pool as one of the views that are trained on."""
+        of_views, rule = accept_views(plan.acceptance[self.rows], self._classes, self.views, self._recipe)
+        log_ratio, likeness = (
+            values[self.rows].repeat_interleave(self.views) for values in (plan.log_ratio, plan.likeness)
+        )
+        return replace(plan, acceptance=of_views, log_ratio=log_ratio, likeness=likeness, rule=rule)
+
+    def train(self, batches: Batches, learning_rate: float, seed: int, **options: Any) -> nn.Module:
+        """Tune a copy of the last stages, as far as the largest of the recipe's shares; `options` of `fine_tune`."""
+        suffix, _ = train_stages(
+            self._model,
+            self.pool,
+            self.rows,
+            self._of_views(batches),
+            self._recipe.model_copy(update={"learning_rate": learning_rate}),
+            steps=len(batches),
+            wrap=WeightedLoss,
+            stop=Stopping(steps=len(batches)),
+            seed=seed,
+            **options,
+        )
+        suffix.load_state_dict(interpolate(self.suffix.state_dict(), suffix.state_dict(), max(self._recipe.shares)))
+        return suffix
+
+    def measure(self, suffix: nn.Module) -> dict[str, np.ndarray]:
+        """TAR at each FMR on every set, with draws of identities; an FMR without sufficient data is left out."""
+        result = {}
+        for key, (features, pairs) in self._measured.items():
+            trial = scored({"": embed_activations(suffix, features)}, pairs)
+            report = verify([trial], fmrs=FMRS, draws=DRAWS)
+            for fmr, interval in report.systems[""].tar_at_fmr.items():
+                if interval.value is not None:
+                    result[f"{key} TAR at FMR {fmr:g}"] = np.concatenate([[interval.value], report.draws[""][fmr]])
+        return result
+
+    def validate(self, suffix: nn.Module) -> float:
+        """Gain of target-like pairs of people held out, less what the others lose beyond the recipe's bound."""
+        target, others = self._validation.of_pairs(suffix)
+        excess = max(0.0, self._start[1] - others - self._recipe.max_retention_loss)
+        return target - self._start[0] - LOSS_PRICE * excess
+
+    def seconds_of_a_step(self) -> float:
+        """Of training, measured."""
+        batches = Batches(self.methods()[UNIFORM], TIMED_STEPS, self._recipe.batch_size, seed=0)
+        began = time.perf_counter()
+        self.train(batches, self._recipe.learning_rate, seed=0)
+        return (time.perf_counter() - began) / TIMED_STEPS
+
+    def _of_views(self, batches: Batches) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor | None]]]:
+        for items, weights in batches:
+            item, view = np.divmod(items.numpy(), self.views)
+            yield read_views(self._activations, self.rows[item], view), (self._classes[item], weights)

@@ -1,0 +1,242 @@
+"""Tune the last stages on the accepted items, and keep the weights that held-out people support."""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from rsft.data.features import Features
+from rsft.errors import InputError, InterruptedTrainingError
+from rsft.face.adaptation.gate import Gate, decide
+from rsft.face.adaptation.held_out import Validation
+from rsft.face.adaptation.label_noise import trusted_labels
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.training import classes_of, default_steps, train_stages
+from rsft.face.adaptation.views import AcceptedViews, accept_views
+from rsft.face.networks.bundle import FaceModel
+from rsft.plan import Plan
+from rsft.sampling.sampler import RejectionSampler
+from rsft.tuning.checkpoint import Checkpoints
+from rsft.tuning.distributed import on_first
+from rsft.tuning.freezing import interpolate
+from rsft.tuning.loop import TuningResult
+from rsft.tuning.stopping import Stopping
+
+CHECKPOINT_STEPS = 50
+MAX_VALIDATION_ITEMS = 3000
+HOLD_OUT = 1 / 5  # of the identities, where there is one fold
+KEPT = -1
+
+OnStep = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The straight line of weights from the pretrained to the tuned stages.
+
+    Attributes:
+        suffix: The tuned stages, for their structure.
+        start: The pretrained weights.
+        end: The tuned weights.
+        result: Result of the training.
+        times_trained: (N,) int, how often a view of each item of the pool was trained on.
+        length: The share of the training's steps after which its best weights were found.
+    """
+
+    suffix: nn.Sequential
+    start: dict[str, Tensor]
+    end: dict[str, Tensor]
+    result: TuningResult
+    times_trained: np.ndarray
+    length: float
+
+    def at(self, share: float) -> nn.Sequential:
+        """Return new stages with the weights at a share of the way, in [0, 1]."""
+        suffix = copy.deepcopy(self.suffix)
+        suffix.load_state_dict(interpolate(self.start, self.end, share))
+        return suffix
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned network.
+
+    Attributes:
+        prefix: The frozen stages.
+        line: The line of weights of the last training.
+        gate: How far to go from the pretrained weights, and why.
+        samples: Number of samples trained on, those of the cross-validation included.
+        doubtful: Number of items left out because their labels are doubtful.
+    """
+
+    prefix: nn.Sequential
+    line: Line
+    gate: Gate
+    samples: int
+    doubtful: int
+
+    def at(self, share: float) -> nn.Sequential:
+        """Return a new network, all stages, at a share of the way from the pretrained to the tuned weights."""
+        return nn.Sequential(*self.prefix, *self.line.at(share))
+
+    def suffix(self) -> nn.Sequential | None:
+        """Return new stages with the weights that the gate keeps, or None if it keeps the pretrained ones."""
+        return self.line.at(self.gate.share) if self.gate.share else None
+
+
+def check_identities(identities: int, recipe: Recipe) -> None:
+    """Raise an error if the pool has too few identities to tune on. This check needs no embeddings.
+
+    Raises:
+        InputError: A fold would have nobody to hold out, or fewer than two identities to train on.
+    """
+    least = max(recipe.folds, 4 if recipe.folds == 2 else 3)
+    if identities < least:
+        raise InputError(f"tuning in {recipe.folds} folds needs {least} identities or more, got {identities}.")
+
+
+def tune(
+    model: FaceModel,
+    pool: Features,
+    plan: Plan,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    checkpoints: Path | None = None,
+    on_step: OnStep = lambda record: None,
+) -> Tuned:
+    """Tune the stages from `recipe.cut` on with the accepted items, as far as held-out identities gain by it.
+
+    How far to go from the pretrained towards the tuned weights is chosen by cross-validation over the pool's
+    identities. Then the network is tuned on all of them. With one fold, `HOLD_OUT` of the identities are held out, and
+    the network tuned on the others is used.
+
+    Args:
+        model: The pretrained network. It is not changed.
+        pool: Features of the pool, with activations.
+        plan: Acceptance and likeness of each item of the pool. Each view of an item is accepted by itself with the
+            item's probability, unless the recipe accepts by identity or sets a floor. The likeness weighs the
+            validation pairs.
+        recipe: Settings of the training and the gate.
+        seed: Seed of the folds, the accept decisions and their order.
+        checkpoints: Folder in which the trainings are saved, and from which they continue.
+        on_step: Called with every record of the training history. Its "fold" is `KEPT` for the training that is used.
+
+    Raises:
+        InputError: The pool has no activations, or too few identities.
+        InterruptedTrainingError: A signal ended a training. Its state is saved.
+    """
+    people = pool.people
+    trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
+    check_identities(len(np.unique(people[trusted])), recipe)
+    trainer = _Trainer(model, pool, plan, recipe, seed, checkpoints, on_step)
+    folds, lines = [], []
+    for number, training, held_out in _splits(people, trusted, recipe, seed):
+        validation = Validation(pool, _some(held_out, MAX_VALIDATION_ITEMS, seed), plan.likeness)
+        line = trainer.train(
+            training,
+            f"fold-{number}",
+            fold=number if recipe.folds > 1 else KEPT,
+            validation=validation if recipe.patience else None,
+        )
+        lines.append(line)
+        folds.append(validation.of_line(line.at, recipe.shares, seed))
+    gate = on_first(lambda: decide(folds, recipe.max_retention_loss, seed=seed))
+    if recipe.folds > 1:
+        length = float(np.mean([line.length for line in lines]))
+        lines.append(trainer.train(np.flatnonzero(trusted), "everyone", fold=KEPT, length=length))
+    prefix, _ = model.split(recipe.cut)
+    samples = sum(line.result.accepted for line in lines)
+    return Tuned(prefix, lines[-1], gate, samples, int((~trusted).sum()))
+
+
+def _splits(
+    people: np.ndarray, trusted: np.ndarray, recipe: Recipe, seed: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield (fold, rows to train on, rows held out); the identities are dealt out to the folds at random."""
+    names = np.random.default_rng(seed).permutation(np.unique(people[trusted]))
+    fold_of = dict(zip(names, itertools.cycle(range(_groups(recipe)))))
+    fold = np.array([fold_of.get(person, -1) for person in people])
+    for number in range(recipe.folds):
+        yield number, np.flatnonzero(trusted & (fold != number)), np.flatnonzero(trusted & (fold == number))
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Trains the last stages on some rows of the pool."""
+
+    model: FaceModel
+    pool: Features
+    plan: Plan
+    recipe: Recipe
+    seed: int
+    checkpoints: Path | None
+    on_step: OnStep
+
+    def train(
+        self, rows: np.ndarray, name: str, *, fold: int, validation: Validation | None = None, length: float = 1.0
+    ) -> Line:
+        """Train to the best of a validation, or for a share `length` of the steps; checkpoints lie in folder `name`."""
+        recipe, pool, acceptance = self.recipe, self.pool, self.plan.acceptance[rows]
+        if pool.activations is None:
+            raise InputError("tuning needs the pool's activations: embed it with `views=2` or more.")
+        classes = classes_of(pool, rows)
+        views = pool.activations.shape[1]
+        steps = recipe.steps or default_steps(len(rows) * views, recipe.batch_size)
+        of_views, rule = accept_views(acceptance, classes, views, recipe)
+        sampler = RejectionSampler(of_views if rule is None else rule, seed=self.seed, rank=0, world_size=1)
+        batches = AcceptedViews(pool.activations, rows, classes, pool.ids, sampler, recipe.batch_size)
+        suffix, result = train_stages(
+            self.model,
+            pool,
+            rows,
+            batches,
+            recipe,
+            steps=steps,
+            stop=Stopping(
+                steps=steps,
+                accepted=max(1, round(length * steps)) * recipe.batch_size if length < 1 else None,
+                patience=recipe.patience if validation else None,
+            ),
+            seed=self.seed,
+            validate=validation.of_network if validation else None,
+            validate_every=recipe.validate_every,
+            checkpoints=self._checkpoints(name, len(rows), float(acceptance.sum())),
+            on_step=lambda record: self.on_step(record | {"fold": fold}),
+        )
+        if result.stopped_by not in ("steps", "accepted", "patience"):
+            raise InterruptedTrainingError(
+                f"{result.stopped_by} came; step {result.steps} is saved. Run again with --resume to continue."
+            )
+        start = copy.deepcopy(self.model.split(recipe.cut)[1].state_dict())
+        end = copy.deepcopy(suffix.state_dict())
+        return Line(suffix, start, end, result, batches.times_given, result.best_step / steps)
+
+    def _checkpoints(self, name: str, items: int, accepted: float) -> Checkpoints | None:
+        if self.checkpoints is None:
+            return None
+        config = {"recipe": self.recipe.model_dump(), "seed": self.seed, "items": items}
+        config |= {"model": self.model.fingerprint, "accepted in an epoch, on average": accepted}
+        return Checkpoints(self.checkpoints / name, every=CHECKPOINT_STEPS, config=config)
+
+
+def total_steps(items: int, recipe: Recipe) -> int:
+    """Return about how many steps `tune` takes in all, for a progress bar."""
+    groups = _groups(recipe)
+    sizes = [items * (groups - 1) // groups] * recipe.folds + [items] * (recipe.folds > 1)
+    return sum(recipe.steps or default_steps(size * recipe.views, recipe.batch_size) for size in sizes)
+
+
+def _groups(recipe: Recipe) -> int:
+    """Return the number of parts that the identities are divided into."""
+    return recipe.folds if recipe.folds > 1 else round(1 / HOLD_OUT)
+
+
+def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))

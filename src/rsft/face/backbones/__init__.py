@@ -1,1 +1,0 @@
-"""Face networks as trainable modules, one file a family."""

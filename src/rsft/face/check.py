@@ -1,0 +1,188 @@
+"""`rsft data check`: what is wrong with a pool before anything is trained on it."""
+
+import hashlib
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsft.data.duplicates import THUMBNAIL, difference_hash, near_duplicates, thumbnail
+from rsft.data.features import load_features
+from rsft.data.images import ImageSet, decode, find_images
+from rsft.data.listing import identity_of
+from rsft.data.withdrawn import withdrawn_set
+from rsft.errors import InputError, UnreadableImageError
+from rsft.face.adaptation.label_noise import label_margin
+from rsft.face.evaluation.protocol import read_protocol
+from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.types import PathLike
+
+READ_AHEAD = 256
+# Attributes that tell where pictures come from and what may be done with them.
+PROVENANCE = ("licence", "license", "source", "provenance", "consent")
+
+
+@dataclass(frozen=True)
+class _Prints:
+    """What tells pictures apart, of those that could be read.
+
+    Attributes:
+        ids: (N,).
+        digests: (N,) of the bytes.
+        hashes: (N,) uint64 of the look.
+        thumbnails: (N, THUMBNAIL, THUMBNAIL) uint8.
+        unreadable: id and reason of the others.
+    """
+
+    ids: Sequence[str]
+    digests: Sequence[bytes]
+    hashes: np.ndarray
+    thumbnails: np.ndarray
+    unreadable: Sequence[tuple[str, str]]
+
+
+def check_pool(
+    pool: PathLike,
+    *,
+    against: PathLike | None = None,
+    against_root: PathLike | None = None,
+    embeddings: PathLike | None = None,
+    listener: Listener = silent,
+) -> dict[str, Any]:
+    """Damaged pictures, identities with one, duplicates within a pool and with an evaluation set, doubtful labels.
+
+    Args:
+        pool: anything that `find_images` reads, with identities.
+        against: an evaluation set as `read_protocol` reads it.
+        against_root: what the paths of a pairs CSV are relative to.
+        embeddings: an output of `rsft embed` for the pool.
+        listener: is told how far each stage is.
+
+    Returns:
+        For JSON. "pictures", "identities": how many. "unreadable": id and reason. "single": identities of one picture
+        that can be read, or none. "case_collisions": identities that differ only in upper and lower
+        case, or in how Unicode composes their letters.
+        "exact_duplicates": ids of pictures with the same bytes, a list each; the first stands for all in what follows.
+        "near_duplicates": two ids and in how many of 64 bits they differ, the nearest first. "against": likewise
+        "exact_duplicates" and "near_duplicates", id in the pool first, and "identities" that both have; None if not
+        asked for. "doubtful_labels": id and `label_margin` where that is below 0, the least first; None if not asked
+        for. "provenance": for each attribute of `PROVENANCE` that the pool has, how many pictures have each value.
+        "withdrawn": the withdrawn data set that the pool seems to be of, and why; or None.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
+    stages = Stages(listener)
+    images = find_images(pool, labelled=True)
+    protocol = None if against is None else read_protocol(against, against_root)
+    doubtful = None if embeddings is None else _doubtful(Path(embeddings), images)
+    prints = _prints(images, stages, "read pool")
+    readable = Counter(identity_of(item) for item in prints.ids)
+    identities = sorted(set(images.identities))
+    return {
+        "pictures": len(images),
+        "identities": len(identities),
+        "unreadable": [list(entry) for entry in prints.unreadable],
+        "single": [name for name in identities if readable[name] < 2],
+        "case_collisions": _groups((unicodedata.normalize("NFC", name).casefold(), name) for name in identities),
+        "exact_duplicates": _groups(zip(prints.digests, prints.ids, strict=True)),
+        "near_duplicates": _near(prints),
+        "against": None
+        if protocol is None
+        else _shared(prints, _prints(protocol.images, stages, "read evaluation"))
+        | {"identities": sorted(set(identities) & set(protocol.people))},
+        "doubtful_labels": doubtful,
+        "provenance": {
+            name: dict(Counter(images.attributes[name])) for name in PROVENANCE if name in images.attributes
+        },
+        "withdrawn": withdrawn_set(images.root, identities),
+    }
+
+
+def _prints(images: ImageSet, stages: Stages, stage: str) -> _Prints:
+    def read(index: int) -> tuple[bytes, int, np.ndarray] | str:
+        try:
+            content = images.read_bytes(index)
+            picture = decode(content)
+        except UnreadableImageError as error:
+            return str(error)
+        return hashlib.sha256(content).digest(), difference_hash(picture), thumbnail(picture)
+
+    found: list[tuple[bytes, int, np.ndarray] | str] = []
+    with stages.stage(stage, len(images)) as advance, ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
+        for start in range(0, len(images), READ_AHEAD):
+            found += threads.map(read, range(start, min(start + READ_AHEAD, len(images))))
+            advance(len(found) - start)
+    good = [(item, *told) for item, told in zip(images.ids, found, strict=True) if not isinstance(told, str)]
+    return _Prints(
+        [item for item, _, _, _ in good],
+        [digest for _, digest, _, _ in good],
+        np.array([look for _, _, look, _ in good], np.uint64),
+        np.array([small for _, _, _, small in good], np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL),
+        [(item, told) for item, told in zip(images.ids, found, strict=True) if isinstance(told, str)],
+    )
+
+
+def _groups(pairs: Iterator[tuple[Any, str]]) -> list[list[str]]:
+    """The names that share a key, where several do."""
+    names = defaultdict(list)
+    for key, name in pairs:
+        names[key].append(name)
+    return [group for group in names.values() if len(group) > 1]
+
+
+def _near(prints: _Prints) -> list[list[Any]]:
+    """Near duplicates among one picture each of those with the same bytes."""
+    rows = list(_first_rows(prints).values())
+    pairs = zip(
+        *(values.tolist() for values in near_duplicates(prints.hashes[rows], prints.thumbnails[rows])), strict=True
+    )
+    return sorted(([prints.ids[rows[a]], prints.ids[rows[b]], bits] for a, b, bits in pairs), key=_bits)
+
+
+def _shared(pool: _Prints, other: _Prints) -> dict[str, Any]:
+    """What of the pool is in another set; one picture each of those with the same bytes."""
+    of_pool, of_other = _first_rows(pool), _first_rows(other)
+    exact = [[pool.ids[row], other.ids[of_other[key]]] for key, row in of_pool.items() if key in of_other]
+    rows = list(of_pool.values())
+    others = [row for key, row in of_other.items() if key not in of_pool]
+    first, second, bits = near_duplicates(
+        np.concatenate([pool.hashes[rows], other.hashes[others]]),
+        np.concatenate([pool.thumbnails[rows], other.thumbnails[others]]),
+    )
+    across = (first < len(rows)) & (second >= len(rows))
+    pairs = zip(first[across].tolist(), second[across].tolist(), bits[across].tolist(), strict=True)
+    near = [[pool.ids[rows[a]], other.ids[others[b - len(rows)]], distance] for a, b, distance in pairs]
+    return {"exact_duplicates": exact, "near_duplicates": sorted(near, key=_bits)}
+
+
+def _bits(pair: list[Any]) -> int:
+    return pair[2]
+
+
+def _first_rows(prints: _Prints) -> dict[bytes, int]:
+    """Digest -> row of the first picture that has it."""
+    rows: dict[bytes, int] = {}
+    for row, digest in enumerate(prints.digests):
+        rows.setdefault(digest, row)
+    return rows
+
+
+def _doubtful(folder: Path, images: ImageSet) -> list[list[Any]]:
+    """Id and margin of the items that look more like another identity, the least first."""
+    features = load_features(folder)
+    strange = sorted(set(features.ids) - set(images.ids))
+    if strange:
+        raise InputError(f"'{folder}' has embeddings of other pictures than '{images.root}', such as '{strange[0]}'.")
+    people = features.people
+    if people.max() == 0:
+        raise InputError(f"'{folder}' has embeddings of one identity: there is none to take it for.")
+    margins = label_margin(features.embeddings, people)
+    order = np.argsort(margins, kind="stable")
+    return [[features.ids[row], float(margins[row])] for row in order if margins[row] < 0]

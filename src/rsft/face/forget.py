@@ -1,0 +1,131 @@
+"""`rsft forget`: people taken out of what is kept."""
+
+import csv
+import io
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+
+from rsft.data.features import DESCRIPTION_FILE
+from rsft.data.listing import identity_of
+from rsft.data.manifest import IDENTITY, PATH, read_columns
+from rsft.errors import InputError
+from rsft.face.runs.pseudonyms import SALT_FILE, Pseudonyms
+from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
+from rsft.run_folder import replace_file
+from rsft.types import PathLike
+
+NAMED_COLUMNS = (PATH, "a", "b")  # of a manifest, or of a list of pairs
+
+
+def forget(
+    identity: str, runs: Sequence[PathLike], manifests: Sequence[PathLike] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """Say which runs used a person, and take the person out of manifests.
+
+    Weights cannot be made to forget: a model that was tuned on the person must be tuned again without. Who was only
+    evaluated is not kept by a run, and not told.
+
+    Args:
+        identity: the name, as in the pool.
+        runs: run folders, outputs of `rsft plan --out`, or of `rsft embed`.
+        manifests: CSV or Parquet files with columns `path[,identity]`, or pairs `a,b`. They are rewritten without the
+            rows that name the person, if there are any; each is whole at any time. All are read before one is written.
+
+    Returns:
+        For JSON. "runs": for each, "run", "pictures" of the person in its pool, how many of them were "accepted" in the
+        first epoch, how often they were "trained" on (None where that is not told), and "through": the run it started
+        from, if that used the person. "manifests": for each, "manifest", and how many rows were "removed" and "kept".
+
+    Raises:
+        InputError: a folder is none of these, its salt is missing, a manifest cannot be read, or would be left empty.
+    """
+    if not identity or "/" in identity:
+        raise InputError(f"a person is named as the folders of a pool are, without '/', got '{identity}'.")
+    told = [_use(identity, Path(run)) for run in runs]
+    written = [(Path(manifest), *_without(identity, Path(manifest))) for manifest in manifests]
+    for path, content, removed, _ in written:
+        if removed:
+            replace_file(path, content)
+    return {
+        "runs": told,
+        "manifests": [{"manifest": str(path), "removed": removed, "kept": kept} for path, _, removed, kept in written],
+    }
+
+
+def _use(identity: str, run: Path) -> dict[str, Any]:
+    if (run / ACCEPTED_FILE).is_file():
+        rows = pyarrow.parquet.read_table(run / ACCEPTED_FILE)
+        name = _pseudonyms(rows, run)(identity)
+        mine = rows.filter(pyarrow.compute.equal(rows[IDENTITY], name))
+        trained = sum(mine["times_trained"].to_pylist()) if "times_trained" in mine.column_names else None
+        use = {"pictures": len(mine), "accepted": sum(mine["accepted"].to_pylist()), "trained": trained}
+    elif (run / DESCRIPTION_FILE).is_file():
+        items = json.loads((run / DESCRIPTION_FILE).read_text())["items"]
+        use = {
+            "pictures": sum(identity_of(item) == identity for item in items), "accepted": None, "trained": None
+        }  # fmt: skip
+    else:
+        raise InputError(f"'{run}' is no run: it has neither {ACCEPTED_FILE} nor {DESCRIPTION_FILE}.")
+    return {"run": str(run), **use, "through": _through(identity, run)}
+
+
+def _pseudonyms(rows: pyarrow.Table, run: Path) -> Pseudonyms:
+    if (rows.schema.metadata or {}).get(b"ids") != b"hashed":
+        return Pseudonyms(None)
+    try:
+        return Pseudonyms((run / SALT_FILE).read_text())
+    except OSError as error:
+        raise InputError(
+            f"'{run}' names people by salted hashes, and its {SALT_FILE} cannot be read: {error}."
+        ) from error
+
+
+def _through(identity: str, run: Path) -> str | None:
+    """The run that this one started from, if that used the person itself or through another."""
+    try:
+        model = Path(tomllib.loads((run / CONFIG_FILE).read_text()).get("model", ""))
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    start = model.parent if model.name == "model" else model
+    if not (start / ACCEPTED_FILE).is_file() or start.resolve() == run.resolve():
+        return None
+    before = _use(identity, start)
+    return str(start) if before["trained"] or before["through"] else None
+
+
+def _without(identity: str, path: Path) -> tuple[bytes, int, int]:
+    """A manifest without the rows that name a person; how many these are, and how many are kept."""
+    columns = read_columns(path)
+    named = [name for name in NAMED_COLUMNS if name in columns]
+    if not named:
+        raise InputError(f"'{path}' names no pictures: it has none of the columns {', '.join(NAMED_COLUMNS)}.")
+    told = columns.get(IDENTITY)
+    count = len(columns[named[0]])
+
+    def names(row: int) -> bool:
+        if told is not None and told[row] == identity:
+            return True
+        items = (columns[name][row].replace("\\", "/").removeprefix("./") for name in named)
+        return told is None and any(identity_of(item) == identity for item in items)
+
+    keep = [not names(row) for row in range(count)]
+    if count and not any(keep):
+        raise InputError(f"'{path}' names '{identity}' in all of its {count} rows: remove the file itself.")
+    if path.suffix.lower() == ".parquet":
+        output = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).filter(pyarrow.array(keep)), output)
+        return output.getvalue(), count - sum(keep), sum(keep)
+    text = io.StringIO(newline="")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        ending = "\r\n" if file.readline().endswith("\r\n") else "\n"
+    writer = csv.writer(text, lineterminator=ending)
+    writer.writerow(columns)
+    writer.writerows(row for row, kept in zip(zip(*columns.values(), strict=True), keep, strict=True) if kept)
+    return text.getvalue().encode(), count - sum(keep), sum(keep)

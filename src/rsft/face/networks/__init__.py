@@ -1,0 +1,1 @@
+"""Face networks: loading, preprocessing, stages, and the bundle saved with their weights."""

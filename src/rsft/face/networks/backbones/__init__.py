@@ -1,0 +1,1 @@
+"""Face networks as trainable modules, one file per family."""

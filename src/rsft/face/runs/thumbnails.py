@@ -1,0 +1,32 @@
+"""Pictures of the pool for the report."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rsft.data.images import ImageSet
+from rsft.face.pictures.align import AlignedFace
+from rsft.report.run import THUMBNAILS_FOLDER
+
+THUMBNAILS = 16
+
+
+def save_thumbnails(
+    folder: Path,
+    images: ImageSet,
+    items: Sequence[str],
+    times_trained: np.ndarray,
+    acceptance: np.ndarray,
+    to_face: Callable[[np.ndarray, str], AlignedFace],
+) -> None:
+    """Write the pictures most often trained on, and those least likely to be, for the report."""
+    place = {item: index for index, item in enumerate(images.ids)}
+    most = np.argsort(-times_trained, kind="stable")[:THUMBNAILS]
+    least = np.argsort(acceptance, kind="stable")[:THUMBNAILS]
+    (folder / THUMBNAILS_FOLDER).mkdir(exist_ok=True)
+    for kind, rows in (("accepted", most), ("rejected", least)):
+        for number, row in enumerate(rows):
+            chip = to_face(images.read(place[items[row]]), items[row]).chip
+            Image.fromarray(chip).save(folder / THUMBNAILS_FOLDER / f"{kind}-{number:02d}.jpg", quality=90)

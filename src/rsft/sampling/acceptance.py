@@ -1,0 +1,140 @@
+"""Acceptance probability and the accept decision, both pure functions.
+
+An item is accepted if `u < P_accept`. Here `u` is a multiple of 2^-53 in [0, 1) that depends on (seed, epoch, item
+index) alone. It comes from the counter-based generator Philox4x64-10 (J. Salmon et al., "Parallel random numbers: as
+easy as 1, 2, 3", 2011) with the key (seed, epoch). The top 16 bits of `u` are 16-bit word `index` of the stream, and
+its lower 37 bits come from 64-bit word `index` of the stream's second part. The top bits decide all but one item in
+65,536, so the second part is read only for the undecided ones. No number is drawn in sequence, so the accepted set is
+the same for any batch size, number of workers, number of ranks or resume point.
+"""
+
+import math
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+WORDS_PER_BLOCK = 4
+TOP_BITS, LOW_BITS = 16, 37
+
+
+class Stream(IntEnum):
+    """Independent random streams of one (seed, epoch); the value is the highest word of Philox's counter."""
+
+    ACCEPT = 0
+    SHUFFLE = 1
+    ONLINE = 2
+    ROUND = 3
+    ITEM = 4
+    FLOOR = 5
+
+
+def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
+    """Compute the acceptance probabilities min(1, r / M), where log r is `log_ratio` and log M is `log_m`.
+
+    Where r > M the probability is 1, so the target is clipped there; `Envelope.clipped_mass` states by how much.
+
+    Args:
+        log_ratio: (N,) floating, log target density - log proposal density; -inf where the target has no mass.
+        log_m: Log of the envelope M, finite.
+
+    Returns:
+        (N,) probabilities in [0, 1], with the dtype and device of `log_ratio`.
+
+    Raises:
+        ValueError: If `log_ratio` is not a floating (N,) tensor, a log ratio is NaN or +inf, or `log_m` is not finite.
+
+    >>> acceptance_probability(torch.tensor([2.0, 1.0, 0.5]).log(), math.log(2))
+    tensor([1.0000, 0.5000, 0.2500])
+    """
+    check_log_ratio(log_ratio, "acceptance_probability(log_ratio=...)")
+    if not math.isfinite(log_m):
+        raise ValueError(f"`acceptance_probability(log_m=...)` needs a finite number, got {log_m}.")
+    return (log_ratio - log_m).clamp(max=0).exp()
+
+
+def check_log_ratio(log_ratio: Tensor, call: str) -> None:
+    """Raise a ValueError unless `log_ratio` is a valid (N,) log ratio; `call` names the argument in the message."""
+    if log_ratio.ndim != 1 or not log_ratio.is_floating_point():
+        raise ValueError(f"`{call}` needs a floating (N,) tensor, got {log_ratio.dtype} {tuple(log_ratio.shape)}.")
+    wrong = torch.isnan(log_ratio) | torch.isposinf(log_ratio)
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"`{call}` has {int(wrong.sum())} values that are NaN or +inf, the first at row {row}: "
+            "a ratio must be finite; check the features or densities of those items."
+        )
+
+
+def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0) -> np.ndarray:
+    """Decide for each of the items `start`, `start + 1`, ... whether it is accepted.
+
+    Args:
+        acceptance: (n,) acceptance probabilities in [0, 1].
+        seed: Integer in [0, 2^64).
+        epoch: Integer in [0, 2^64). Every epoch has its own random numbers.
+        start: Index of the first item, in [0, 2^64).
+
+    Returns:
+        (n,) bool mask of the accepted items.
+
+    Raises:
+        ValueError: If `seed`, `epoch` or `start` is out of range.
+
+    >>> whole = accept(np.full(10, 0.5), seed=0)
+    >>> parts = [accept(np.full(5, 0.5), seed=0, start=start) for start in (0, 5)]
+    >>> bool((whole == np.concatenate(parts)).all())
+    True
+    """
+    scaled = np.multiply(acceptance, 2.0**TOP_BITS, dtype=np.result_type(acceptance, np.float32))
+    above = scaled - random_words(seed, epoch, start, start + len(acceptance), bits=TOP_BITS)
+    accepted = above > 0
+    # Where `above` lies between 0 and 1, the top bits of u and P_accept are equal. The difference is exact there: it is
+    # a multiple of the last place of `scaled` and below 1.
+    for item in np.flatnonzero(accepted & (above < 1)):
+        accepted[item] = _low_bits(seed, epoch, start + int(item), start + int(item) + 1)[0] < above[item]
+    return accepted
+
+
+def uniforms(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
+    """Return `u` of items `start` ... `stop - 1`: (stop - start,) float64 in [0, 1), multiples of 2^-53."""
+    top = random_words(seed, epoch, start, stop, stream, bits=TOP_BITS)
+    return (top + _low_bits(seed, epoch, start, stop, stream)) * 2.0**-TOP_BITS
+
+
+def _low_bits(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
+    """Return the lower bits of `u` as a fraction of the last place of its top bits: multiples of 2^-37 in [0, 1)."""
+    return (random_words(seed, epoch, start, stop, stream, part=1) >> np.uint64(64 - LOW_BITS)) * 2.0**-LOW_BITS
+
+
+def random_words(
+    seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT, *, bits: int = 64, part: int = 0
+) -> np.ndarray:
+    """Return the random words `start` ... `stop - 1` of Philox4x64-10 with key (seed, epoch).
+
+    Args:
+        seed: Integer in [0, 2^64).
+        epoch: Integer in [0, 2^64).
+        start: Index of the first word, in [0, 2^64).
+        stop: Index after the last word.
+        stream: Highest word of the counter.
+        bits: Size of a word: 64, 32 or 16. Shorter words are the parts of 64-bit words, lowest part first.
+        part: Second highest word of the counter, for more words of the same items.
+
+    Returns:
+        (stop - start,) unsigned integers of `bits` bits.
+
+    Raises:
+        ValueError: If `seed`, `epoch` or `start` is out of range.
+    """
+    for name, value in (("seed", seed), ("epoch", epoch), ("start", start)):
+        if not 0 <= value < 2**64:
+            raise ValueError(f"`{name}` needs an integer in [0, 2^64), got {value}.")
+    pieces = 64 // bits
+    block, offset = divmod(start, WORDS_PER_BLOCK * pieces)
+    key = np.array([seed, epoch], np.uint64)
+    counter = np.array([block, 0, part, stream], np.uint64)
+    count = offset + stop - start
+    words = np.random.Philox(key=key, counter=counter).random_raw(-(-count // pieces))
+    return words.astype("<u8", copy=False).view(f"<u{bits // 8}")[offset:count]

@@ -1,0 +1,209 @@
+"""RejectionSampler: exact draws of accepted items for a DataLoader, the same for any number of ranks or workers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsft.sampling.order import (
+    CHUNKS_PER_WINDOW,
+    GLOBAL_ITEMS,
+    WINDOW_ITEMS,
+    chunk_size,
+    order_window,
+    split_into_windows,
+)
+from rsft.sampling.probabilities import (
+    BLOCK,
+    AcceptanceRule,
+    BlockFunction,
+    Probabilities,
+    RuleDraws,
+    check_probabilities,
+    merge,
+)
+from rsft.sampling.sequence import GlobalSequence
+
+
+class RejectionSampler(GlobalSequence[int]):
+    """Sampler of the indices of accepted items, drawn anew in every epoch.
+
+    Item i is accepted in epoch e if and only if `u(seed, e, i) < acceptance[i]`, where u is uniform on [0, 1). Its
+    place in the order of the epoch follows from another such number. Both are pure functions of (seed, epoch, index),
+    so an epoch is one global sequence. `GlobalSequence` describes how ranks divide it.
+
+    A pool of more than 2^24 items is drawn and shuffled in windows (see `rsft.sampling.order`), so the first batch does
+    not wait for the whole pool. For such a pool, `len` reads the whole pool once per epoch, and resuming draws the
+    skipped part of the epoch again.
+
+    Args:
+        acceptance: (N,) acceptance probabilities in [0, 1] as a tensor, NumPy array or memmap, where a uint8 value v
+            stands for v / 255 (see `quantise`); or a function (start, stop) -> (stop - start,) probabilities of those
+            items; or an `AcceptanceRule`.
+        seed: Integer in [0, 2^64).
+        shuffle: If True, the accepted items are in random order; otherwise they are ordered by index.
+        rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
+        world_size: Number of processes. The default is that of `torch.distributed` if initialised, 1 otherwise.
+        items: N, if `acceptance` is a function; None otherwise.
+        window: Number of pool items that are shuffled together, at least 32. The default is the whole pool up to 2^24
+            items, and 2^20 for larger pools.
+        pad: If True, an incomplete last step (one item per process) is filled by repeating its items; otherwise it is
+            left out.
+
+    Raises:
+        ValueError: If a probability is outside [0, 1] or NaN, the shape is not (N,), the rank is outside
+            [0, world_size), or the window has fewer than 32 items.
+
+    >>> sampler = RejectionSampler(torch.tensor([1.0, 0.0, 1.0, 0.0]), shuffle=False)
+    >>> list(sampler)
+    [0, 2]
+    """
+
+    def __init__(
+        self,
+        acceptance: Tensor | np.ndarray | BlockFunction | AcceptanceRule,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int | None = None,
+        world_size: int | None = None,
+        items: int | None = None,
+        window: int | None = None,
+        pad: bool = False,
+    ) -> None:
+        super().__init__(rank, world_size, pad)
+        self._pool = (
+            RuleDraws(acceptance) if isinstance(acceptance, AcceptanceRule) else Probabilities(acceptance, items)
+        )
+        self.items = len(self._pool)
+        self.seed = seed
+        self.shuffle = shuffle
+        if window is None:
+            window = GLOBAL_ITEMS if self.items <= GLOBAL_ITEMS else WINDOW_ITEMS
+        if window < CHUNKS_PER_WINDOW:
+            raise ValueError(f"`RejectionSampler(window=...)` needs at least {CHUNKS_PER_WINDOW} items, got {window}.")
+        self.window = window
+        self._pending = np.empty(0, np.int64), np.empty(0, np.float64)
+        self._fingerprint: int | None = None
+        self._forget()
+
+    def update(self, indices: Tensor, acceptance: Tensor) -> None:
+        """Give items new probabilities, which take effect when `set_epoch` chooses another epoch.
+
+        The current epoch does not change. `state_dict` contains every probability that was replaced. With several
+        ranks, pass the same values on all of them (see `gather_updates`).
+
+        Args:
+            indices: (n,) int64 item indices, without duplicates.
+            acceptance: (n,) new probabilities of these items, in [0, 1].
+
+        Raises:
+            TypeError: If the sampler draws by an `AcceptanceRule`, or `indices` are not integers.
+            ValueError: If the shapes differ, an index or a probability is out of range, or an index occurs twice.
+        """
+        items, values = torch.as_tensor(indices).cpu(), torch.as_tensor(acceptance).cpu().to(torch.float64).numpy()
+        if isinstance(self._pool, RuleDraws):
+            raise TypeError("`update` needs a sampler of probabilities, this one draws by a rule: make a new one.")
+        if items.is_floating_point():
+            raise TypeError(f"`update(indices=...)` needs integers, got {items.dtype}.")
+        if items.ndim != 1 or values.shape != items.shape:
+            raise ValueError(
+                f"`update` needs (n,) indices and (n,) probabilities, got {tuple(items.shape)}, {values.shape}."
+            )
+        if len(items) and not 0 <= int(items.min()) <= int(items.max()) < self.items:
+            raise ValueError(
+                f"`update(indices=...)` needs items in [0, {self.items}), got {items.min()} to {items.max()}."
+            )
+        if len(items.unique()) < len(items):
+            raise ValueError("`update(indices=...)` needs each item once: pass one value for each item.")
+        check_probabilities(values, "update(acceptance=...)")
+        self._pending = merge((items.to(torch.int64).numpy(), values), self._pending)
+
+    def accepted(self, epoch: int | None = None) -> Tensor:
+        """Return all items accepted in an epoch, over all ranks: (n,) int64, ascending.
+
+        Args:
+            epoch: Epoch to draw; the default is the current one.
+        """
+        epoch = self.epoch if epoch is None else epoch
+        return torch.from_numpy(np.concatenate([np.empty(0, np.int64), *self._accepted_blocks(epoch)]))
+
+    def sequence(self) -> Tensor:
+        """Return the accepted items of the current epoch in order, before ranks divide them: (n,) int64."""
+        return torch.from_numpy(np.concatenate([np.empty(0, np.int64), *self._parts()]))
+
+    def _choose(self, epoch: int) -> None:
+        self._pool.replace(*self._pending)
+        self._pending = np.empty(0, np.int64), np.empty(0, np.float64)
+        self._forget()
+
+    def _contents(self) -> dict[str, Any]:
+        if self._fingerprint is None:
+            self._fingerprint = self._pool.fingerprint()
+        return {
+            "seed": self.seed,
+            "items": self.items,
+            "acceptance": self._fingerprint,
+            "order": [self.shuffle, self.window],
+            "updated": [torch.from_numpy(part) for part in (self._pool.indices, self._pool.values)],
+            "pending": [torch.from_numpy(part) for part in self._pending],
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        if state["items"] != self.items:
+            raise ValueError(
+                f"`load_state_dict` got the state of a pool of {state['items']} items, but this pool has "
+                f"{self.items}: resume with the pool of the original run."
+            )
+        here = self._contents()
+        for name, what in (("acceptance", "probabilities"), ("order", "`shuffle` and `window`")):
+            if state[name] != here[name]:
+                raise ValueError(
+                    f"`load_state_dict` got a state made with other {what}: {state[name]}, here {here[name]}. Resume "
+                    "with those of the original run; pass new probabilities to `update`."
+                )
+        self.seed = state["seed"]
+        self._pool.indices, self._pool.values = (part.numpy() for part in state["updated"])
+        indices, values = state["pending"]
+        self._pending = indices.numpy(), values.numpy()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop everything cached for the current epoch."""
+        self._windows: list[np.ndarray] | None = None
+        self._last: tuple[int, np.ndarray] | None = None
+        self._counted: int | None = None
+
+    def _accepted_blocks(self, epoch: int) -> Iterator[np.ndarray]:
+        for start in range(0, self.items, BLOCK):
+            yield self._pool.draw(self.seed, epoch, start, min(start + BLOCK, self.items))
+
+    def _count(self) -> int:
+        if self._counted is None:
+            blocks = self._parts() if self.items <= self.window else self._accepted_blocks(self.epoch)
+            self._counted = sum(map(len, blocks))
+        return self._counted
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        """Yield the sequence window by window."""
+        if self._windows is None:
+            self._windows = split_into_windows(
+                self.items, self.window, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle
+            )
+        for number, chunks in enumerate(self._windows):
+            # The last window is cached, so that a pool of one window is not drawn again for `len` or another iteration.
+            if self._last is None or self._last[0] != number:
+                self._last = number, self._order(chunks)
+            yield self._last[1]
+
+    def _order(self, chunks: np.ndarray) -> np.ndarray:
+        size = chunk_size(self.window)
+        return order_window(
+            lambda start, stop: self._pool.draw(self.seed, self.epoch, start, stop),
+            [(chunk * size, min((chunk + 1) * size, self.items)) for chunk in chunks.tolist()],
+            seed=self.seed,
+            epoch=self.epoch,
+            shuffle=self.shuffle,
+        )

@@ -1,0 +1,227 @@
+"""The choice of how far to go, and how sure its gain and loss are."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rsft.face.adaptation.gate import (
+    DRAWS,
+    OTHERS_FMRS,
+    TARGET_FMRS,
+    Gate,
+    HeldOut,
+    decide,
+    hold_out,
+    pair_weights,
+    within_bound,
+)
+from rsft.face.evaluation.pairs import list_all_pairs
+from rsft.face.evaluation.verification import tar_in_order
+from rsft.types import Interval
+
+SHARES = (0.0, 0.5, 1.0)
+
+
+def held_out(
+    effect: float, elsewhere: float, *, seed: int, people: int = 30, likeness: float = 1.0, spread: float = 0.0
+) -> HeldOut:
+    """Normal scores; the tuned weights add `effect` to genuine pairs like the target, `elsewhere` to the others.
+
+    Half of the pictures are like the target; a person's own effect varies by `spread`.
+    """
+    generator = np.random.default_rng(seed)
+    pairs = list_all_pairs(np.arange(people).repeat(6))
+    weights = pair_weights(pairs, np.tile(np.arange(6) < 3, people) * likeness)
+    genuine = pairs.genuine
+    noise = generator.normal(size=len(genuine))
+    personal = spread * generator.normal(size=people)[pairs.identity[pairs.a]]
+
+    def score(share: float) -> np.ndarray:
+        return noise + genuine * (2 + share * (np.where(weights[0] > 0, effect, elsewhere) + personal))
+
+    return hold_out(pairs, weights, score, SHARES, seed=seed)
+
+
+def gate(*folds: HeldOut) -> Gate:
+    return decide(folds, 0.01, seed=0)
+
+
+def test_a_clear_gain_is_taken_with_an_interval_above_zero() -> None:
+    result = gate(held_out(1.0, 0.0, seed=0), held_out(1.0, 0.0, seed=1))
+    assert (result.share, result.candidate) == (1.0, 1.0)
+    assert result.gain.low is not None
+    assert result.loss.high is not None
+    assert result.gain.low > 0 == result.loss.high  # nothing changed for pairs unlike the target
+    assert result.gain.value == pytest.approx(result.path[2].target - result.path[0].target)
+
+
+def test_a_gain_that_costs_more_than_the_bound_is_not() -> None:
+    result = gate(held_out(1.0, -2.0, seed=0))
+    assert (result.share, result.candidate) == (0.0, 1.0)
+    assert "costs more than 0.01" in result.reason
+    assert result.loss.value is not None
+    assert result.loss.value > 0.01
+
+
+def test_no_gain_and_too_few_pairs_are_told_apart() -> None:
+    assert "no tuned weights did better" in gate(held_out(-1.0, 0.0, seed=0)).reason
+    few = gate(held_out(1.0, 0.0, seed=0, likeness=0.0))
+    assert (few.share, few.gain) == (0.0, Interval(None, None, None, "insufficient data"))
+    assert "nothing can be told" in few.reason
+
+
+def test_what_only_seems_to_gain_is_not_shipped() -> None:
+    """Both networks favour people at random, the same in law: the better of the two is shipped one time in forty.
+
+    Of 60, within 5 standard errors; the rule that ships the better of the two does so in half of them.
+    """
+    shipped, better = [], []
+    pairs = list_all_pairs(np.arange(30).repeat(3))
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        noise, favour = generator.normal(size=len(pairs)), generator.normal(size=(2, 30))
+        personal = pairs.genuine * (2 + favour[:, pairs.identity[pairs.a]])
+        of_each = dict(zip((0.0, 1.0), noise + personal, strict=True))
+        weights = pair_weights(pairs, np.ones(90))
+        result = decide([hold_out(pairs, weights, of_each.__getitem__, list(of_each), seed=seed)], 1.0, seed=seed)
+        shipped.append(result.share > 0)
+        better.append((result.gain.value or 0) > 0)
+    assert np.mean(shipped) < 0.025 + 5 * np.sqrt(0.025 * 0.975 / 60) < np.mean(better)
+
+
+def test_a_pair_counts_for_the_target_with_one_picture_like_it() -> None:
+    pairs = list_all_pairs(np.arange(20).repeat(3))
+    alike, others = pair_weights(pairs, np.tile([1.0, 0.5, 0.0], 20))
+    of_first = (pairs.identity[pairs.a] == 0) & pairs.genuine
+    assert sorted(alike[of_first]) == [0.5, 1.0, 1.0]
+    assert others.tolist() == (1 - alike).tolist()
+
+
+def test_a_loss_that_a_gain_of_the_target_makes_up_for_is_seen() -> None:
+    """Over all pairs the TAR rises; over those unlike the target it falls by more than the bound."""
+    fold = held_out(2.0, -0.5, seed=0)
+    order = [np.argsort(-fold.scores[share], kind="stable") for share in (0.0, 1.0)]
+    before, after = (tar_in_order(fold.pairs.genuine[by], np.ones(len(by)), OTHERS_FMRS) for by in order)
+    result = decide([fold], 0.01, seed=0)
+    assert after > before
+    assert result.share == 0.0
+    assert "costs more than 0.01" in result.reason
+
+
+def test_a_loss_at_strict_fmrs_is_seen() -> None:
+    """Half of the other genuine pairs fall below the best hundredth of impostors: .5 lost, .25 over FMRs up to 1."""
+    pairs, strict = list_all_pairs(np.arange(30).repeat(6)), []
+    weights = pair_weights(pairs, np.tile(np.arange(6) < 3, 30).astype(float))
+    noise = np.random.default_rng(0).normal(size=len(pairs))
+    falls = pairs.genuine & (weights[1] > 0) & (np.arange(len(noise)) % 2 == 0)
+    gains = pairs.genuine & (weights[0] > 0)
+    start = np.where(gains, noise + 1, np.where(pairs.genuine, 5.0, noise))
+    of_each = {0.0: start, 1.0: np.where(falls, 1.8, np.where(gains, noise + 2, start))}
+    for bound in (0.4, 0.6):
+        result = decide([hold_out(pairs, weights, of_each.__getitem__, (0.0, 1.0), seed=0)], bound, seed=0)
+        strict.append(result.share)
+    assert strict == [0.0, 1.0]
+    assert 0.03 < (noise > 1.8).mean() < 0.04  # the FMR from which nothing is lost
+
+
+@pytest.mark.parametrize("people", [1, 3])
+def test_nothing_is_shipped_on_a_few_people(people: int) -> None:
+    pairs = list_all_pairs(np.arange(30).repeat(6))
+    weights = pair_weights(pairs, np.repeat(np.arange(30) < people, 6).astype(float))
+    noise = np.random.default_rng(0).normal(size=len(pairs))
+    fold = hold_out(pairs, weights, lambda share: noise + pairs.genuine * (1 + share), SHARES, seed=0)
+    result = decide([fold], 1.0, seed=0)
+    assert result.share == 0.0
+    assert f"worth those of {people} people" in result.reason
+
+
+def test_where_hardly_anybody_looks_unlike_the_target_all_pairs_are_held_to_the_bound() -> None:
+    pairs = list_all_pairs(np.arange(30).repeat(6))
+    for unlike in (0, 3):
+        assert set(pair_weights(pairs, np.repeat(np.arange(30) >= unlike, 6).astype(float))[1]) == {1.0}
+
+
+def test_a_smaller_share_is_taken_where_only_it_gains_clearly() -> None:
+    """The larger gains more in the mean, by a few people."""
+    pairs = list_all_pairs(np.arange(30).repeat(6))
+    weights = pair_weights(pairs, np.ones(180))
+    noise = np.random.default_rng(0).normal(size=len(pairs))
+    person = pairs.identity[pairs.a]
+    effect = {0.0: np.zeros(30), 0.5: np.full(30, 0.2), 1.0: np.where(np.arange(30) < 9, 6.0, -1.2)}
+    fold = hold_out(pairs, weights, lambda share: noise + pairs.genuine * (1 + effect[share][person]), SHARES, seed=0)
+    result = decide([fold], 1.0, seed=0)
+    assert result.path[2].target > result.path[1].target
+    assert (result.share, result.candidate, list(result.allowed)) == (0.5, 0.5, [0.5])
+
+
+def test_the_interval_is_as_wide_as_the_gain_varies_over_identities() -> None:
+    """Each of 40 folds has 20 other people, with effects of their own; normal intervals are 3.92 deviations wide."""
+    gains, widths = [], []
+    for seed in range(40):
+        fold = held_out(0.5, 0.0, seed=seed, people=20, spread=1.0)
+        fold = replace(fold, path=[fold.path[0], fold.path[2]])
+        interval = decide([fold], 1.0, seed=seed).gain
+        assert interval.value is not None
+        assert interval.low is not None
+        assert interval.high is not None
+        gains.append(interval.value)
+        widths.append(interval.high - interval.low)
+    ratio = np.mean(widths) / (3.92 * np.std(gains, ddof=1))
+    # 5 standard errors of a deviation from 40 draws, 1 / sqrt(2 * 39) each
+    assert abs(np.log(ratio)) < 5 / np.sqrt(78)
+
+
+def test_a_retention_set_steps_the_gate_back() -> None:
+    first = gate(held_out(1.0, 0.0, seed=0))
+    losses = {1.0: 0.03, 0.5: 0.008}
+    back = within_bound(first, losses.__getitem__, 0.01)
+    assert (back.share, back.candidate, back.retention) == (0.5, 0.5, [(1.0, 0.03), (0.5, 0.008)])
+    assert back.gain.value == pytest.approx(first.path[1].target - first.path[0].target)
+    assert within_bound(replace(first, allowed=[1.0]), losses.__getitem__, 0.01).share == 0.0
+    kept = within_bound(first, lambda share: 0.02, 0.01)
+    assert kept.share == 0.0
+    assert "0.01 on the retention set" in kept.reason
+    assert within_bound(first, lambda share: None, 0.01) is first
+    pretrained = gate(held_out(-1.0, 0.0, seed=0))
+    assert within_bound(pretrained, losses.__getitem__, 0.01) is pretrained
+
+
+def copied_tar(fold: HeldOut, share: float, kind: int, times: np.ndarray, fmrs: Sequence[float]) -> float:
+    """The slow way: every person as many times as drawn, each copy compared with every copy of another person.
+
+    The genuine comparisons of a person are those of each copy by itself.
+    """
+    rows: list[int] = []
+    for row, (a, b) in enumerate(zip(fold.pairs.a, fold.pairs.b, strict=True)):
+        first, second = fold.pairs.identity[[a, b]]
+        rows += [row] * int(times[first] if first == second else times[first] * times[second])
+    order = sorted(rows, key=lambda row: -fold.scores[share][row])
+    genuine, weights = fold.pairs.genuine[order], fold.weights[kind][order]
+    false = np.cumsum(np.where(genuine, 0, weights))
+    true = np.cumsum(np.where(genuine, weights, 0))
+    if not (len(order) and false[-1] and true[-1]):
+        return float("nan")
+    tars = []
+    for fmr in fmrs:
+        allowed = np.flatnonzero(false <= fmr * false[-1])  # the longest beginning with at most that share
+        tars.append(true[allowed[-1]] if len(allowed) else 0.0)
+    return float(np.mean(tars) / true[-1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_intervals_are_those_of_people_drawn_with_all_their_comparisons(seed: int) -> None:
+    fold = held_out(0.8, -0.3, seed=seed, people=7, spread=0.5)
+    result = decide([fold], 1.0, seed=seed)
+    people = 7
+    draws = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=DRAWS)
+    for kind, fmrs, sign in ((0, TARGET_FMRS, 1), (1, OTHERS_FMRS, -1)):
+        changes = [
+            sign * (copied_tar(fold, 1.0, kind, times, fmrs) - copied_tar(fold, 0.0, kind, times, fmrs))
+            for times in (np.ones(people, int), *draws)
+        ]
+        interval = result.effects[1.0][kind]
+        around = np.array(changes[1:])[~np.isnan(changes[1:])]
+        assert interval.value == pytest.approx(changes[0])
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(around, [0.025, 0.975])))

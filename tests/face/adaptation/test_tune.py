@@ -1,0 +1,255 @@
+"""The adaptation itself, on real faces."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from small_pools import plan_with, with_people
+from torch import nn
+
+from rsft import RejectionSampler
+from rsft.data.features import Features, load_features
+from rsft.data.images import find_images
+from rsft.errors import InputError, LowAcceptanceError
+from rsft.face.adaptation.label_noise import label_margin
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.tune import KEPT, check_identities, tune
+from rsft.face.adaptation.views import AcceptedViews, embed_activations
+from rsft.face.networks.load import load_model
+from rsft.face.pictures.embedding import embed
+from rsft.sampling.identities import mind_identities
+
+RECIPE = Recipe(steps=6, batch_size=16, views=3, learning_rate=1e-4)
+
+
+@pytest.fixture(scope="module")
+def pool(faces: Path) -> Features:
+    return embed(load_model("dlib"), find_images(faces / "pool"), aligned=True, views=RECIPE.views)
+
+
+def test_cached_activations_give_the_embeddings_of_the_whole_network(pool: Features, faces: Path) -> None:
+    """Equal to the uncached network up to float16 rounding at the cut."""
+    model = load_model("dlib")
+    images = find_images(faces / "pool")
+    chips = np.stack([images.read(images.ids.index(item)) for item in pool.ids[:8] if item.endswith(".jpg")])
+    pictures = torch.from_numpy(chips).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        direct = (model.network(pictures) + model.network(pictures.flip(3))).numpy()
+    rows = [row for row, item in enumerate(pool.ids[:8]) if item.endswith(".jpg")]
+    np.testing.assert_allclose(embed_activations(model.split(RECIPE.cut)[1], pool)[rows], direct, atol=2e-3)
+    np.testing.assert_allclose(pool.embeddings[rows], direct, atol=2e-3)
+
+
+def test_what_cannot_be_used_is_quarantined_and_the_rest_goes_on(pool: Features) -> None:
+    assert [(Path(item).name, reason) for item, reason in pool.quarantined] == [
+        ("broken.jpg", "unreadable: not an image file")
+    ]
+    assert len(pool) == 101
+
+
+def test_features_are_read_back_as_written(pool: Features, tmp_path: Path) -> None:
+    pool.save(tmp_path)
+    again = load_features(tmp_path)
+    assert (list(again.ids), again.fingerprint) == (list(pool.ids), pool.fingerprint)
+    for name in ("embeddings", "nuisances", "activations"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(pool, name))
+    (tmp_path / "embedding.json").unlink()
+    with pytest.raises(InputError, match="not a whole output"):
+        load_features(tmp_path)
+
+
+def test_tuning_changes_only_the_last_stages_and_leaves_the_model_alone(pool: Features) -> None:
+    model = load_model("dlib")
+    fingerprint = model.fingerprint
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    run = tune(model, pool, plan_with(everything), RECIPE, seed=0)
+    assert model.fingerprint == fingerprint
+    before, after = model.network.state_dict(), run.at(1.0).state_dict()  # whatever the gate keeps
+    moved = {int(name.split(".")[0]) for name in after if not torch.equal(before[name], after[name])}
+    assert moved == set(range(11, 16))
+    assert all(torch.equal(before[name], weights) for name, weights in run.at(0.0).state_dict().items())
+    assert run.line.times_trained.sum() == 6 * 16
+    assert run.samples == 3 * 6 * 16
+
+
+def test_the_night_part_of_the_pool_is_found(pool: Features, faces: Path) -> None:
+    """The drawn shift is dark: what is accepted must be darker than the pool."""
+    target = embed(load_model("dlib"), find_images(faces / "target"), aligned=True)
+    result = plan_faces(pool, target, **RECIPE.plan_options(), seed=0)
+    images = find_images(faces / "pool").subset([find_images(faces / "pool").ids.index(item) for item in pool.ids])
+    brightness = np.array([images.read(row).mean() for row in range(len(pool))])
+    likely = np.argsort(-result.likeness.numpy())[:5]
+    assert brightness[likely].mean() < 0.7 * brightness.mean()
+
+
+def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
+    sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
+    activations = np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1)
+    views = AcceptedViews(
+        activations, np.arange(10), torch.arange(10), [f"item {row}" for row in range(10)], sampler, batch_size=8
+    )
+    seen: list[float] = []
+    for _ in range(5):
+        for inputs, classes, ids in views:
+            assert ids == [f"item {row}" for row in classes.tolist()]
+            assert len(inputs) == 8
+            assert classes.tolist() == (inputs.flatten() // 2).long().tolist()
+            seen += inputs.flatten().tolist()
+    expected: list[int] = []
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        expected += list(sampler)
+    assert seen == expected[: len(seen)]
+    assert views.times_given.sum() == len(seen)
+
+
+def test_a_pass_that_was_over_when_saved_is_not_mixed_with_the_next() -> None:
+    def make() -> AcceptedViews:
+        sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
+        ids = [f"item {row}" for row in range(10)]
+        return AcceptedViews(
+            np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1), np.arange(10), torch.arange(10), ids, sampler, 8
+        )
+
+    def ids_of(views: AcceptedViews) -> list[list[str]]:
+        return [ids for _, _, ids in views]
+
+    whole, cut, resumed = make(), make(), make()
+    passes = [ids_of(whole) for _ in range(3)]
+    batches = iter(cut)
+    assert [next(batches)[2] for _ in passes[0]] == passes[0]
+    resumed.load_state_dict(cut.state_dict())  # with the last batch of the pass given, and the pass not ended
+    assert [ids_of(resumed) for _ in range(3)] == [[], *passes[1:]]
+
+
+def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
+    sampler = RejectionSampler(torch.zeros(4))
+    views = AcceptedViews(
+        np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), ["a", "b", "c", "d"], sampler, 2
+    )
+    with pytest.raises(LowAcceptanceError, match="retain_fraction"):
+        next(iter(views))
+
+
+def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:
+    model, ones = load_model("dlib"), torch.ones(len(pool), dtype=torch.float64)
+    with pytest.raises(InputError, match="identities or more, got 1"):
+        tune(model, with_people(pool, np.zeros(len(pool), int)), plan_with(ones), RECIPE, seed=0)
+    bare = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], pool.fingerprint)
+    with pytest.raises(InputError, match="activations"):
+        tune(model, bare, plan_with(ones), RECIPE, seed=0)
+    other = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], "another")
+    with pytest.raises(InputError, match="different models"):
+        plan_faces(pool, other, **RECIPE.plan_options(), seed=0)
+    assert isinstance(model.network, nn.Sequential)
+
+
+def test_items_with_doubtful_labels_are_left_out(pool: Features) -> None:
+    people = pool.people.copy()
+    people[[3, 40]] = people[[40, 3]]
+    mixed_up = with_people(pool, people)
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    doubtful = np.flatnonzero(label_margin(pool.embeddings, people) < 0)
+    assert {3, 40} <= set(doubtful)
+    recipe = RECIPE.model_copy(update={"min_label_margin": 0.0, "steps": 30})
+    run = tune(load_model("dlib"), mixed_up, plan_with(everything), recipe, seed=0)
+    assert run.doubtful == len(doubtful)
+    assert set(np.flatnonzero(run.line.times_trained == 0)) >= {3, 40}
+    trusting = tune(
+        load_model("dlib"), mixed_up, plan_with(everything), RECIPE.model_copy(update={"steps": 30}), seed=0
+    )
+    assert trusting.doubtful == 0
+    assert min(trusting.line.times_trained[[3, 40]]) > 0
+
+
+@pytest.mark.parametrize(("accept_by", "floor"), [("identity", 1), ("item", 6)])
+def test_training_minds_identities_as_the_plan_does(pool: Features, accept_by: str, floor: int) -> None:
+    """A short training is on views that the rule accepts in its first epoch, and on no others."""
+    people, steps = pool.people, 2
+    acceptance = torch.full((len(pool),), 0.5 if accept_by == "identity" else 0.03, dtype=torch.float64)
+    rule = mind_identities(
+        acceptance.repeat_interleave(3), torch.from_numpy(people).repeat_interleave(3), accept_by, floor
+    )
+    assert rule is not None
+    views = rule.accepted(0, 0)
+    assert len(views) >= RECIPE.batch_size * steps
+    recipe = RECIPE.model_copy(update={"accept_by": accept_by, "floor": floor, "steps": steps})
+    run = tune(load_model("dlib"), pool, plan_with(acceptance), recipe, seed=0)
+    most = np.bincount(views // 3, minlength=len(pool))
+    assert (run.line.times_trained <= most).all()
+    assert (most == 0).any()
+
+
+def test_patience_ends_at_the_best_and_the_last_training_is_as_long(
+    pool: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores that rise twice and then fall: the start, steps 2, 4 and 6; the second fold likewise."""
+    scores = iter([0.1, 0.2, 0.3, 0.25, 0.24, 0.1, 0.2, 0.3, 0.2, 0.1])
+    monkeypatch.setattr("rsft.face.adaptation.held_out.pair_scores", lambda *arguments: (next(scores), 0.0))
+    everything, records = torch.ones(len(pool), dtype=torch.float64), list[dict[str, float]]()
+    recipe = RECIPE.model_copy(update={"steps": 16, "patience": 2, "validate_every": 2})
+    run = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0, on_step=records.append)
+    steps = [sum("loss" in record for record in records if record["fold"] == fold) for fold in (0, 1, KEPT)]
+    assert steps == [8, 8, 4]
+    assert run.line.result.stopped_by == "accepted"
+    assert run.samples == 20 * recipe.batch_size
+
+
+def test_patience_watches_held_out_pairs_like_the_target(pool: Features) -> None:
+    """A learning rate that wrecks the network is noticed, and the weights before it are the end of the line."""
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    wrecking = {
+        "learning_rate": 0.1,
+        "patience": 1,
+        "validate_every": 1,
+        "steps": 30,
+        "warmup_fraction": 0.0,
+        "folds": 1,
+    }
+    run = tune(load_model("dlib"), pool, plan_with(everything), RECIPE.model_copy(update=wrecking), seed=0)
+    assert run.line.result.stopped_by == "patience"
+    assert run.line.result.steps < 30
+    assert run.line.result.best_step < run.line.result.steps
+
+
+def test_one_fold_trains_once_on_four_fifths_of_the_identities(pool: Features) -> None:
+    people, everything = pool.people, torch.ones(len(pool), dtype=torch.float64)
+    recipe = RECIPE.model_copy(update={"folds": 1, "steps": 40})
+    run = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0)
+    held_out = {person for person in range(10) if run.line.times_trained[people == person].sum() == 0}
+    assert len(held_out) == 2
+    assert run.samples == run.line.times_trained.sum() == 40 * 16
+
+
+@pytest.mark.parametrize("loss", ["cosface", "adaface"])
+def test_a_launcher_that_asks_for_low_precision_gets_it(
+    pool: Features, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `accelerate launch --mixed_precision bf16` does; what is trained stays in float32."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    everything = torch.ones(len(pool), dtype=torch.float64)
+    recipe = RECIPE.model_copy(update={"loss": loss, "folds": 1, "steps": 3, "learnt_prototypes": True})
+    low = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0)
+    assert AcceleratorState().mixed_precision == "bf16"
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
+    full = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0)
+    losses = [[record["loss"] for record in run.line.result.history] for run in (low, full)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)  # bfloat16 keeps 8 bits
+    assert losses[0] != losses[1]
+    assert {tensor.dtype for tensor in low.at(1.0).state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("folds", "least"), [(1, 3), (2, 4), (3, 3), (4, 4)])
+def test_the_fewest_identities_are_tuned_and_fewer_refused(pool: Features, folds: int, least: int) -> None:
+    """With them, each fold has two people to train on and, the single one aside, one to hold out."""
+    recipe = RECIPE.model_copy(update={"folds": folds, "steps": 1})
+    people, ones = pool.people, torch.ones(len(pool), dtype=torch.float64)
+    rows = np.flatnonzero(people < least)
+    tune(load_model("dlib"), pool.subset(rows), plan_with(ones[rows]), recipe, seed=0)
+    with pytest.raises(InputError, match=f"needs {least} identities or more, got {least - 1}"):
+        check_identities(least - 1, recipe)

@@ -1,0 +1,136 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forms import FORMS, picture
+from PIL import Image
+
+from rsft.errors import InputError
+from rsft.face.evaluation.pairs import PairList
+from rsft.face.evaluation.protocol import FOLDS, pair_folds, read_protocol
+from rsft.face.evaluation.trials import Trial
+from rsft.face.evaluation.verification import verify
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    for name in ("ann/1.png", "ann/2.png", "bob/1.png", "loose1.png", "loose2.png", "loose3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / name)
+    return tmp_path
+
+
+def write_pairs(folder: Path, *lines: str) -> Path:
+    path = folder / "pairs.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_pairs(faces: Path) -> None:
+    protocol = read_protocol(write_pairs(faces, "a,b,same,fold", "ann/1.png,ann/2.png,1,1", "ann/2.png,bob/1.png,0,2"))
+    assert protocol.images.ids == ["ann/1.png", "ann/2.png", "bob/1.png"]
+    assert protocol.pairs.listed().genuine.tolist() == [True, False]
+    assert protocol.pairs.fold is not None
+    assert protocol.pairs.fold.tolist() == [1, 2]
+    kept, left_out = protocol.restricted_to(["ann/2.png", "bob/1.png"])
+    pairs = kept.listed()
+    assert left_out == 1
+    assert (pairs.a.tolist(), pairs.b.tolist(), pairs.genuine.tolist()) == ([0], [1], [False])
+
+
+def test_pictures_without_folders_are_linked_by_their_pairs(faces: Path) -> None:
+    lines = ("a,b,same", "loose1.png,loose2.png,1", "loose2.png,loose3.png,0")
+    assert read_protocol(write_pairs(faces, *lines)).pairs.listed().genuine.tolist() == [True, False]
+
+
+def test_a_folder_is_everybody_against_everybody(faces: Path) -> None:
+    for loose in faces.glob("loose*"):
+        loose.unlink()
+    pairs = read_protocol(faces).pairs
+    assert (len(pairs), pairs.counts) == (3, (1, 2))
+    assert pairs.listed().genuine.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_a_protocol(form: str, tmp_path: Path) -> None:
+    """Four pictures, three of them of one person."""
+    protocol = read_protocol(FORMS[form](tmp_path))
+    assert (len(protocol.pairs), protocol.pairs.counts) == (6, (3, 3))
+    assert set(protocol.people) == {"10", "9"}
+
+
+def test_a_manifest_of_quoted_names_is_no_list_of_pairs(tmp_path: Path) -> None:
+    path = FORMS["csv"](tmp_path)
+    path.write_text(path.read_text().replace("identity,light,path", '"identity","light","path"'))
+    assert len(read_protocol(path).images) == 4
+
+
+def test_a_bin_compares_its_pairs(tmp_path: Path) -> None:
+    same = np.random.default_rng(0).random(60) < 0.5
+    pictures = [picture(number) for number in range(120)]
+    (tmp_path / "x.bin").write_bytes(pickle.dumps((pictures, same.tolist())))
+    protocol = read_protocol(tmp_path / "x.bin")
+    pairs = protocol.pairs.listed()
+    assert pairs.genuine.tolist() == same.tolist()
+    for pair in range(60):
+        assert protocol.images.read_bytes(pairs.a[pair]) == pictures[2 * pair]
+        assert protocol.images.read_bytes(pairs.b[pair]) == pictures[2 * pair + 1]
+    part, left_out = protocol.restricted_to(protocol.images.ids[1:])
+    assert (len(part), left_out) == (59, 1)
+    (tmp_path / "few.bin").write_bytes(pickle.dumps((pictures[:4], [True, False])))
+    assert read_protocol(tmp_path / "few.bin").pairs.fold is None
+
+
+def test_folds_of_pairs_are_insightfaces() -> None:
+    """As scikit-learn's KFold without shuffling, which insightface uses, deals them."""
+    from sklearn.model_selection import KFold
+
+    for count in (200, 607):
+        same = np.random.default_rng(count).random(count) < 0.5
+        folds = pair_folds(same)
+        for fold, (_, inside) in enumerate(KFold(FOLDS).split(same)):
+            np.testing.assert_array_equal(np.flatnonzero(folds == fold), inside)
+
+
+def test_folds_of_a_sorted_set_have_both_kinds() -> None:
+    """With consecutive folds, in a set of genuine pairs first, scores that tell nothing are judged below one half."""
+    same = np.arange(600) < 300
+    folds = pair_folds(same)
+    assert folds is not None
+    assert all(same[folds == fold].sum() == 30 for fold in range(FOLDS))
+    scores = np.random.default_rng(0).normal(size=600)
+    identity = np.arange(1200)
+    identity[1:600:2] = identity[0:600:2]
+    accuracies = {}
+    for name, fold in (("dealt", folds), ("consecutive", np.arange(600) // 60)):
+        pairs = PairList(np.arange(0, 1200, 2), np.arange(1, 1200, 2), identity, fold)
+        accuracy = verify([Trial(pairs, {"x": scores})], draws=2).systems["x"].accuracy
+        assert accuracy is not None
+        assert accuracy.value is not None
+        accuracies[name] = accuracy.value
+    assert abs(accuracies["dealt"] - 0.5) < 5 * 0.5 / np.sqrt(600)
+    assert accuracies["consecutive"] < 0.4
+
+
+def test_a_csv_of_pairs_may_name_pictures_of_a_pool_in_any_form(tmp_path: Path) -> None:
+    root = FORMS["rec"](tmp_path)
+    lines = ("a,b,same", "10/00000003.png,10/00000004.png,1", "10/00000003.png,9/00000006.png,0")
+    protocol = read_protocol(write_pairs(tmp_path, *lines), root)
+    assert protocol.pairs.listed().genuine.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("a,b", "ann/1.png,ann/2.png"), "lacks same"),
+        (("a,b,same",), "lists no pairs"),
+        (("a,b,same", "ann/1.png,ann/9.png,1"), "1 pictures that are not in .* --eval-root"),
+        (("a,b,same", "ann/1.png,ann/2.png,maybe"), "line 2: same needs 1 or 0, got 'maybe'"),
+        (("a,b,same", "ann/1.png,ann/2.png,0"), "line 2 contradicts itself"),
+        (("a,b,same,fold", "ann/1.png,ann/2.png,1,x"), "fold needs a whole number"),
+    ],
+)
+def test_bad_pairs_are_refused(faces: Path, lines: tuple[str, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_protocol(write_pairs(faces, *lines))
