@@ -1,4 +1,4 @@
-"""A verification set is read, and a pickle that would do anything else is refused without doing it."""
+"""Verification sets are read, and any other pickle is rejected without running it."""
 
 import io
 import os
@@ -26,13 +26,13 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN, st.integers(0, 5))
-def test_plain_values_are_what_pickle_makes_of_them(value: Any, protocol: int) -> None:
+def test_plain_values_equal_those_of_the_pickle_module(value: Any, protocol: int) -> None:
     assert read_plain_pickle(pickle.dumps(value, protocol=protocol), "it") == value
 
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("kind", ["u1", "?", "<i4", ">i8", "<f4", "f8"])
-def test_arrays_and_scalars_of_numpy(protocol: int, kind: str) -> None:
+def test_numpy_arrays_and_scalars_are_read(protocol: int, kind: str) -> None:
     for array in (np.arange(6).reshape(2, 3).astype(kind), np.asfortranarray(np.arange(6).reshape(2, 3).astype(kind))):
         read, scalars = read_plain_pickle(pickle.dumps((array, list(array[1])), protocol=protocol), "it")
         np.testing.assert_array_equal(read, array)
@@ -40,13 +40,13 @@ def test_arrays_and_scalars_of_numpy(protocol: int, kind: str) -> None:
         assert scalars == array[1].tolist()
 
 
-def test_bytes_as_python_2_wrote_them() -> None:
+def test_bytes_written_by_python_2_are_read() -> None:
     stream = b"\x80\x02]q\x00(U\x03a\xffbq\x01T\x02\x00\x00\x00\xfe\x00q\x02e."
     assert read_plain_pickle(stream, "it") == [b"a\xffb", b"\xfe\x00"]
 
 
 class Runs:
-    """Writes a file when it is unpickled."""
+    """An object that calls a function when it is unpickled, which changes a path."""
 
     def __init__(self, path: Path, function: Any = os.system) -> None:
         self.path, self.function = path, function
@@ -57,7 +57,7 @@ class Runs:
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("function", [os.system, os.mkdir, eval, open])
-def test_code_is_refused_and_not_run(protocol: int, function: Any, tmp_path: Path) -> None:
+def test_code_is_rejected_and_not_run(protocol: int, function: Any, tmp_path: Path) -> None:
     hostile = Runs(tmp_path / "ran", function)
     content = pickle.dumps(([hostile], [True]), protocol=protocol)
     with pytest.raises(InputError, match=r"it names '.*', which is refused"):
@@ -65,7 +65,7 @@ def test_code_is_refused_and_not_run(protocol: int, function: Any, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
-def test_the_hostile_pickle_of_these_tests_does_run_elsewhere(tmp_path: Path) -> None:
+def test_the_pickle_module_does_run_the_hostile_pickle(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Runs(tmp_path / "ran", os.mkdir)))
     assert (tmp_path / "ran").exists()
 
@@ -79,7 +79,7 @@ def refused(stream: bytes) -> str:
     return str(caught.value)
 
 
-def test_other_ways_to_do_harm_are_refused() -> None:
+def test_other_harmful_opcodes_and_names_are_rejected() -> None:
     codecs = b"c_codecs\nencode\n"
     assert "names 'os.system'" in refused(b"cos\nsystem\n(S'id'\ntR.")
     assert "names 'builtins.eval'" in refused(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.")
@@ -99,10 +99,10 @@ def test_other_ways_to_do_harm_are_refused() -> None:
     assert "arrays of" in refused(b"cnumpy\ndtype\n(V" + b"u1," * 1000 + b"\ntR.")
 
 
-def test_bombs_are_refused_at_once() -> None:
+def test_memory_and_time_bombs_are_harmless() -> None:
     doubling = b"\x80\x02)q\x00" + b"".join(b"h%c\x86q%c" % (n, n + 1) for n in range(60)) + b"."
     start = time.process_time()
-    value = read_plain_pickle(doubling, "x.bin")  # written out, 2^60 tuples; in memory, 60
+    value = read_plain_pickle(doubling, "x.bin")  # 2^60 tuples if written out, but 60 in memory
     assert time.process_time() - start < 1
     assert value[0] is value[1]
     endless = b"\x80\x02]q\x00h\x00a."
@@ -111,16 +111,16 @@ def test_bombs_are_refused_at_once() -> None:
     assert "recursion" in refused(b"]" * 200_000 + b"a" * 199_999 + b".")
     assert "remain" in refused(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc.")
     assert "more than 10000000 values" in refused(b"N" * 10_000_002)
-    again = b"h\x00(h\x01Vlatin1\ntR"  # 16 bytes that make a million
+    again = b"h\x00(h\x01Vlatin1\ntR"  # each repetition of 16 bytes makes a million bytes
     assert "longer than itself" in refused(
         b"c_codecs\nencode\nq\x00V" + b"x" * 1_000_000 + b"\nq\x01" + again * 5000 + b"."
     )
-    # the C unpickler would reserve 64 GiB for this place in its memo
+    # the C unpickler would reserve 64 GiB for this memo index
     assert read_plain_pickle(b"\x80\x02]r\xff\xff\xff\xff.", "x.bin") == []
 
 
 @given(st.data())
-def test_a_damaged_stream_is_refused_or_read_but_no_crash(data: st.DataObject) -> None:
+def test_a_damaged_stream_never_raises_an_unexpected_error(data: st.DataObject) -> None:
     content = bytearray(
         pickle.dumps(([picture(0)[:40], np.arange(3)], np.array([True])), protocol=data.draw(st.integers(0, 5)))
     )
@@ -134,7 +134,7 @@ def test_a_damaged_stream_is_refused_or_read_but_no_crash(data: st.DataObject) -
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("same", [[True, False], (1, 0), np.array([True, False]), [np.bool_(True), np.bool_(False)]])
 @pytest.mark.parametrize("as_arrays", [False, True])
-def test_verification_sets_as_they_are_found(protocol: int, same: Any, as_arrays: bool, tmp_path: Path) -> None:
+def test_all_known_layouts_of_verification_sets_are_read(protocol: int, same: Any, as_arrays: bool, tmp_path: Path) -> None:
     pictures = [picture(number) for number in range(4)]
     stored = [np.frombuffer(content, np.uint8) for content in pictures] if as_arrays else pictures
     read, truth = read_verification_set(write_bin(tmp_path / "x.bin", stored, same, protocol))
@@ -156,14 +156,14 @@ def test_verification_sets_as_they_are_found(protocol: int, same: Any, as_arrays
         (([picture(0), picture(1)], [0.5]), "true or false, got a float"),
     ],
 )
-def test_what_is_no_verification_set_is_refused(value: Any, words: str, tmp_path: Path) -> None:
+def test_pickles_of_other_values_are_rejected(value: Any, words: str, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(pickle.dumps(value))
     with pytest.raises(InputError, match=words):
         read_verification_set(tmp_path / "x.bin")
 
 
-def test_arrays_over_the_same_bytes_are_refused(tmp_path: Path) -> None:
-    """Each is a view of one long stretch of the stream, and would be copied."""
+def test_repeated_arrays_larger_than_the_file_are_rejected(tmp_path: Path) -> None:
+    """Each array is a view of the same long bytes of the stream and would be copied."""
     base = np.zeros(1_000_000, np.uint8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -175,7 +175,7 @@ def test_arrays_over_the_same_bytes_are_refused(tmp_path: Path) -> None:
             read_verification_set(tmp_path / "x.bin")
 
 
-def test_nothing_of_it_touches_the_pickle_module(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reader_does_not_use_the_pickle_module(monkeypatch: pytest.MonkeyPatch) -> None:
     content = pickle.dumps(([b"a", b"b"], np.array([True])))
 
     def forbidden(*_: Any, **__: Any) -> None:

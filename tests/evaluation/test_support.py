@@ -10,14 +10,14 @@ def normals(n: int, mean: float, seed: int, d: int = 8) -> np.ndarray:
     return x
 
 
-def test_a_supported_target_is_about_as_far_as_usual() -> None:
+def test_a_target_like_the_pool_has_hardly_any_items_outside() -> None:
     found = support(normals(4000, 0, 0), normals(1000, 0, 1))
     assert found.unsupported_fraction.low is not None
     assert found.unsupported_fraction.low < 1 - USUAL
 
 
-def test_the_share_outside_is_found_and_named() -> None:
-    """28 % of the target is where the pool has nothing."""
+def test_the_fraction_outside_is_estimated_and_its_covariate_named() -> None:
+    """28 % of the target lies where the pool has no items."""
     target = normals(1000, 0, 1)
     target[:280, 1] += 12
     found = support(normals(4000, 0, 0), target)
@@ -28,8 +28,8 @@ def test_the_share_outside_is_found_and_named() -> None:
     assert names == ["right"]
 
 
-def test_a_sparse_part_of_the_pool_is_support() -> None:
-    """2 % of the pool, far from the rest, is where all of the target is."""
+def test_a_sparse_part_of_the_pool_counts_as_support() -> None:
+    """All of the target lies in a small cluster that holds 2 % of the pool."""
     pool = normals(4000, 0, 0)
     pool[:80, 0] += 20
     found = support(pool, normals(500, 20, 1))
@@ -37,8 +37,8 @@ def test_a_sparse_part_of_the_pool_is_support() -> None:
     assert found.unsupported_fraction.value < 0.1
 
 
-def test_items_of_one_identity_are_no_neighbours() -> None:
-    """Each identity is a tight cluster: new people are as far from the pool as its people from each other."""
+def test_items_of_the_same_identity_do_not_count_as_neighbours() -> None:
+    """Each identity is a tight cluster; new people are as far from the pool as its people are from each other."""
     generator = np.random.default_rng(0)
     people = np.repeat(np.arange(300), 5)
     pool = normals(300, 0, 0)[people] + 0.01 * generator.normal(size=(1500, 8))
@@ -48,8 +48,8 @@ def test_items_of_one_identity_are_no_neighbours() -> None:
     assert minded.outside.mean() < 0.05
 
 
-def test_of_a_single_identity_its_own_items_say_what_is_usual() -> None:
-    """Without others there is no distance to them: infinite ones gave a warning, and nothing was ever outside."""
+def test_a_pool_of_one_identity_is_treated_as_without_identities() -> None:
+    """There is no distance to other identities: infinite distances raised a warning and made nothing outside."""
     pool, target = normals(300, 0, 0), normals(200, 0, 1)
     target[:50, 1] += 12
     found = support(pool, target, identities=np.zeros(300, int))

@@ -286,7 +286,7 @@ def test_bad_updates_are_rejected() -> None:
         sampler.update(torch.tensor([997]), torch.tensor([0.5]))
     with pytest.raises(ValueError, match="row 0"):
         sampler.update(torch.tensor([1]), torch.tensor([1.5]))
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match=r"\(n,\) probabilities"):
         sampler.update(torch.tensor([1]), torch.tensor([0.5, 0.5]))
     with pytest.raises(TypeError, match="integers"):
         sampler.update(torch.tensor([1.0]), torch.tensor([0.5]))

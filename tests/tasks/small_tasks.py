@@ -1,4 +1,4 @@
-"""Small tasks for the tests: random pictures with real targets, and the least model that trains."""
+"""Small tasks for the tests: random pictures with valid targets, and the smallest models that can be trained."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def segmentation(items: int = 6) -> tuple[Segmentation, nn.Module, list[Any]]:
 
 
 def loss_of_each(outputs: Tensor, objects: Sequence[Objects]) -> Tensor:
-    """One box a picture is guessed: (B, 4 + classes)."""
+    """Compute the loss of outputs (B, 4 + classes), which predict one box per picture."""
     losses = []
     for output, found in zip(outputs, objects, strict=True):
         if not len(found["labels"]):

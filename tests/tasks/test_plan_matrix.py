@@ -1,4 +1,4 @@
-"""`rsft plan` of rows of features, from the command line and from Python."""
+"""`rsft plan` works on feature matrices, from the command line and from Python."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from rsft.tasks.matrix import plan_matrix
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pool and a target whose exact ratio is exp(x_0 - 1/2) on the first feature."""
+    """Write a pool and a target whose exact density ratio is exp(x_0 - 1/2)."""
     folder = tmp_path_factory.mktemp("rows")
     generator = np.random.default_rng(0)
     pool, target = generator.normal(size=(2000, 3)), generator.normal((1, 0, 0), size=(300, 3))
@@ -38,7 +38,7 @@ def invoke(*arguments: str | Path) -> str:
     return result.stdout
 
 
-def test_the_command_gives_the_plan_of_the_library(files: Path, tmp_path: Path) -> None:
+def test_the_command_gives_the_same_plan_as_the_library(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "plan"
     options = ("--envelope", "max_tv=0.02", "--retain-fraction", "0.2", "--seed", "3")
     sides = ("--pool", files / "pool.npy", "--target", files / "target.npy")
@@ -51,7 +51,7 @@ def test_the_command_gives_the_plan_of_the_library(files: Path, tmp_path: Path) 
         assert sorted(written) == expected.accepted(epoch).tolist()
         sampler = expected.sampler()
         sampler.set_epoch(epoch)
-        assert written.tolist() == list(sampler)  # what a trainer in Python would be given, in that order
+        assert written.tolist() == list(sampler)  # the order in which a trainer in Python would get the rows
     table = pyarrow.parquet.read_table(out / "accepted.parquet").to_pydict()
     np.testing.assert_array_equal(table["acceptance"], expected.acceptance)
     assert np.flatnonzero(table["accepted"]).tolist() == expected.accepted(0).tolist()
@@ -62,16 +62,16 @@ def test_the_command_gives_the_plan_of_the_library(files: Path, tmp_path: Path) 
         invoke(*sides, "--out", out)
 
 
-def test_what_is_accepted_has_the_mean_of_the_target(files: Path) -> None:
+def test_the_accepted_rows_have_the_mean_of_the_target(files: Path) -> None:
     made, _ = plan_matrix(pool=files / "pool.npy", target=files / "target.npy")
     pool = np.load(files / "pool.npy")
     taken = np.concatenate([pool[made.sampler().accepted(epoch)] for epoch in range(40)])
-    # the ratio's own error: about one standard error of the target's mean
+    # the error of the ratio is about one standard error of the mean of the target
     assert taken[:, 0].mean() == pytest.approx(1, abs=5 / np.sqrt(300))
     assert abs(pool[:, 0].mean()) < 0.1
 
 
-def test_shares_of_a_column_are_met(files: Path) -> None:
+def test_the_accepted_rows_have_the_stated_shares(files: Path) -> None:
     told = json.loads(invoke("--pool", files / "pool.parquet", "--shares", files / "shares.toml", "--json"))
     light = pyarrow.parquet.read_table(files / "pool.parquet")["light"].to_pylist()
     night = np.mean(np.array(light) == "night")
@@ -81,7 +81,7 @@ def test_shares_of_a_column_are_met(files: Path) -> None:
     assert float(made.acceptance[torch.tensor([word == "night" for word in light])].min()) == 1
 
 
-def test_labels_let_whole_classes_be_accepted(files: Path) -> None:
+def test_labels_allow_accepting_whole_identities(files: Path) -> None:
     labelled = ("--pool", files / "pool.npy", "--target", files / "target.npy", "--labels", files / "labels.npy")
     told = json.loads(invoke(*labelled, "--accept-by", "identity", "--json"))
     assert told["diagnostics"]["identities"] == 40
@@ -95,7 +95,7 @@ def test_compare_ranks_every_estimator(files: Path) -> None:
     assert told["ranking"][0]["verdict"] == told["verdict"]
 
 
-def test_bad_input_is_said(files: Path, tmp_path: Path) -> None:
+def test_unusable_input_gives_an_exact_message(files: Path, tmp_path: Path) -> None:
     pool, target = np.load(files / "pool.npy"), np.load(files / "target.npy")
     np.save(tmp_path / "wide.npy", np.zeros((60, 5)))
     target[4, 1] = np.nan
@@ -108,9 +108,9 @@ def test_bad_input_is_said(files: Path, tmp_path: Path) -> None:
         "Were all embedded with one model": ("--pool", files / "pool.npy", "--target", tmp_path / "wide.npy"),
         "the first at row 4": ("--pool", files / "pool.npy", "--target", tmp_path / "nan.npy"),
         "a label for each of the pool's 2000 rows, got 3": (*sides, "--labels", tmp_path / "few.npy"),
-        "other columns than the pool: a, c": ("--pool", tmp_path / "ab.parquet", "--target", tmp_path / "ac.parquet"),
+        "needs the columns of the pool: a, b, got a, c": ("--pool", tmp_path / "ab.parquet", "--target", tmp_path / "ac.parquet"),
         "no column 'light'": ("--pool", tmp_path / "ab.parquet", "--shares", files / "shares.toml"),
-        "no attributes to give shares of": ("--pool", files / "pool.npy", "--shares", files / "shares.toml"),
+        "has no attribute columns": ("--pool", files / "pool.npy", "--shares", files / "shares.toml"),
         "needs `target` or `shares`": ("--pool", files / "pool.npy"),
         "--aligned is for pictures": (*sides, "--aligned"),
         "--epochs is for rows of features": ("--pool", files, "--target", files, "--epochs", "2"),

@@ -1,4 +1,4 @@
-"""Scores, shares, losses and metrics of the tasks; what is refused."""
+"""Scores, shares, losses and metrics of the tasks, and the input that they reject."""
 
 import math
 from collections.abc import Callable
@@ -33,13 +33,13 @@ Small = Callable[[], tuple[Any, nn.Module, list[Any]]]
 
 
 @each_task
-def test_each_task_conforms(small: Small) -> None:
+def test_each_task_follows_the_protocol(small: Small) -> None:
     task, model, items = small()
     check(task, model, items)
 
 
 @each_task
-def test_each_task_is_planned_and_tuned(small: Small) -> None:
+def test_each_task_can_be_planned_tuned_and_compared(small: Small) -> None:
     task, model, items = small()
     pool = items * 20
     told = describe(task, pool, model, batch_size=7)
@@ -106,7 +106,7 @@ def test_training_leaves_the_model_and_the_random_state_as_they_were() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_shares_are_counted_by_item_by_pixel_and_by_box() -> None:
+def test_memberships_count_items_pixels_and_boxes() -> None:
     assert Classification(3).memberships(torch.tensor([2, 0]))["class"].tolist() == [[0, 0, 1], [1, 0, 0]]
     masks = torch.tensor([[[0, 1], [1, 255]], [[255, 255], [255, 255]]])
     assert Segmentation(3).memberships(masks)["class"].tolist() == [[1, 2, 0], [0, 0, 0]]
@@ -114,17 +114,17 @@ def test_shares_are_counted_by_item_by_pixel_and_by_box() -> None:
     _, objects = task.collate(items)
     counts = task.memberships(objects)
     assert counts["class"].tolist()[:3] == [[0, 0, 0], [0, 1, 0], [0, 0, 2]]
-    areas = [(3 + n) * 5.0 for n in range(6)]  # of each picture's boxes; edges at 20 and 30
+    areas = [(3 + n) * 5.0 for n in range(6)]  # area of each box of picture n; the edges are 20 and 30
     expected = [[(n % 3) * (a < 20), (n % 3) * (20 <= a < 30), (n % 3) * (a >= 30)] for n, a in enumerate(areas)]
     assert counts["size"].tolist() == expected
 
 
-def test_pixels_without_a_label_count_nowhere() -> None:
+def test_pixels_without_a_label_do_not_count() -> None:
     task, model, items = segmentation()
     inputs, targets = task.collate(items)
     outputs = model(inputs)
     scores = task.score(outputs, targets)
-    assert scores[1] == 0  # nothing but ignored pixels
+    assert scores[1] == 0  # all pixels are ignored
     changed = outputs.detach().clone()
     changed[0, :, :4] += torch.randn(CLASSES, 4, SIDE)
     torch.testing.assert_close(task.score(changed, targets), scores)
@@ -135,10 +135,10 @@ def test_pixels_without_a_label_count_nowhere() -> None:
     assert all(math.isnan(value) for value in nothing.values())
 
 
-def test_metrics_are_those_of_other_libraries() -> None:
+def test_metrics_agree_with_scikit_learn() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, truth = torch.randn(60, 4, generator=generator), torch.randint(3, (60,), generator=generator)
-    found = Classification(4).metric(list(logits), list(truth))  # class 3 is found, but never true
+    found = Classification(4).metric(list(logits), list(truth))  # class 3 is predicted but never true
     labels = logits.argmax(1)
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, labels))
     with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
@@ -153,7 +153,7 @@ def test_metrics_are_those_of_other_libraries() -> None:
 
 
 def scene(seed: int, jitter: float) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
-    """Boxes of all sizes in 20 pictures, and found ones near most of them."""
+    """Make boxes of all sizes in 20 pictures, and detections near them."""
     generator = torch.Generator().manual_seed(seed)
     truth, found = [], []
     for _ in range(20):
@@ -168,7 +168,7 @@ def scene(seed: int, jitter: float) -> tuple[list[dict[str, Tensor]], list[dict[
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_average_precision_is_that_of_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
+def test_average_precision_agrees_with_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
     found, truth = scene(0, 5.0)
     ours = average_precision(found, truth, 2, (32.0**2, 96.0**2))
 
@@ -195,7 +195,7 @@ def test_average_precision_is_that_of_pycocotools(capsys: pytest.CaptureFixture[
     assert 0 < ours["map"] < 1
 
 
-def test_average_precision_at_its_ends() -> None:
+def test_average_precision_of_perfect_missing_and_undefined_detections() -> None:
     found, truth = scene(0, 0.0)
     assert average_precision(found, truth, 2, (1024.0, 9216.0))["map"] == pytest.approx(1)
     nothing = [{name: one[name][:0] for name in one} for one in found]
@@ -206,7 +206,7 @@ def test_average_precision_at_its_ends() -> None:
     assert all(math.isnan(value) for value in empty.values())
 
 
-def test_covariates_see_what_they_name() -> None:
+def test_covariates_respond_to_what_they_are_named_after() -> None:
     generator = torch.Generator().manual_seed(0)
     plain = functional.interpolate(torch.rand(8, 1, 4, 4, generator=generator), SIDE, mode="bilinear")
     noisy = plain + 0.2 * torch.randn(plain.shape, generator=generator)
@@ -217,11 +217,11 @@ def test_covariates_see_what_they_name() -> None:
     torch.testing.assert_close(covariates(plain + 1)["brightness"], of["plain"]["brightness"] + 1)
     torch.testing.assert_close(covariates(2 * plain)["contrast"], 2 * of["plain"]["contrast"])
     assert covariates([torch.rand(3, 4, 9, generator=generator)])["size"].item() == 6
-    with pytest.raises(ValueError, match="number 1 is"):
+    with pytest.raises(ValueError, match="picture 1 is"):
         covariates([plain[0], plain[0, 0]])
 
 
-def test_a_target_without_labels_is_planned_on_covariates() -> None:
+def test_covariates_select_items_for_an_unlabelled_target() -> None:
     generator = torch.Generator().manual_seed(0)
     plain = functional.interpolate(torch.rand(600, 1, 4, 4, generator=generator), SIDE, mode="bilinear")
     noisy = torch.arange(600) % 5 == 0
@@ -230,16 +230,16 @@ def test_a_target_without_labels_is_planned_on_covariates() -> None:
     pool = [(picture, 0) for picture in shifted[:500]]
     target = plain[500:] + 0.1 * torch.randn(100, 1, SIDE, SIDE, generator=generator)
     plan = rsft.plan(describe(task, pool).table(), unlabelled(task, list(target)), envelope="max_tv=0.05")
-    assert noisy[plan.accepted()].double().mean() > 0.9  # 0.2 of the pool
+    assert noisy[plan.accepted()].double().mean() > 0.9  # their share of the pool is 0.2
 
 
-def test_the_bootstrap_is_paired_and_of_items() -> None:
+def test_the_bootstrap_is_paired_over_models_and_draws_items() -> None:
     task, model, items = classification(30)
     first, again = (evaluate(task, model, items, draws=400) for _ in range(2))
     accuracy = first["accuracy"]
     assert np.array_equal(accuracy, again["accuracy"])
     p = accuracy[0]
-    # 400 draws: their spread is known to 1 / sqrt(800), 5 standard errors are .18
+    # the standard deviation of 400 draws has a relative error of 1 / sqrt(800); 5 of these are 0.18
     assert accuracy[1:].std() == pytest.approx(math.sqrt(p * (1 - p) / 30), rel=0.18)
     other = evaluate(task, model, items, draws=400, seed=1)
     assert not np.array_equal(accuracy, other["accuracy"])
@@ -254,11 +254,11 @@ DETECTION = Detection(CLASSES, loss_of_each, decode)
 @pytest.mark.parametrize(
     ("task", "item", "message"),
     [
-        (Classification(3), (PICTURE, 3), "classes 0 to 2, number 1 of the batch has 3"),
+        (Classification(3), (PICTURE, 3), "classes 0 to 2; item 1 of the batch has 3"),
         (Classification(3), (PICTURE, -1), "has -1"),
-        (Classification(3), (torch.rand(3, SIDE, SIDE), 0), "as many channels; number 1 of the batch"),
-        (Segmentation(3), (PICTURE, torch.zeros(4, 4)), r"number 1 of the batch is \(4, 4\) for \(16, 16\)"),
-        (Segmentation(3), (PICTURE, torch.full((SIDE, SIDE), 7)), r"number 1 of the batch has \[7\]"),
+        (Classification(3), (torch.rand(3, SIDE, SIDE), 0), "same number of channels; item 1 of the batch"),
+        (Segmentation(3), (PICTURE, torch.zeros(4, 4)), r"item 1 of the batch is \(4, 4\) for \(16, 16\)"),
+        (Segmentation(3), (PICTURE, torch.full((SIDE, SIDE), 7)), r"item 1 of the batch has \[7\]"),
         (DETECTION, (PICTURE, OBJECTS | {"labels": torch.tensor([5])}), r"classes 0 to 2, got \[5\]"),
         (DETECTION, (PICTURE, OBJECTS | {"labels": torch.tensor([0, 0])}), r"\(n, 4\) boxes and n labels"),
         (DETECTION, (PICTURE, OBJECTS | {"boxes": torch.tensor([[1.0, 1, 1, 5]])}), "left < right"),
@@ -266,15 +266,15 @@ DETECTION = Detection(CLASSES, loss_of_each, decode)
         (DETECTION, (PICTURE, OBJECTS | {"boxes": torch.tensor([[1.0, 1, math.nan, 5]])}), "left < right"),
     ],
 )
-def test_items_that_cannot_be_used_are_named(task: Any, item: Any, message: str) -> None:
+def test_the_error_for_an_unusable_item_gives_its_index(task: Any, item: Any, message: str) -> None:
     good = {Classification: 0, Segmentation: torch.zeros(SIDE, SIDE), Detection: OBJECTS}[type(task)]
     with pytest.raises(ValueError, match=message):
         task.collate([(PICTURE, good), item])
-    with pytest.raises(InputError, match=r"items 2 to 3 of the pool: .*number 1"):
+    with pytest.raises(InputError, match=r"items 2 to 3 of the pool: .*item 1"):
         describe(task, [(PICTURE, good)] * 3 + [item], batch_size=2)
 
 
-def test_pictures_of_several_sizes_are_filled_up_and_that_counts_nowhere() -> None:
+def test_padding_of_pictures_of_different_sizes_does_not_count() -> None:
     small, large = torch.rand(1, 6, 8), torch.rand(1, 9, 5)
     inputs, masks = Segmentation(3).collate([(small, torch.ones(6, 8)), (large, torch.zeros(9, 5))])
     assert inputs.shape == (2, 1, 9, 8)
@@ -287,7 +287,7 @@ def test_pictures_of_several_sizes_are_filled_up_and_that_counts_nowhere() -> No
     torch.testing.assert_close(told.covariates["brightness"], torch.stack([small.mean(), large.mean()]))
 
 
-def test_a_stream_and_an_empty_pool_are_refused() -> None:
+def test_a_stream_and_an_empty_pool_are_rejected() -> None:
     class Stream(IterableDataset[Any]):
         def __iter__(self) -> Any:
             yield PICTURE, 0
@@ -300,21 +300,21 @@ def test_a_stream_and_an_empty_pool_are_refused() -> None:
     ):
         with pytest.raises(TypeError, match="RejectionStream"):
             call(task, Stream())
-        with pytest.raises(InputError, match="without an item"):
+        with pytest.raises(InputError, match="needs at least one item"):
             call(task, [])
 
 
 def _wrong(**methods: Any) -> Any:
-    """The task with some methods changed."""
+    """Make a classification task with some methods replaced."""
     return type("Wrong", (), {**vars(Classification), **methods})(CLASSES)
 
 
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        ({"score": lambda self, o, t: functional.cross_entropy(o, t)}, r"`score` must give \(6,\)"),
+        ({"score": lambda self, o, t: functional.cross_entropy(o, t)}, r"`score` must return \(6,\)"),
         ({"score": lambda self, o, t: functional.cross_entropy(o, t, reduction="none") / len(o)}, "alone in its"),
-        ({"loss": lambda self, o, t: functional.cross_entropy(o, t, reduction="none")}, "`loss` must give one"),
+        ({"loss": lambda self, o, t: functional.cross_entropy(o, t, reduction="none")}, "`loss` must return one"),
         ({"loss": lambda self, o, t: (o.argmax(1) != t).float().mean()}, "no gradient"),
         ({"covariates": lambda self, x: {"mean": torch.tensor(0.0)}}, r"\(6,\) finite numbers as 'mean'"),
         ({"covariates": lambda self, x: {"rank": torch.arange(len(x)).double()}}, "'rank' of an input depends"),
@@ -328,14 +328,14 @@ def _wrong(**methods: Any) -> Any:
         ({"metric": lambda self, o, t: {"chance": float(torch.rand(1)) * 0}}, "global random state"),
     ],
 )
-def test_what_is_no_task_is_found(methods: dict[str, Any], message: str) -> None:
+def test_each_violation_of_the_protocol_is_detected(methods: dict[str, Any], message: str) -> None:
     _, model, items = classification()
     check(_wrong(), model, items)
     with pytest.raises(NotATaskError, match=message):
         check(_wrong(**methods), model, items)
 
 
-def test_a_missing_method_is_named() -> None:
+def test_the_error_for_missing_methods_names_them() -> None:
     class Half:
         def collate(self, items: Any) -> Any:
             return items

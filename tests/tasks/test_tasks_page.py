@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text()
 
 
-def test_the_examples_run_one_after_the_other() -> None:
+def test_the_examples_of_the_page_run_in_order() -> None:
     torch.manual_seed(0)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -21,18 +21,18 @@ def test_the_examples_run_one_after_the_other() -> None:
     assert names["ratio"].shortfall < 0.01
 
 
-def test_the_template_is_short() -> None:
+def test_the_template_of_a_task_is_short() -> None:
     (template,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.S) if "class Depth" in block]
     assert 15 < len(template.strip().splitlines()) < 30
 
 
-def test_every_example_is_named() -> None:
+def test_the_page_links_every_example() -> None:
     named = set(re.findall(r"\(\.\./examples/(\w+)\.py\)", PAGE))
     there = {path.stem for path in (ROOT / "examples").glob("*.py")}
     assert named == there - {"compared", "scenes", "textbook_loop"}
 
 
-def test_the_tables_are_those_of_the_benchmark() -> None:
+def test_the_tables_hold_the_results_of_the_benchmark() -> None:
     found = json.loads((ROOT / "benchmarks" / "results" / "examples.json").read_text())
     rows = re.findall(r"^\| (\w+), (\w+) \| [-+*]", PAGE, re.M)
     assert {name for name, _ in rows} == set(found)

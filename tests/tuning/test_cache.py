@@ -126,7 +126,7 @@ def test_values_too_large_for_half_precision_raise_and_are_not_stored(tmp_path: 
     with torch.no_grad():
         model.get_parameter("0.weight").mul_(1e6)
     cached, *_ = store(tmp_path, model)
-    with pytest.raises(RsftError, match=r"row 2 reach .* float16 does not hold: pass `dtype=torch.float32`"):
+    with pytest.raises(RsftError, match=r"row 2 reach .* float16 cannot hold: pass `dtype=torch.float32`"):
         cached.__getitems__([2, 4])
     assert cached.computed == 0
     wide, *_ = store(tmp_path, model, torch.float32)
