@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from drawn_people import draw_people, tiny_model
 
 from rsft.errors import InputError, InterruptedTrainingError
-from rsft.face.adaptation import tune as tuning
 from rsft.face.adaptation.gate import Gate, HeldOut
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.evaluate import evaluate_folders
@@ -86,6 +86,7 @@ def fit_that_passes_the_gate(people: Path, out: Path, monkeypatch: pytest.Monkey
     def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
         return replace(real_decide(folds, max_loss, seed=seed), share=1.0, candidate=1.0, allowed=[0.5, 1.0])
 
+    tuning = sys.modules["rsft.face.adaptation.tune"]  # the folder exports a function of this name
     real_decide = tuning.decide
     monkeypatch.setattr(tuning, "decide", decide)
     settings = {"steps": 6, "batch_size": 16, "views": 2, "cut": -1, "learning_rate": 1e-2, "warmup_fraction": 0.0}

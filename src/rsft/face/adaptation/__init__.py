@@ -1,0 +1,51 @@
+"""From features and a plan to a tuned network: no picture and no run folder is opened here."""
+
+from rsft.face.adaptation.adaface import AdaFaceLoss
+from rsft.face.adaptation.gate import Gate, decide, within_bound
+from rsft.face.adaptation.headroom import Headroom, find_headroom, with_headroom
+from rsft.face.adaptation.heads import PrototypeHead, PrototypeLoss, class_means
+from rsft.face.adaptation.held_out import Validation
+from rsft.face.adaptation.label_noise import label_margin, trusted_labels
+from rsft.face.adaptation.losses import CosFaceLoss, make_loss
+from rsft.face.adaptation.planning import plan_faces, rank_face_plans
+from rsft.face.adaptation.recipe import Recipe, make_recipe
+from rsft.face.adaptation.training import classes_of, default_steps, train_stages
+from rsft.face.adaptation.trial import FaceTrial, check_comparable
+from rsft.face.adaptation.tune import Line, Tuned, check_identities, total_steps, tune
+from rsft.face.adaptation.views import AcceptedViews, accept_views, embed_activations, trial_of
+
+__all__ = [
+    "AcceptedViews",
+    "AdaFaceLoss",
+    "CosFaceLoss",
+    "FaceTrial",
+    "Gate",
+    "Headroom",
+    "Line",
+    "PrototypeHead",
+    "PrototypeLoss",
+    "Recipe",
+    "Tuned",
+    "Validation",
+    "accept_views",
+    "check_comparable",
+    "check_identities",
+    "class_means",
+    "classes_of",
+    "decide",
+    "default_steps",
+    "embed_activations",
+    "find_headroom",
+    "label_margin",
+    "make_loss",
+    "make_recipe",
+    "plan_faces",
+    "rank_face_plans",
+    "total_steps",
+    "train_stages",
+    "trial_of",
+    "trusted_labels",
+    "tune",
+    "with_headroom",
+    "within_bound",
+]

@@ -1,7 +1,7 @@
 """Bootstrap over identities: pictures of one person are not independent, so people are drawn and not pairs.
 
-An identity that is drawn k times counts k times in each of its genuine pairs. Two identities that are drawn k and l times
-count k * l times in each of their impostor pairs.
+An identity that is drawn k times counts k times in each of its genuine pairs. Two identities that are drawn k and l
+times count k * l times in each of their impostor pairs.
 """
 
 import numpy as np
