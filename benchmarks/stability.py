@@ -94,7 +94,7 @@ def main() -> None:
             right = (model(test_x).argmax(1) == test_y).double().numpy()
         return {"accuracy": np.concatenate([[right.mean()], right[drawn].mean(1)])}
 
-    methods = {name: rsft.baselines(plan)[name] for name in (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)}
+    methods = {name: rsft.alternatives(plan)[name] for name in (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)}
     start = network
     start = train(Batches(methods[UNIFORM], STEPS, BATCH_SIZE, 0), 0.03, 0)
     seeds = 2 if quick else SEEDS

@@ -1,3 +1,5 @@
+"""Output folders are complete or absent, and contents that rsft did not write are kept."""
+
 import errno
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +11,7 @@ from rsft.errors import InputError, RsftError
 from rsft.run_folder import MARK_FILE, adding_to, replace_file, writing
 
 
-def test_the_folder_appears_only_when_whole(tmp_path: Path) -> None:
+def test_the_folder_appears_only_when_complete(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with writing(out) as folder:
         (folder / "file").write_text("whole")
@@ -19,7 +21,7 @@ def test_the_folder_appears_only_when_whole(tmp_path: Path) -> None:
 
 
 def interrupt(out: Path, **options: Any) -> list[str]:
-    """Begin a run and break off; returns what it found."""
+    """Start a run and interrupt it; return the names of the files that it found."""
     found: list[str] = []
     with suppress(KeyboardInterrupt), writing(out, **options) as folder:
         found += sorted(path.name for path in folder.iterdir() if path.name != MARK_FILE)
@@ -41,7 +43,7 @@ def test_an_interrupted_run_is_resumed_or_discarded_only_when_asked(tmp_path: Pa
     assert not out.exists()
 
 
-def test_an_existing_folder_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_an_existing_folder_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with writing(out) as folder:
         (folder / "old").write_text("old")
@@ -55,29 +57,29 @@ def test_an_existing_folder_stands_until_the_new_one_is_whole(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_full_disk_is_one_line_with_advice(tmp_path: Path) -> None:
+def test_a_full_disk_raises_an_error_with_advice(tmp_path: Path) -> None:
     with pytest.raises(RsftError, match=r"No space left.*--resume"), writing(tmp_path / "run"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_failure_before_anything_is_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failure_before_the_first_file_leaves_no_folder(tmp_path: Path) -> None:
     with suppress(KeyboardInterrupt), writing(tmp_path / "run"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_to_add_to_is_not_made_of_a_file(tmp_path: Path) -> None:
+def test_a_folder_to_add_to_does_not_replace_a_file(tmp_path: Path) -> None:
     for _ in range(2):
         adding_to(tmp_path / "a" / "b")
     (tmp_path / "file").write_text("kept")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match=r"cannot make the folder"):
+        with pytest.raises(InputError, match=r"cannot create the folder"):
             adding_to(path)
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_replaced_file_keeps_its_mode_and_a_new_one_has_the_usual(tmp_path: Path) -> None:
+def test_a_replaced_file_keeps_its_mode_and_a_new_one_has_the_default(tmp_path: Path) -> None:
     (tmp_path / "usual").write_text("")
     (tmp_path / "old").write_text("old")
     (tmp_path / "old").chmod(0o640)

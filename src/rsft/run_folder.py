@@ -1,7 +1,7 @@
-"""The folder a command writes: made aside and renamed when whole, so that what stands there is never half-written.
+"""Output folders of commands, written under a temporary name and renamed when complete.
 
-Nothing is deleted or replaced that rsft did not write itself. Every folder carries a mark that lists the files in it; a
-folder without the mark, or with a file that the mark does not list, is refused.
+A folder at its final place is therefore never half-written. rsft deletes and replaces only what it wrote itself: each
+folder has a mark file that lists its files, and a folder without the mark or with other files is refused.
 """
 
 import errno
@@ -18,7 +18,7 @@ from rsft.data.apart import check_apart, resolved
 from rsft.errors import InputError, RsftError
 
 MARK_FILE = ".rsft.json"
-# Files that a desktop leaves in any folder it shows.
+# Files that desktop environments create in any folder.
 CLUTTER = {MARK_FILE, ".DS_Store", "Thumbs.db", "desktop.ini"}
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
@@ -27,19 +27,19 @@ REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 def writing(
     out: Path, *, inputs: Iterable[object] = (), overwrite: bool = False, resume: bool | None = None
 ) -> Iterator[Path]:
-    """Give a folder to write into, `OUT.partial`, and rename it to `out` if all went well.
+    """Yield a folder to write into, `OUT.partial`, and rename it to `out` if the block succeeds.
 
     After an interruption the partial folder stays. Until the rename, an existing `out` is untouched.
 
     Args:
-        out: the folder to make; a symbolic link stands for the folder it points to.
-        inputs: what the command reads, see `check_apart`.
-        overwrite: replace an existing `out`, or an interrupted attempt at it, if rsft wrote all that is in it.
-        resume: keep what an interrupted run left; None where the command cannot.
+        out: The folder to create. If it is a symbolic link, the folder that it points to is created.
+        inputs: The paths that the command reads; see `check_apart`.
+        overwrite: Replace an existing `out`, or an interrupted attempt at it, if rsft wrote all of its contents.
+        resume: Keep the contents of an interrupted attempt. None if the command cannot resume.
 
     Raises:
-        InputError: `out` exists and may not be replaced, or is an input.
-        RsftError: the disk is full or refuses to be written.
+        InputError: `out` or `OUT.partial` exists and may not be replaced, or `out` overlaps an input.
+        RsftError: The disk is full or cannot be written to.
     """
     out = resolved(out)
     partial = _partial(out)
@@ -61,30 +61,30 @@ def writing(
         raise _refused(partial, error) from error
     finally:
         if partial.exists() and not _files(partial):
-            shutil.rmtree(partial)  # nothing was written: there is nothing to resume
+            shutil.rmtree(partial)  # no file was written, so there is nothing to resume
 
 
 def check_output(
     out: Path, *, inputs: Iterable[object] = (), overwrite: bool = False, resume: bool | None = None
 ) -> None:
-    """Refuse an output that `writing` would refuse; call it before any work.
+    """Raise an error if `writing` would refuse these arguments. Call it before any work.
 
     Args:
-        out: as in `writing`; so are the others.
-        inputs: likewise.
-        overwrite: likewise.
-        resume: likewise.
+        out: See `writing`.
+        inputs: See `writing`.
+        overwrite: See `writing`.
+        resume: See `writing`.
 
     Raises:
-        InputError: see `writing`.
+        InputError: See `writing`.
     """
     out = resolved(out)
     check_apart(out, inputs)
     partial = _partial(out)
     if os.path.lexists(out):
         if not overwrite:
-            advice = "it is already whole, nothing to resume" if resume else "pass --overwrite to replace it"
-            raise InputError(f"the output folder '{out}' exists: {advice}, or choose another --out.")
+            state = "is already complete, so there is nothing to resume" if resume else "exists"
+            raise InputError(f"the output folder '{out}' {state}: pass --overwrite to replace it, or choose another --out.")
         _check_ours(out, finished=True)
     if os.path.lexists(partial):
         _check_ours(partial, finished=False)
@@ -96,10 +96,15 @@ def check_output(
 
 
 def adding_to(out: Path, *, inputs: Iterable[object] = ()) -> Path:
-    """Make a folder that a command adds to over several calls, and return it.
+    """Create a folder that a command adds to over several calls, and return its path without links.
+
+    Args:
+        out: The folder. It may exist if it is empty or if rsft wrote it.
+        inputs: The paths that the command reads; see `check_apart`.
 
     Raises:
-        InputError: it is an input, a file, or a folder with content that is not of rsft.
+        InputError: `out` overlaps an input, it or one of its parents is a file, or it is a folder with contents that
+            rsft did not write.
     """
     out = resolved(out)
     check_apart(out, inputs)
@@ -107,20 +112,28 @@ def adding_to(out: Path, *, inputs: Iterable[object] = ()) -> Path:
         if any(path.name not in CLUTTER for path in out.iterdir()):
             _check_marked(out, "add to")
     elif os.path.lexists(out):
-        raise InputError(f"cannot make the folder '{out}': there is a file of this name. Choose another --out.")
+        raise InputError(f"cannot create the folder '{out}': there is a file of this name. Choose another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"cannot make the folder '{out}': a file lies on its way. Choose another --out.") from error
+        raise InputError(
+            f"cannot create the folder '{out}': one of its parents is a file. Choose another --out."
+        ) from error
     _write_mark(out, files=[])
     return out
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file that is the old one or the new one at any time, also after a crash; an old one's mode stays.
+    """Write a file atomically: at any time, also after a crash, it has either its old or its new content.
+
+    An existing file keeps its mode.
+
+    Args:
+        path: The file.
+        content: The new content.
 
     Raises:
-        OSError: the disk is full or refuses to be written; the old file stays.
+        OSError: The disk is full or cannot be written to. The old file stays.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -139,17 +152,19 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)  # it can only be read by being set
+    """Return the umask of this process."""
+    mask = os.umask(0)  # the umask can only be read by setting it
     os.umask(mask)
     return mask
 
 
 def _partial(out: Path) -> Path:
+    """Return the path of the folder that is written before the rename."""
     return out.with_name(out.name + ".partial")
 
 
 def _files(folder: Path) -> list[str]:
-    """All files and links below a folder, relative to it, in order; not the mark, nor what a desktop leaves."""
+    """Return all files and links below a folder, relative to it and sorted, without those in `CLUTTER`."""
     return sorted(
         os.path.relpath(os.path.join(place, name), folder)
         for place, folders, files in os.walk(folder)
@@ -159,14 +174,15 @@ def _files(folder: Path) -> list[str]:
 
 
 def _write_mark(folder: Path, files: list[str]) -> None:
+    """Write the mark file, which lists the files that rsft wrote into the folder."""
     mark = {"made_by": f"rsft {importlib.metadata.version('rsft')}", "files": files}
     replace_file(folder / MARK_FILE, json.dumps(mark, indent=1).encode())
 
 
 def _check_ours(folder: Path, *, finished: bool) -> None:
-    """Refuse to delete a folder that is not rsft's own, or in which somebody has put something of theirs."""
+    """Raise an error if rsft did not write a folder, or if a finished folder has files that the mark does not list."""
     if folder.is_symlink() or not folder.is_dir():
-        raise InputError(f"'{folder}' is no folder of rsft's: it is not replaced. Choose another --out.")
+        raise InputError(f"'{folder}' is not a folder written by rsft, so it is not replaced: choose another --out.")
     if not any(folder.iterdir()):
         return
     mark = _check_marked(folder, "replace")
@@ -179,6 +195,7 @@ def _check_ours(folder: Path, *, finished: bool) -> None:
 
 
 def _check_marked(folder: Path, verb: str) -> dict[str, list[str]]:
+    """Return the contents of the mark, or raise an error that names the action, such as "replace"."""
     try:
         mark: dict[str, list[str]] = json.loads((folder / MARK_FILE).read_text(encoding="utf-8"))
         listed = isinstance(mark["files"], list)
@@ -186,14 +203,14 @@ def _check_marked(folder: Path, verb: str) -> dict[str, list[str]]:
         listed = False
     if not listed:
         raise InputError(
-            f"'{folder}' was not written by rsft (it has no '{MARK_FILE}'), which will not {verb} it: choose another "
+            f"'{folder}' was not written by rsft (it has no '{MARK_FILE}'), so rsft will not {verb} it: choose another "
             "--out, or remove the folder yourself."
         )
     return mark
 
 
 def _put_in_place(partial: Path, out: Path) -> None:
-    """Rename the new folder to its place; the old one is moved aside first and deleted last."""
+    """Rename the new folder to its final name. An old one is moved aside first and deleted last."""
     if not out.exists():
         partial.rename(out)
         return
@@ -204,6 +221,7 @@ def _put_in_place(partial: Path, out: Path) -> None:
 
 
 def _refused(partial: Path, error: OSError) -> RsftError:
+    """Return an error that states why a folder cannot be written, and the free space."""
     existing = next(parent for parent in partial.absolute().parents if parent.exists())
     free = shutil.disk_usage(existing).free / 2**20
     return RsftError(

@@ -196,7 +196,7 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     assert "landmarks for none of the" in refused(*planned, "--target", faces / "target")
     assert "with --shares none is" in refused(*planned, "--shares", tmp_path / "bad.toml")
     assert not (tmp_path / "run").exists()
-    assert "not the whole folder of a run" in refused("report", tmp_path)
+    assert "not a complete run folder" in refused("report", tmp_path)
 
 
 def test_a_disk_that_refuses_is_said(faces: Path) -> None:

@@ -178,7 +178,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         "has known=maybe; there are values such as no, yes": compare(
             faces, tmp_path / "value", *with_variants(faces, tmp_path), "--oracle", "known=maybe"
         ),
-        "what the oracle looks up: give both": compare(
+        "attributes are read for the oracle": compare(
             faces, tmp_path / "alone", "--attributes", tmp_path / "attributes.csv"
         ),
         "there is a file of this name": compare(faces, tmp_path / "attributes.csv"),

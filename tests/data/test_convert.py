@@ -146,7 +146,11 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("destination", "words"),
-    [("out.bin", "pools cannot be written as .bin"), ("x.png", "written as .png"), ("out-{0..1}.rec", "shards are .tar")],
+    [
+        ("out.bin", "pools cannot be written as .bin"),
+        ("x.png", "written as .png"),
+        ("out-{0..1}.rec", "shards are .tar"),
+    ],
 )
 def test_destinations_of_an_unknown_form_are_rejected(destination: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):

@@ -55,9 +55,7 @@ def as_stream(root: Path) -> ImageSet:
 
 
 @pytest.mark.parametrize("form", [as_saved, as_split, as_parquet, as_rows, as_stream])
-def test_every_form_gives_the_same_pictures_and_identities(
-    form: Callable[[Path], ImageSet], tmp_path: Path
-) -> None:
+def test_every_form_gives_the_same_pictures_and_identities(form: Callable[[Path], ImageSet], tmp_path: Path) -> None:
     images = form(tmp_path)
     found = sorted((person, images.read_bytes(row)) for row, person in enumerate(images.identities))
     assert found == sorted((item.split("/")[0], content) for item, content in PICTURES.items())

@@ -44,7 +44,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
 
 def test_large_arrays_are_memory_mapped(tmp_path: Path) -> None:
     path = tmp_path / "large.npy"
-    np.lib.format.open_memmap(path, "w+", np.float16, (100_000_000, 64))  # 12.8 GB as a sparse file that takes almost no disk space
+    np.lib.format.open_memmap(path, "w+", np.float16, (100_000_000, 64))  # a sparse file of 12.8 GB
     rows = read_matrix(path).rows
     assert isinstance(rows, np.memmap)
     assert rows.shape == (100_000_000, 64)

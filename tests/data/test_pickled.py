@@ -111,7 +111,7 @@ def test_memory_and_time_bombs_are_harmless() -> None:
     assert "recursion" in refused(b"]" * 200_000 + b"a" * 199_999 + b".")
     assert "remain" in refused(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc.")
     assert "more than 10000000 values" in refused(b"N" * 10_000_002)
-    again = b"h\x00(h\x01Vlatin1\ntR"  # each repetition of 16 bytes makes a million bytes
+    again = b"h\x00(h\x01Vlatin1\ntR"  # each 16 bytes make a million
     assert "longer than itself" in refused(
         b"c_codecs\nencode\nq\x00V" + b"x" * 1_000_000 + b"\nq\x01" + again * 5000 + b"."
     )
@@ -134,7 +134,7 @@ def test_a_damaged_stream_never_raises_an_unexpected_error(data: st.DataObject) 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("same", [[True, False], (1, 0), np.array([True, False]), [np.bool_(True), np.bool_(False)]])
 @pytest.mark.parametrize("as_arrays", [False, True])
-def test_all_known_layouts_of_verification_sets_are_read(protocol: int, same: Any, as_arrays: bool, tmp_path: Path) -> None:
+def test_all_layouts_of_verification_sets_are_read(protocol: int, same: Any, as_arrays: bool, tmp_path: Path) -> None:
     pictures = [picture(number) for number in range(4)]
     stored = [np.frombuffer(content, np.uint8) for content in pictures] if as_arrays else pictures
     read, truth = read_verification_set(write_bin(tmp_path / "x.bin", stored, same, protocol))

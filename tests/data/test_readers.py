@@ -122,7 +122,7 @@ def test_an_lst_beside_a_rec_names_its_pictures_if_it_matches(tmp_path: Path) ->
         find_images(path)
 
 
-def test_a_rec_written_by_insightface_is_read(development_data: Path) -> None:
+def test_the_recordio_fixture_is_read(development_data: Path) -> None:
     images = find_images(development_data / "recordio-fixture" / "train.rec", labelled=True)
     assert images.identities == ["0"] * 4 + ["1"] * 4
     assert list(images.ids)[:2] == ["0/00000000.jpg", "0/00000001.jpg"]

@@ -1,4 +1,4 @@
-"""What is planted in a pool is found, and nothing else."""
+"""`check_pool` finds the problems planted in a pool, and reports no others."""
 
 import io
 import json
@@ -18,7 +18,7 @@ PEOPLE = 6
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
-    """Three pictures each of six ORL people, as PNG."""
+    """Write three PNG pictures of each of six ORL people."""
     faces = orl_faces()
     for person in range(PEOPLE):
         folder = tmp_path / "pool" / f"p{person}"
@@ -29,7 +29,7 @@ def pool(tmp_path: Path) -> Path:
 
 
 def again(path: Path, quality: int = 60) -> bytes:
-    """The picture compressed anew: other bytes, the same look."""
+    """Return the picture compressed again: it looks the same but has other bytes."""
     file = io.BytesIO()
     Image.open(path).convert("RGB").save(file, "JPEG", quality=quality)
     return file.getvalue()
@@ -44,7 +44,7 @@ def test_a_clean_pool_has_no_findings(pool: Path) -> None:
     assert not any(found.values())
 
 
-def test_what_is_planted_is_found(pool: Path) -> None:
+def test_planted_problems_are_found(pool: Path) -> None:
     (pool / "p0" / "broken.png").write_bytes(b"no picture")
     (pool / "p1" / "copy.png").write_bytes((pool / "p2" / "0.png").read_bytes())
     (pool / "p3" / "again.jpg").write_bytes(again(pool / "p3" / "1.png"))
@@ -63,7 +63,7 @@ def test_what_is_planted_is_found(pool: Path) -> None:
     assert bits <= 4
 
 
-def test_what_is_also_evaluated_is_found(pool: Path, tmp_path: Path) -> None:
+def test_overlap_with_an_evaluation_set_is_found(pool: Path, tmp_path: Path) -> None:
     evaluation = tmp_path / "evaluation"
     for name in ("p1", "q"):
         (evaluation / name).mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_what_is_also_evaluated_is_found(pool: Path, tmp_path: Path) -> None:
     assert found["identities"] == ["p1"]
 
 
-def test_doubtful_labels_are_told_by_embeddings(pool: Path, tmp_path: Path) -> None:
+def test_doubtful_labels_are_found_from_embeddings(pool: Path, tmp_path: Path) -> None:
     ids = sorted(path.relative_to(pool).as_posix() for path in pool.rglob("*.png"))
     centres = np.random.default_rng(0).normal(size=(PEOPLE, 16))
     person = np.array([int(item[1]) for item in ids])
@@ -93,21 +93,21 @@ def test_doubtful_labels_are_told_by_embeddings(pool: Path, tmp_path: Path) -> N
     assert -2 <= found[0][1] < 0
     assert json.loads(json.dumps(found)) == found
     (pool / "p2" / "1.png").unlink()
-    with pytest.raises(InputError, match=r"other pictures than .*, such as 'p2/1.png'"):
+    with pytest.raises(InputError, match=r"pictures that are not in .*, such as 'p2/1.png'"):
         check_pool(pool, embeddings=folder)
 
 
-def test_embeddings_of_one_identity_tell_nothing(pool: Path, tmp_path: Path) -> None:
+def test_embeddings_of_one_identity_or_incomplete_embeddings_are_refused(pool: Path, tmp_path: Path) -> None:
     folder = tmp_path / "embedded"
     folder.mkdir()
     Features(["p0/0.png", "p0/1.png"], np.ones((2, 3), np.float32), np.ones((2, 1)), None, [], "x").save(folder)
-    with pytest.raises(InputError, match="of one identity"):
+    with pytest.raises(InputError, match="of a single identity"):
         check_pool(pool, embeddings=folder)
-    with pytest.raises(InputError, match="not a whole output of `rsft embed`"):
+    with pytest.raises(InputError, match="not a complete output of `rsft embed`"):
         check_pool(pool, embeddings=tmp_path)
 
 
-def test_a_pool_of_nothing_readable_is_reported(tmp_path: Path) -> None:
+def test_a_pool_without_readable_pictures_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_bytes(b"")
     found = check_pool(tmp_path, against=tmp_path)
@@ -115,7 +115,7 @@ def test_a_pool_of_nothing_readable_is_reported(tmp_path: Path) -> None:
     assert found["against"]["exact_duplicates"] == []
 
 
-def test_licence_and_source_are_shown(pool: Path) -> None:
+def test_licence_and_source_are_counted(pool: Path) -> None:
     items = sorted(path.relative_to(pool.parent).as_posix() for path in pool.rglob("*.png"))
     rows = [f"{item},{'CC0' if number else ''},studio,{item.split('/')[1]}" for number, item in enumerate(items)]
     manifest = pool.parent / "list.csv"

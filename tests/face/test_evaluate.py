@@ -1,4 +1,4 @@
-"""What `rsft evaluate` and `rsft threshold` make of pictures, embeddings, templates and attributes."""
+"""`rsft evaluate` and `rsft threshold` on pictures, embeddings, templates and attributes."""
 
 import json
 import re
@@ -24,7 +24,7 @@ PEOPLE, PICTURES = 12, 6
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`faces/`, and drawn embeddings of them in `embedded/` as by the dlib network."""
+    """Write pictures in `faces/`, and random embeddings of them in `embedded/` that claim to be by the dlib network."""
     root = tmp_path_factory.mktemp("stored")
     generator = np.random.default_rng(0)
     ids = [f"p{person:02d}/{number}.png" for person in range(PEOPLE) for number in range(PICTURES)]
@@ -43,12 +43,13 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def printed(*arguments: str | Path) -> str:
+    """Run a command that must succeed, and return its standard output."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.exception
     return result.stdout
 
 
-def test_all_of_it_from_the_command_line(stored: Path, tmp_path: Path) -> None:
+def test_the_evaluate_command_reports_all_figures_and_names_nobody(stored: Path, tmp_path: Path) -> None:
     line: list[str | Path] = ["evaluate", "--eval", stored / "faces", "--embeddings", stored / "embedded"]
     line += ["--identification", "--groups", "half", "--attributes", stored / "attributes.csv"]
     found = json.loads(printed(*line, "--det", tmp_path / "det.svg", "--json"))
@@ -81,7 +82,7 @@ def test_templates_are_means_of_unit_embeddings(stored: Path) -> None:
     np.testing.assert_allclose(kept[0], unit[4:6].mean(0), rtol=1e-5)
 
 
-def test_templates_tell_people_apart_better_than_pictures(stored: Path) -> None:
+def test_templates_have_a_lower_eer_than_pictures(stored: Path) -> None:
     inputs: dict[str, Any] = {"evaluation": stored / "faces", "embeddings": stored / "embedded"}
     pictures = evaluate_folders(**inputs)["target"]
     templates = evaluate_folders(**inputs, templates=stored / "templates.csv", identification=True)["target"]
@@ -91,7 +92,7 @@ def test_templates_tell_people_apart_better_than_pictures(stored: Path) -> None:
     assert templates["identification"]["gallery"] == PEOPLE / 2
 
 
-def test_pairs_of_templates(stored: Path, tmp_path: Path) -> None:
+def test_pairs_of_templates_are_compared_and_checked(stored: Path, tmp_path: Path) -> None:
     lines = ["a,b,same,fold"]
     for person in range(PEOPLE):
         lines.append(f"p{person:02d}-0,p{person:02d}-1,1,{person % 2}")
@@ -120,7 +121,7 @@ def test_pairs_of_templates(stored: Path, tmp_path: Path) -> None:
         ("template,path\nt,p00/0.png\nt,p00/0.png\n", "'t' has a picture twice"),
     ],
 )
-def test_tables_that_make_no_templates_are_refused(stored: Path, tmp_path: Path, rows: str, words: str) -> None:
+def test_invalid_template_tables_are_refused(stored: Path, tmp_path: Path, rows: str, words: str) -> None:
     (tmp_path / "t.csv").write_text(rows)
     with pytest.raises(InputError, match=words):
         read_templates(tmp_path / "t.csv", stored / "faces")
@@ -138,7 +139,7 @@ def test_embeddings_of_another_model_or_other_pictures_are_refused(stored: Path,
         evaluate_folders(evaluation=stored / "faces", embeddings=tmp_path / "few")
 
 
-def test_what_cannot_be_asked_for_is_refused(stored: Path) -> None:
+def test_invalid_combinations_of_options_are_refused(stored: Path) -> None:
     inputs: dict[str, Any] = {"evaluation": stored / "faces", "embeddings": stored / "embedded"}
     with pytest.raises(InputError, match="has no attribute 'half'; it has none"):
         evaluate_folders(**inputs, groups="half")
@@ -148,11 +149,11 @@ def test_what_cannot_be_asked_for_is_refused(stored: Path) -> None:
         evaluate_folders(**inputs, distractors=stored / "faces")
     with pytest.raises(InputError, match="name the attribute"):
         evaluate_folders(**inputs, attributes=stored / "attributes.csv")
-    with pytest.raises(InputError, match=r"12 identities of .* are also searched for"):
+    with pytest.raises(InputError, match=r"12 identities of .* are also evaluated"):
         evaluate_folders(**inputs, identification=True, distractors=stored / "faces")
 
 
-def test_people_of_one_picture_are_non_mated_and_alone_refused(stored: Path, tmp_path: Path) -> None:
+def test_people_with_one_picture_are_non_mated_and_not_enough_alone(stored: Path, tmp_path: Path) -> None:
     for number, person in enumerate(("p00", "p01", "p02")):
         (tmp_path / person).mkdir()
         for picture in range(2 if number == 0 else 1):
@@ -190,8 +191,8 @@ def test_thresholds_are_written_into_the_bundle_and_read_with_the_model(stored: 
         CliRunner().invoke(app, [*map(str, line[:7]), "--write"], catch_exceptions=False)
 
 
-def test_real_pictures_through_every_route(development_data: Path) -> None:
-    """The eight real records of two people, in all ways of comparing them."""
+def test_real_records_are_compared_and_identified(development_data: Path) -> None:
+    """The `.rec` holds eight real pictures of two people."""
     records = development_data / "recordio-fixture" / "train.rec"
     assert read_protocol(records).pairs.counts == (12, 16)
     found = evaluate_folders(evaluation=records, aligned=True, identification=True)["target"]

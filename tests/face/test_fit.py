@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on to the same end."""
+"""`fit`: resuming, overlap checks, scoring of each set, and the retention gate."""
 
 import json
 import signal
@@ -22,6 +22,7 @@ RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_proto
 
 
 def run(faces: Path, out: Path, **options: Any) -> dict[str, Any]:
+    """Fit on the test faces and return the metrics."""
     return fit(
         pool=faces / "pool",
         target=faces / "target",
@@ -35,7 +36,7 @@ def run(faces: Path, out: Path, **options: Any) -> dict[str, Any]:
 
 
 def test_a_fit_interrupted_while_training_resumes_to_the_same_numbers(faces: Path, tmp_path: Path) -> None:
-    """The signal comes in the second of three trainings."""
+    """The signal arrives in the second of three trainings."""
     whole = run(faces, tmp_path / "whole")
 
     def listener(stage: str, done: int, total: int) -> None:
@@ -49,7 +50,7 @@ def test_a_fit_interrupted_while_training_resumes_to_the_same_numbers(faces: Pat
     with pytest.raises(InputError, match="seed is 0 in the checkpoint and 1 now"):
         run(faces, tmp_path / "cut", resume=True, seed=1)
     resumed = run(faces, tmp_path / "cut", resume=True)
-    # pictures go by hashes with a salt of each run
+    # names are hashed with a salt that differs between runs
     assert [reason for _, reason in resumed["quarantined"]] == [reason for _, reason in whole["quarantined"]]
     for key in set(whole) - {"seconds", "quarantined"}:
         assert resumed[key] == whole[key], key
@@ -81,12 +82,12 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fit_that_passes_the_gate(people: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> FitResult:
-    """A fit of the tiny model in which held-out people let all shares pass, so that the retention set decides."""
+    """Fit the tiny model with a gate that allows all shares on held-out people, so that the retention set decides."""
 
     def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
         return replace(real_decide(folds, max_loss, seed=seed), share=1.0, candidate=1.0, allowed=[0.5, 1.0])
 
-    tuning = sys.modules["rsft.face.adaptation.tune"]  # the folder exports a function of this name
+    tuning = sys.modules["rsft.face.adaptation.tune"]  # the package exports a function of the same name
     real_decide = tuning.decide
     monkeypatch.setattr(tuning, "decide", decide)
     settings = {"steps": 6, "batch_size": 16, "views": 2, "cut": -1, "learning_rate": 1e-2, "warmup_fraction": 0.0}
@@ -103,7 +104,7 @@ def fit_that_passes_the_gate(people: Path, out: Path, monkeypatch: pytest.Monkey
 
 
 def test_each_set_is_scored_on_its_own_pictures(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Target and retention set name the same files; one scored on the other's pictures has the other's figures."""
+    """Both sets have pictures of the same names, so scoring one on the pictures of the other would give its figures."""
     result = fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch, max_retention_loss=1.0)
     for name, model in (("pretrained", tiny_model()), ("tuned", result.model)):
         alone = {
@@ -115,7 +116,7 @@ def test_each_set_is_scored_on_its_own_pictures(people: Path, tmp_path: Path, mo
             for fmr, tar in found["tar_at_fmr"].items():
                 assert tar["value"] == pytest.approx(expected["tar_at_fmr"][fmr]["value"], abs=0.01), (name, key, fmr)
             assert found["eer"] == pytest.approx(expected["eer"], abs=0.01)
-        assert abs(alone["target"]["eer"] - alone["retain"]["eer"]) > 0.03  # or nothing was tested
+        assert abs(alone["target"]["eer"] - alone["retain"]["eer"]) > 0.03  # otherwise the test has no power
 
 
 def test_the_retention_gate_measures_the_retention_set(
@@ -128,7 +129,7 @@ def test_the_retention_gate_measures_the_retention_set(
     assert abs(change["target"] - change["retain"]) > 0.01
 
 
-def test_a_loss_on_the_retention_set_takes_the_tuned_weights_back(
+def test_a_loss_on_the_retention_set_restores_the_pretrained_weights(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch)

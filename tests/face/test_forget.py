@@ -1,4 +1,4 @@
-"""No name of a person in what a run leaves, and every person found and removed all the same."""
+"""A run folder contains no names, yet `forget` finds and removes every person."""
 
 import json
 import stat
@@ -21,7 +21,7 @@ from rsft.face.runs.pseudonyms import SALT_FILE, Pseudonyms, new_pseudonyms
 
 @pytest.fixture(scope="module")
 def runs(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A real run with hashes; one of other people that says it started from it; and the first as it is with names."""
+    """Make "first", a real run with hashes; "second", of other people and started from it; and "named", with names."""
     root = tmp_path_factory.mktemp("runs")
     recipe = make_recipe({"steps": 1, "batch_size": 8, "views": 2, "folds": 2})
     inputs = {"pool": faces / "pool", "target": faces / "target", "evaluation": faces / "evaluation"}
@@ -38,7 +38,7 @@ def runs(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 def names(faces: Path) -> set[str]:
-    """Of the people and of their pictures."""
+    """Return the names of the people and of their pictures."""
     paths = [path for part in ("pool", "target", "evaluation") for path in (faces / part).rglob("*.*")]
     return {path.parent.name for path in paths} | {path.stem for path in paths} - {"black", "broken"}
 
@@ -59,7 +59,7 @@ def test_no_name_is_in_a_run_folder(faces: Path, runs: dict[str, Path]) -> None:
     assert {"report.html", "model_card.md", "metrics.json", "accepted.parquet", SALT_FILE} <= {p.name for p in read}
 
 
-def test_a_salt_is_a_runs_own_and_its_owners_only(runs: dict[str, Path]) -> None:
+def test_each_run_has_its_own_salt_that_only_its_owner_can_read(runs: dict[str, Path]) -> None:
     salt = (runs["first"] / SALT_FILE).read_text()
     assert stat.S_IMODE((runs["first"] / SALT_FILE).stat().st_mode) == 0o600
     one, other = new_pseudonyms(), new_pseudonyms()
@@ -84,11 +84,11 @@ def test_a_person_is_found_in_every_run_that_used_them(faces: Path, runs: dict[s
     assert sum(use["trained"] for use in everybody) == 8
 
 
-def test_without_its_salt_a_run_does_not_say_nobody(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_run_without_its_salt_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "accepted.parquet").write_bytes((runs["first"] / "accepted.parquet").read_bytes())
     with pytest.raises(InputError, match=r"its salt.txt cannot be read"):
         forget("s01", [tmp_path])
-    with pytest.raises(InputError, match="is no run"):
+    with pytest.raises(InputError, match="is not the output of a run"):
         forget("s01", [tmp_path / "absent"])
 
 
@@ -110,7 +110,7 @@ def test_manifests_are_rewritten_without_the_person(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["l.csv", "other.csv", "pairs.csv", "t.parquet"]
 
 
-def test_nothing_is_written_where_one_manifest_cannot_be(tmp_path: Path) -> None:
+def test_no_manifest_is_written_if_one_cannot_be(tmp_path: Path) -> None:
     good, alone = tmp_path / "good.csv", tmp_path / "alone.csv"
     good.write_text("path\nann/1.png\nbob/1.png\n")
     alone.write_text("path\nann/1.png\n")
@@ -138,7 +138,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     assert [entry.name for entry in tmp_path.iterdir()] == ["l.csv"]
 
 
-def test_from_the_command_line(faces: Path, runs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_forget_command_prints_runs_and_manifests(faces: Path, runs: dict[str, Path], tmp_path: Path) -> None:
     person = min(path.name for path in (faces / "pool").iterdir())
     (tmp_path / "l.csv").write_text(f"path\n{person}/1.png\nbob/1.png\n")
     line = ["forget", "--identity", person, str(runs["first"]), str(runs["named"])]
@@ -150,7 +150,7 @@ def test_from_the_command_line(faces: Path, runs: dict[str, Path], tmp_path: Pat
     assert [run["pictures"] for run in found["runs"]] == [11, 11]
 
 
-def test_what_an_embedding_holds_is_told(tmp_path: Path) -> None:
+def test_pictures_in_an_output_of_embed_are_counted(tmp_path: Path) -> None:
     from rsft.data.features import Features
 
     values = np.ones((3, 2), np.float32)

@@ -1,4 +1,4 @@
-"""A gallery is embedded anew, and every changed match is told."""
+"""`migrate` embeds a gallery with another model and reports every changed match."""
 
 import json
 from dataclasses import replace
@@ -18,6 +18,7 @@ from rsft.face.networks.chip_points import ARCFACE, scaled
 
 
 def model(seed: int) -> FaceModel:
+    """Return a small random network for chips of 32 px."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 7, 12))
@@ -26,13 +27,14 @@ def model(seed: int) -> FaceModel:
 
 @pytest.fixture(scope="module")
 def gallery(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Embed the retention set with the old model."""
     out = tmp_path_factory.mktemp("gallery") / "old"
     embed_folder(pool=faces / "retention", out=out, model=model(0), aligned=True)
     return out
 
 
 def nearest(probes: np.ndarray, gallery: np.ndarray, own: bool) -> tuple[list[int], list[float]]:
-    """Slowly, one by one."""
+    """Find the nearest pictures with a plain loop."""
     found, scores = [], []
     for index, probe in enumerate(probes):
         cosines = [
@@ -44,7 +46,7 @@ def nearest(probes: np.ndarray, gallery: np.ndarray, own: bool) -> tuple[list[in
     return found, scores
 
 
-def test_changes_within_a_gallery_are_those_of_a_plain_loop(gallery: Path, faces: Path, tmp_path: Path) -> None:
+def test_changes_within_a_gallery_equal_those_of_a_plain_loop(gallery: Path, faces: Path, tmp_path: Path) -> None:
     embed_folder(pool=faces / "retention", out=tmp_path / "first", model=model(1), aligned=True)
     middle = []
     for folder in (gallery, tmp_path / "first"):
@@ -69,7 +71,7 @@ def test_changes_within_a_gallery_are_those_of_a_plain_loop(gallery: Path, faces
     assert all(change["after"] == parts[0].ids[after[parts[0].ids.index(change["probe"])]] for change in changes)
 
 
-def test_probes_are_looked_for_with_both_models(gallery: Path, faces: Path, tmp_path: Path) -> None:
+def test_probes_are_searched_for_with_both_models(gallery: Path, faces: Path, tmp_path: Path) -> None:
     found = migrate(
         gallery,
         pool=faces / "retention",
@@ -83,9 +85,9 @@ def test_probes_are_looked_for_with_both_models(gallery: Path, faces: Path, tmp_
     assert found["thresholds"] == [None, None]
 
 
-def test_a_migration_that_cannot_be_is_refused(gallery: Path, faces: Path, tmp_path: Path) -> None:
+def test_invalid_migrations_are_refused(gallery: Path, faces: Path, tmp_path: Path) -> None:
     options = {"pool": faces / "retention", "out": tmp_path / "new", "aligned": True}
-    with pytest.raises(InputError, match="with this model already"):
+    with pytest.raises(InputError, match="already embedded with this model"):
         migrate(gallery, model=model(0), **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="give the old model too"):
         migrate(gallery, model=model(1), probes=faces / "target", **options)  # type: ignore[arg-type]

@@ -108,7 +108,7 @@ def test_unusable_input_gives_an_exact_message(files: Path, tmp_path: Path) -> N
         "Were all embedded with one model": ("--pool", files / "pool.npy", "--target", tmp_path / "wide.npy"),
         "the first at row 4": ("--pool", files / "pool.npy", "--target", tmp_path / "nan.npy"),
         "a label for each of the pool's 2000 rows, got 3": (*sides, "--labels", tmp_path / "few.npy"),
-        "needs the columns of the pool: a, b, got a, c": ("--pool", tmp_path / "ab.parquet", "--target", tmp_path / "ac.parquet"),
+        "columns of the pool: a, b, got a, c": ("--pool", tmp_path / "ab.parquet", "--target", tmp_path / "ac.parquet"),
         "no column 'light'": ("--pool", tmp_path / "ab.parquet", "--shares", files / "shares.toml"),
         "has no attribute columns": ("--pool", files / "pool.npy", "--shares", files / "shares.toml"),
         "needs `target` or `shares`": ("--pool", files / "pool.npy"),

@@ -1,4 +1,4 @@
-"""What a network made of a set of pictures: embeddings, activations where tuning starts, and what was left out."""
+"""Storage of the features of pictures: embeddings, activations where tuning starts, and covariates."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,17 +22,17 @@ COVARIATES_FILE = "covariates.npz"
 
 @dataclass(frozen=True)
 class Features:
-    """Rows for the pictures that could be used, in the order of the set.
+    """Features of the N usable pictures of a set, in the order of the set.
 
     Attributes:
-        ids: (N,) of the pictures.
-        embeddings: (N, D) float32, the sum over the picture and its mirror image.
-        nuisances: (N, C) float32, what enters the first stage that may be tuned, averaged over the picture.
-        activations: (N, V, ...) float16, the same not averaged, of the picture, its mirror image and V - 2 more views;
-            None if not kept.
-        quarantined: id and reason of each picture left out.
-        fingerprint: of the model.
-        covariates: name -> (N,), what can be told of each picture without a network.
+        ids: (N,) ids of the pictures.
+        embeddings: (N, D) float32, each the sum of the embeddings of a picture and of its mirror image.
+        nuisances: (N, C) float32, the input of the first stage that may be tuned, averaged over the picture.
+        activations: (N, V, ...) float16, the input of the same stage without averaging, for the picture, its mirror
+            image and V - 2 further views; None if it was not kept.
+        quarantined: Id and reason of each picture that was left out.
+        fingerprint: Fingerprint of the model.
+        covariates: Name -> (N,) values that are measured on each picture without a network.
     """
 
     ids: Sequence[str]
@@ -48,16 +48,20 @@ class Features:
 
     @cached_property
     def identities(self) -> list[str]:
-        """(N,) name of the identity of each row."""
+        """(N,) identity of each picture."""
         return [identity_of(item) for item in self.ids]
 
     @cached_property
     def people(self) -> np.ndarray:
-        """(N,) int, the number of each row's identity in 0 ... C - 1, in the order of their names."""
+        """(N,) int, the index of each picture's identity among the sorted identities, 0 to C - 1."""
         return np.unique(self.identities, return_inverse=True)[1]
 
     def subset(self, rows: np.ndarray) -> "Features":
-        """The features of some rows, in that order."""
+        """Return the features of some pictures, without the list of quarantined pictures.
+
+        Args:
+            rows: (n,) integer rows, in the order of the result.
+        """
         return replace(
             self,
             ids=[self.ids[row] for row in rows],
@@ -69,7 +73,13 @@ class Features:
         )
 
     def save(self, folder: Path) -> None:
-        """Write into an existing folder; the description comes last, so a folder without it is not whole."""
+        """Write the features into a folder.
+
+        The description is written last, so a folder without it is incomplete.
+
+        Args:
+            folder: An existing folder.
+        """
         np.save(folder / EMBEDDINGS_FILE, self.embeddings)
         np.save(folder / NUISANCES_FILE, self.nuisances)
         if self.activations is not None:
@@ -84,10 +94,13 @@ class Features:
 
 
 def load_features(folder: Path) -> Features:
-    """Read what `Features.save` wrote; activations are mapped, not read.
+    """Read features that `Features.save` wrote; activations are memory-mapped.
+
+    Args:
+        folder: The folder, an output of `rsft embed`.
 
     Raises:
-        InputError: the folder is not whole.
+        InputError: A file is missing or damaged, or the number of embeddings differs from that of the ids.
     """
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION_FILE).read_text())
@@ -103,14 +116,18 @@ def load_features(folder: Path) -> Features:
             dict(np.load(folder / COVARIATES_FILE)),
         )
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"'{folder}' is not a whole output of `rsft embed`: {error}.") from error
+        raise InputError(f"'{folder}' is not a complete output of `rsft embed`: {error}.") from error
     if len(ids) != len(embeddings):
         raise InputError(f"'{folder}' names {len(ids)} items but has {len(embeddings)} embeddings: embed again.")
     return features
 
 
 def join_features(parts: Sequence[Features]) -> Features:
-    """Parts of a set, embedded by one model, as one in their order; activations stay where they are."""
+    """Concatenate the features of parts of a set; activations are not copied.
+
+    Args:
+        parts: Features from the same model, at least one, in the order of the result.
+    """
     used = [part for part in parts if len(part)] or parts[:1]
     kept = [part.activations for part in used]
     return replace(

@@ -1,4 +1,4 @@
-"""Pictures and their identities, in whatever form they are stored."""
+"""Sets of pictures with identities, in all supported storage forms."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from rsft.data.verification_set import list_verification_set
 from rsft.data.withdrawn import withdrawn_set
 from rsft.errors import InputError, UnreadableImageError, WithdrawnDataWarning
 
-MAX_PIXELS = 89_478_485  # where Pillow begins to warn of decompression bombs
+MAX_PIXELS = 89_478_485  # the size from which Pillow warns of decompression bombs
 
 READERS: Mapping[str, Callable[[Path], Listing]] = {
     ".tar": list_tar,
@@ -34,13 +34,14 @@ READERS: Mapping[str, Callable[[Path], Listing]] = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures with stable ids, read one at a time; safe to read from several threads.
+    """A set of pictures with stable ids; pictures are read one at a time, and several threads may read.
 
     Attributes:
-        root: the folder or file they lie in.
-        ids: (N,) names with "/" between the parts, sorted; the first of several parts is the identity.
-        sources: (N,) where the bytes of each lie.
-        attributes: name -> (N,) values, as text, where the form of storage has any.
+        root: The folder or file that the pictures were listed from.
+        ids: (N,) ids with "/" between the parts. `find_images` sorts them. If there are several parts, the first is the
+            identity.
+        sources: (N,) places of the bytes of the pictures.
+        attributes: Name -> (N,) values, as text; empty if the storage form has no attributes.
     """
 
     root: Path
@@ -53,30 +54,30 @@ class ImageSet:
 
     @property
     def identities(self) -> list[str]:
-        """(N,) first part of each id; the whole id if it has one part only."""
+        """(N,) identity of each picture: the first part of its id, or the whole id if it has only one part."""
         return [identity_of(item) for item in self.ids]
 
     def read_bytes(self, index: int) -> bytes:
-        """The file of picture `index`.
+        """Read the bytes of the file of picture `index`, without decoding them.
 
         Raises:
-            UnreadableImageError: it is missing, or ends too early.
+            UnreadableImageError: The file is missing or ends too early.
         """
         try:
             return read_source(self.sources[index])
         except OSError as error:
-            raise UnreadableImageError(f"unreadable: {error.strerror or error}") from error  # without its path
+            raise UnreadableImageError(f"unreadable: {error.strerror or error}") from error  # strerror has no path
 
     def read(self, index: int) -> np.ndarray:
-        """Picture `index` upright: (H, W, 3) uint8 RGB.
+        """Read and decode picture `index`, upright: (H, W, 3) uint8 RGB.
 
         Raises:
-            UnreadableImageError: it is missing, damaged, or larger than `MAX_PIXELS`.
+            UnreadableImageError: The file is missing, or `decode` rejects it.
         """
         return decode(self.read_bytes(index))
 
     def subset(self, indices: Sequence[int]) -> "ImageSet":
-        """The pictures at `indices`, in that order."""
+        """Return the set of the pictures at `indices`, in this order."""
         return replace(
             self,
             ids=[self.ids[i] for i in indices],
@@ -86,13 +87,19 @@ class ImageSet:
 
 
 def decode(content: bytes) -> np.ndarray:
-    """The bytes of a picture file -> the picture upright: (H, W, 3) uint8 RGB.
+    """Decode a picture file, and turn the picture upright by its EXIF orientation.
 
-    Of 16 bits a channel the upper 8 are kept; transparency is left out.
+    Of pixels with 16 bits, the upper 8 bits are kept. Transparency is ignored.
+
+    Args:
+        content: The bytes of the file.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        UnreadableImageError: they are damaged, of no known format, of numbers without a known range, or of more than
-            `MAX_PIXELS` pixels.
+        UnreadableImageError: The file is damaged or of an unknown format, its pixels have no known range, or there are
+            more than `MAX_PIXELS` of them.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -107,36 +114,43 @@ def decode(content: bytes) -> np.ndarray:
                 upright = upright.convert("RGBA")
             return np.asarray(upright.convert("RGB"))
     except Exception as error:
-        # decoders of damaged files raise whatever they stumble over; none of it may end a run
+        # decoders can raise any exception for a damaged file, and none of them may end a run
         reason = str(error) if str(error) and "BytesIO" not in str(error) else "not an image file"
         raise UnreadableImageError(f"unreadable: {reason}") from error
 
 
 def _upper_bits(pixels: np.ndarray) -> np.ndarray:
-    """Grey of 16 bits -> of 8. Pillow itself would cut at 255 what goes up to 65535."""
+    """Reduce grey levels from 16 to 8 bits. Pillow itself would clip them at 255."""
     if pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError("its pixels have more than 16 bits")
     return (pixels // 256).astype(np.uint8)
 
 
 def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = False) -> ImageSet:
-    """List the pictures that a path names; see docs/data.md for the forms.
+    """List the pictures of a data set in any storage form; docs/data.md describes the forms.
 
     Args:
-        path: a folder, an uncompressed `.tar`, a pattern of shards (`shard-{000..012}.tar`), a `.rec`, a manifest in
-            `.csv` or `.parquet`, a `.bin` verification set, or an output of Hugging Face's `save_to_disk`. Or pictures
-            that were listed already.
-        labelled: whether every picture must have an identity.
+        path: A folder, an uncompressed `.tar`, a pattern of shards (`shard-{000..012}.tar`), a `.rec`, a manifest in
+            `.csv` or `.parquet`, a Parquet file with a column of pictures, a `.bin` verification set, or an output of
+            Hugging Face's `save_to_disk`. An `ImageSet` is returned as it is, after the same checks.
+        labelled: Whether every picture must have an identity.
+
+    Returns:
+        The pictures, sorted by id.
 
     Raises:
-        InputError: there is no such path, it is damaged, it holds no picture, or one without identity where `labelled`.
+        InputError: The path does not exist or is damaged, it holds no picture, two pictures have the same id, an id
+            cannot be a path, or `labelled` is set and a picture has no identity.
+
+    Warns:
+        WithdrawnDataWarning: The pictures appear to belong to a data set that its authors have withdrawn.
     """
     images = path if isinstance(path, ImageSet) else image_set(_list(Path(path)), Path(path))
     root = images.root
     withdrawn = withdrawn_set(root, images.identities)
     if withdrawn:
         warnings.warn(
-            f"'{root}' seems to be of {withdrawn}, which its makers have withdrawn: see that you may use it.",
+            f"'{root}' appears to be {withdrawn}. Its authors have withdrawn this data set: check that you may use it.",
             WithdrawnDataWarning,
             stacklevel=2,
         )
@@ -151,24 +165,32 @@ def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = F
 
 
 def read_dataset(rows: Iterable[Mapping[str, Any]], *, image: str = "image", label: str | None = None) -> ImageSet:
-    """The pictures of a Hugging Face data set, read once into memory; `convert` writes them down.
+    """Read the pictures of a Hugging Face data set once, into memory; `convert` can write them to disk.
 
     Args:
-        rows: a `datasets.Dataset`, or an `IterableDataset` that streams.
-        image: the column of pictures.
-        label: the column of identities; by default `identity`, `label`, `labels` or `cls`, if there is one.
+        rows: A `datasets.Dataset`, or an `IterableDataset` that streams.
+        image: Name of the column of pictures.
+        label: Name of the column of identities. By default it is the first of `identity`, `label`, `labels` and `cls`
+            that exists; without any, pictures have no identity.
+
+    Returns:
+        The pictures, sorted by id; the other columns of text and numbers are attributes.
 
     Raises:
-        InputError: a row has no picture, or there is none.
+        InputError: A row has no picture or no column `label`, or there are no rows.
     """
     return image_set(list_stream(rows, image, label), Path(f"{type(rows).__name__} of rows"))
 
 
 def image_set(listing: Listing, root: Path) -> ImageSet:
-    """What a reader found, sorted.
+    """Make a set of the pictures that a reader found, sorted by id.
+
+    Args:
+        listing: The pictures.
+        root: The path that they were listed from.
 
     Raises:
-        InputError: that is nothing, or an id that no picture can have.
+        InputError: There are no pictures, two have the same id, or an id cannot be a path.
     """
     if not listing.ids:
         raise InputError(f"'{root}' holds no picture ({', '.join(sorted(SUFFIXES))}).")
@@ -178,6 +200,7 @@ def image_set(listing: Listing, root: Path) -> ImageSet:
 
 
 def _list(root: Path) -> Listing:
+    """Choose the reader for a path, and list its pictures."""
     if root.is_dir():
         return list_saved(root) if is_saved(root) else _list_folder(root)
     if is_pattern(root) and not root.exists():
@@ -191,11 +214,11 @@ def _list(root: Path) -> Listing:
 
 
 def _list_folder(root: Path) -> Listing:
-    """Links are followed; a folder that is reached in several ways is listed once, by its own name if it has one."""
+    """List a folder. Links are followed; a folder with several names is listed once, by its own name if possible."""
     found: list[Path] = []
     seen: set[Path] = set()
     tops = [root]
-    for top in tops:  # grows
+    for top in tops:  # grows within the loop
         for folder, folders, names in os.walk(top):
             real = Path(folder).resolve()
             if real in seen:
@@ -208,14 +231,14 @@ def _list_folder(root: Path) -> Listing:
 
 
 def _check_ids(ids: Sequence[str], root: Path) -> None:
-    """Ids become paths when a set is converted, and keys when it is embedded."""
+    """Check that ids can be paths when a set is converted, and unique keys when it is embedded."""
     outside = [item for item in ids if item.startswith("/") or "/../" in f"/{item}/" or "\0" in item]
     if outside:
         raise InputError(f"'{root}' holds '{outside[0]}': the name of a picture must not lead out of it.")
     for item in ids:
         if not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
             shown = item.encode("utf-8", "backslashreplace").decode()
-            raise InputError(f"'{root}' holds '{shown}', a name that is no UTF-8: rename it.")
+            raise InputError(f"'{root}' holds '{shown}', a name that is not valid UTF-8: rename it.")
     if len(set(ids)) < len(ids):
         item, times = Counter(ids).most_common(1)[0]
-        raise InputError(f"'{root}' holds {times} pictures of the name '{item}': names must differ.")
+        raise InputError(f"'{root}' holds {times} pictures named '{item}': names must be unique.")

@@ -1,4 +1,4 @@
-"""Arrays that lie one after the other, read as one."""
+"""Several arrays that are read as one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,14 @@ import numpy as np
 
 
 class JoinedArrays:
-    """(N, ...) rows of several arrays or memory maps, in their order.
+    """The rows of several arrays or memory maps as one array (N, ...), without copying them.
 
     Args:
-        arrays: at least one; they differ in their number of rows only.
+        arrays: At least one array. They may differ only in their number of rows.
+
+    Attributes:
+        shape: Shape of the joined array.
+        dtype: Type of the first array.
 
     >>> shards = JoinedArrays([np.zeros((2, 3)), np.ones((1, 3))])
     >>> shards[1:].tolist(), shards[np.array([2, 0]), np.array([1, 1])].tolist()
@@ -27,9 +31,11 @@ class JoinedArrays:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """A copy of some rows: `[rows]`, `[rows, others]`, where others are (n,) indices beside (n,) rows, or a slice.
+        """Return a copy of some rows.
 
-        Rows are a slice or (n,) indices from 0 on.
+        Args:
+            key: `rows` or `(rows, other)`. `rows` is a slice or (n,) integer indices. `other` indexes the second axis
+                and is a slice, or (n,) integer indices of which each belongs to one row.
         """
         rows, *others = key if isinstance(key, tuple) else (key,)
         rows = np.arange(len(self))[rows]
@@ -45,4 +51,5 @@ class JoinedArrays:
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return a copy of all rows as one array, for `np.asarray`."""
         return np.asarray(self[:], dtype)

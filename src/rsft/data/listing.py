@@ -1,4 +1,4 @@
-"""What a reader finds: the ids of pictures, and where the bytes of each lie."""
+"""The result of a reader: the ids of pictures, and the places of their bytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ class Part(NamedTuple):
     """A picture inside a larger file.
 
     Attributes:
-        path: the file.
-        offset: where it starts, in bytes.
-        size: in bytes.
+        path: Path of the larger file.
+        offset: Offset of the picture in the file, in bytes.
+        size: Size of the picture, in bytes.
     """
 
     path: Path
@@ -24,18 +24,18 @@ class Part(NamedTuple):
     size: int
 
 
-# A file, a part of one, or the content itself.
+# A picture as a file, as part of a file, or as its bytes.
 Source = Path | Part | bytes
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Pictures in the order in which they were found.
+    """Pictures that a reader found, in the order of the data.
 
     Attributes:
-        ids: (N,) with "/" between the parts; the first of several parts names the identity.
-        sources: (N,) where their bytes lie.
-        attributes: name -> (N,) values, as text.
+        ids: (N,) ids with "/" between the parts. If there are several parts, the first is the identity.
+        sources: (N,) places of the bytes of the pictures.
+        attributes: Name -> (N,) values, as text.
     """
 
     ids: Sequence[str]
@@ -53,15 +53,15 @@ def identity_of(item: str) -> str:
 
 
 def item_id(identity: str | None, path: str, where: Path) -> str:
-    """The id of a picture: its path, below a folder that is named by its identity.
+    """Make the id of a picture: its path, below a folder named by its identity.
 
     Args:
-        identity: None if it is not told: then the first folder of the path tells, as it does on disk.
-        path: with "/" between the parts.
-        where: what is being read, for the error.
+        identity: The identity. If it is None, the path is the id, and its first folder is the identity.
+        path: Path of the picture, with "/" between the parts. If it already begins with the identity, it is the id.
+        where: Path of the data set, for the error message.
 
     Raises:
-        InputError: the identity cannot be the name of a folder.
+        InputError: The identity cannot be the name of a folder.
 
     >>> item_id("ann", "ann/1.png", Path()), item_id("ann", "photos/1.png", Path())
     ('ann/1.png', 'ann/photos/1.png')
@@ -76,10 +76,13 @@ def item_id(identity: str | None, path: str, where: Path) -> str:
 
 
 def read_source(source: Source) -> bytes:
-    """The bytes of a picture.
+    """Read the bytes of a picture.
+
+    Args:
+        source: A file, a part of a file, or the bytes themselves.
 
     Raises:
-        OSError: the file is missing, or shorter than it was.
+        OSError: The file is missing, or is shorter than it was when the picture was listed.
     """
     if isinstance(source, bytes):
         return source
@@ -94,7 +97,10 @@ def read_source(source: Source) -> bytes:
 
 
 def suffix_of(content: bytes) -> str:
-    """The suffix that the first bytes of a picture call for; `.jpg` where they tell nothing.
+    """Return the file suffix for the format of a picture, or `.jpg` if the format is not recognised.
+
+    Args:
+        content: The first bytes of the picture, at least 12 for WebP.
 
     >>> suffix_of(bytes.fromhex("89504e470d0a1a0a")), suffix_of(b"RIFF....WEBPVP8 ")
     ('.png', '.webp')

@@ -1,1 +1,1 @@
-"""Face recognition: alignment, networks, heads, verification."""
+"""Face recognition: alignment, networks, adaptation, evaluation, and the functions behind the commands."""

@@ -1,4 +1,4 @@
-"""`rsft data check`: what is wrong with a pool before anything is trained on it."""
+"""`rsft data check`: find problems of a pool before training on it."""
 
 import hashlib
 import os
@@ -24,20 +24,20 @@ from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.types import PathLike
 
 READ_AHEAD = 256
-# Attributes that tell where pictures come from and what may be done with them.
+# Attributes that state where pictures come from and how they may be used.
 PROVENANCE = ("licence", "license", "source", "provenance", "consent")
 
 
 @dataclass(frozen=True)
 class _Prints:
-    """What tells pictures apart, of those that could be read.
+    """Fingerprints of the pictures that could be read.
 
     Attributes:
-        ids: (N,).
-        digests: (N,) of the bytes.
-        hashes: (N,) uint64 of the look.
-        thumbnails: (N, THUMBNAIL, THUMBNAIL) uint8.
-        unreadable: id and reason of the others.
+        ids: Ids of the pictures (N,).
+        digests: SHA-256 digests (N,) of the bytes of the files.
+        hashes: Perceptual hashes (N,), uint64, from `difference_hash`.
+        thumbnails: Grey thumbnails (N, THUMBNAIL, THUMBNAIL), uint8.
+        unreadable: Id and reason of each picture that could not be read.
     """
 
     ids: Sequence[str]
@@ -55,28 +55,36 @@ def check_pool(
     embeddings: PathLike | None = None,
     listener: Listener = silent,
 ) -> dict[str, Any]:
-    """Damaged pictures, identities with one, duplicates within a pool and with an evaluation set, doubtful labels.
+    """Find unreadable pictures, duplicates, overlap with an evaluation set, doubtful labels and more in a pool.
 
     Args:
-        pool: anything that `find_images` reads, with identities.
-        against: an evaluation set as `read_protocol` reads it.
-        against_root: what the paths of a pairs CSV are relative to.
-        embeddings: an output of `rsft embed` for the pool.
-        listener: is told how far each stage is.
+        pool: Labelled pictures, in any form that `find_images` reads.
+        against: Evaluation set to compare the pool with, in any form that `read_protocol` reads.
+        against_root: Folder or archive that the paths of a pairs CSV in `against` are relative to. Defaults to the
+            folder of the CSV.
+        embeddings: An output of `rsft embed` for the pool. Without it, doubtful labels are not searched for.
+        listener: Callback that receives (stage, done, total) as each stage advances.
 
     Returns:
-        For JSON. "pictures", "identities": how many. "unreadable": id and reason. "single": identities of one picture
-        that can be read, or none. "case_collisions": identities that differ only in upper and lower
-        case, or in how Unicode composes their letters.
-        "exact_duplicates": ids of pictures with the same bytes, a list each; the first stands for all in what follows.
-        "near_duplicates": two ids and in how many of 64 bits they differ, the nearest first. "against": likewise
-        "exact_duplicates" and "near_duplicates", id in the pool first, and "identities" that both have; None if not
-        asked for. "doubtful_labels": id and `label_margin` where that is below 0, the least first; None if not asked
-        for. "provenance": for each attribute of `PROVENANCE` that the pool has, how many pictures have each value.
-        "withdrawn": the withdrawn data set that the pool seems to be of, and why; or None.
+        A dictionary that can be written as JSON:
+
+        - "pictures", "identities": Their numbers.
+        - "unreadable": [id, reason] of each picture that cannot be read.
+        - "single": The identities with fewer than two readable pictures.
+        - "case_collisions": Lists of identities that differ only in case or in how Unicode composes their letters.
+        - "exact_duplicates": Lists of ids of pictures with the same bytes. The first of each list stands for all in
+          the search for near duplicates.
+        - "near_duplicates": [id, id, number of 64 bits that differ] for each pair that looks nearly the same, sorted
+          by this number.
+        - "against": None without `against`. Otherwise a dictionary with "exact_duplicates" and "near_duplicates"
+          between the two sets, the id in the pool first, and the "identities" that both sets have.
+        - "doubtful_labels": None without `embeddings`. Otherwise [id, `label_margin`] of each picture whose margin is
+          below 0, in rising order.
+        - "provenance": For each attribute of `PROVENANCE` that the pool has, the number of pictures with each value.
+        - "withdrawn": The withdrawn data set that the pool appears to be, and the reason; or None.
 
     Raises:
-        InputError: something given cannot be used.
+        InputError: An input cannot be read, or the embeddings are of other pictures or of a single identity.
     """
     stages = Stages(listener)
     images = find_images(pool, labelled=True)
@@ -106,6 +114,8 @@ def check_pool(
 
 
 def _prints(images: ImageSet, stages: Stages, stage: str) -> _Prints:
+    """Read all pictures and compute their fingerprints; `stage` is the name shown for the progress."""
+
     def read(index: int) -> tuple[bytes, int, np.ndarray] | str:
         try:
             content = images.read_bytes(index)
@@ -130,7 +140,7 @@ def _prints(images: ImageSet, stages: Stages, stage: str) -> _Prints:
 
 
 def _groups(pairs: Iterator[tuple[Any, str]]) -> list[list[str]]:
-    """The names that share a key, where several do."""
+    """Return the names that share a key, for each key of two or more names."""
     names = defaultdict(list)
     for key, name in pairs:
         names[key].append(name)
@@ -138,7 +148,7 @@ def _groups(pairs: Iterator[tuple[Any, str]]) -> list[list[str]]:
 
 
 def _near(prints: _Prints) -> list[list[Any]]:
-    """Near duplicates among one picture each of those with the same bytes."""
+    """Find near duplicates, with one picture for each group of exact duplicates."""
     rows = list(_first_rows(prints).values())
     pairs = zip(
         *(values.tolist() for values in near_duplicates(prints.hashes[rows], prints.thumbnails[rows])), strict=True
@@ -147,7 +157,7 @@ def _near(prints: _Prints) -> list[list[Any]]:
 
 
 def _shared(pool: _Prints, other: _Prints) -> dict[str, Any]:
-    """What of the pool is in another set; one picture each of those with the same bytes."""
+    """Find duplicates between the pool and another set, with one picture for each group of exact duplicates."""
     of_pool, of_other = _first_rows(pool), _first_rows(other)
     exact = [[pool.ids[row], other.ids[of_other[key]]] for key, row in of_pool.items() if key in of_other]
     rows = list(of_pool.values())
@@ -167,7 +177,7 @@ def _bits(pair: list[Any]) -> int:
 
 
 def _first_rows(prints: _Prints) -> dict[bytes, int]:
-    """Digest -> row of the first picture that has it."""
+    """Map each digest to the row of the first picture that has it."""
     rows: dict[bytes, int] = {}
     for row, digest in enumerate(prints.digests):
         rows.setdefault(digest, row)
@@ -175,14 +185,16 @@ def _first_rows(prints: _Prints) -> dict[bytes, int]:
 
 
 def _doubtful(folder: Path, images: ImageSet) -> list[list[Any]]:
-    """Id and margin of the items that look more like another identity, the least first."""
+    """Return [id, margin] of the items that look more like another identity, sorted by rising margin."""
     features = load_features(folder)
     strange = sorted(set(features.ids) - set(images.ids))
     if strange:
-        raise InputError(f"'{folder}' has embeddings of other pictures than '{images.root}', such as '{strange[0]}'.")
+        raise InputError(
+            f"'{folder}' has embeddings of pictures that are not in '{images.root}', such as '{strange[0]}'."
+        )
     people = features.people
     if people.max() == 0:
-        raise InputError(f"'{folder}' has embeddings of one identity: there is none to take it for.")
+        raise InputError(f"'{folder}' has embeddings of a single identity: doubtful labels need two or more.")
     margins = label_margin(features.embeddings, people)
     order = np.argsort(margins, kind="stable")
     return [[features.ids[row], float(margins[row])] for row in order if margins[row] < 0]

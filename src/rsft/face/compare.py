@@ -1,4 +1,4 @@
-"""`rsft compare`: rejection against what is free, on faces."""
+"""`rsft compare`: rejection against its baselines, on faces."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,13 +30,13 @@ EQUAL_TIME = "uniform, equal time"
 EMBEDDED_FOLDER, COST_FILE = "embedded", "cost.json"
 TIMED_STEPS = 5
 MIN_IDENTITIES = 8
-VALIDATION_FRACTION = 0.25  # of the pool's people
+VALIDATION_FRACTION = 0.25  # share of the pool's people
 MAX_VALIDATION_ITEMS = 2000
 DRAWS = 500
-LOSS_PRICE = 10.0  # how many points of gain a point of loss beyond the bound costs in the validation score
+LOSS_PRICE = 10.0  # weight of the loss beyond the bound, relative to the gain, in the validation score
 LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 
-# what is compared: pictures with activations, and which of them
+# features with activations, and the pairs of their pictures that are compared
 Measured = tuple[Features, PairList | AllPairs]
 
 
@@ -63,37 +63,39 @@ def compare_faces(
     workers: int = 1,
     listener: Listener = silent,
 ) -> Comparison:
-    """Train by rejection and by what is free, at equal numbers of samples and at equal time, and compare.
+    """Train with rejection and with its baselines, at equal numbers of samples and at equal time, and compare them.
 
-    What an interrupted comparison has embedded and trained is in `out` and is used again. Everything but the learning
-    rate is as the recipe says; a third, once and three times its rate are tried for each method. "uniform, equal time"
-    is uniform training with the steps that fit into the time which embedding and planning take as well.
+    All settings but the learning rate come from the recipe; for each method, a third of its learning rate, the rate
+    itself and three times the rate are tried. "uniform, equal time" is uniform training that also gets the time of
+    embedding and planning, as further steps. An interrupted comparison continues from the embeddings and trainings in
+    `out`. `rsft.face.runs.inputs.Sources` describes the inputs.
 
     Args:
-        pool: as for `fit`; `target`, `evaluation`, `retain`, `model` and the roots likewise.
-        target: likewise.
-        evaluation: likewise.
-        out: a folder for the figures; an existing one is continued.
-        model: likewise.
-        evaluation_root: likewise.
-        retain: likewise.
-        retain_root: likewise.
-        recipe: the settings.
-        envelopes: rules of `choose_envelope`: "rejection, RULE" is rejection with that M in place of the recipe's.
-        oracle: an attribute and its value, by which pool items are known to be of the target; "oracle" trains on them.
-        attributes: a CSV or Parquet file with a column `path` (as below the pool) and one for each attribute; by
-            default those that the pool has itself.
-        seeds: trainings of each method.
-        seed: of the plan, and of who is held out for validation.
-        aligned: all pictures are aligned chips already.
-        landmarks: as for `fit`.
-        allow_overlap: as for `fit`.
-        drop_overlap: as for `fit`.
-        workers: processes that train at a time.
-        listener: is told how far each stage is.
+        pool: See `Sources`.
+        target: See `Sources`.
+        evaluation: See `Sources`.
+        out: Folder for the results. An existing comparison in it is continued.
+        model: See `Sources`.
+        evaluation_root: See `Sources`.
+        retain: See `Sources`.
+        retain_root: See `Sources`.
+        recipe: Settings of the plan and the training.
+        envelopes: Rules for M, see `choose_envelope`. Each adds a method "rejection, RULE", which is rejection with
+            this M in place of the recipe's.
+        oracle: An attribute and its value that mark the pool items known to be from the target population. Adds a
+            method "oracle", which trains on these items alone.
+        attributes: See `Sources`. They are read for `oracle`.
+        seeds: Number of trainings of each method.
+        seed: Seed for the plan and for the choice of the identities held out for validation.
+        aligned: See `Sources`.
+        landmarks: See `Sources`.
+        allow_overlap: See `Sources`.
+        drop_overlap: See `Sources`.
+        workers: Number of trainings at a time, each in a process of its own.
+        listener: Callback that receives (stage, done, total) as each stage advances.
 
     Raises:
-        InputError: something given cannot be used, or `out` holds a comparison of something else.
+        InputError: An input or setting cannot be used, or `out` holds a comparison with other settings.
     """
     recipe = recipe or Recipe()
     sources = Sources(
@@ -104,7 +106,7 @@ def compare_faces(
     for rule in envelopes:
         check_rule(rule)
     if attributes is not None and oracle is None:
-        raise InputError("the attributes say what the oracle looks up: give both.")
+        raise InputError("attributes are read for the oracle: name the oracle's attribute and value too.")
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
     check_comparable(recipe, inputs.identities)
     known = oracle and pictures_with(inputs.sets[POOL], *oracle, attributes)
@@ -144,7 +146,7 @@ def compare_faces(
 
 
 def _prepare(inputs: FaceInputs, recipe: Recipe, out: Path, seed: int, stages: Stages) -> tuple[FaceTrial, TimeSpent]:
-    """Embed and plan, and say how long that took; what an earlier call has embedded is used again."""
+    """Embed all sets and plan, and measure the time; reuse the embeddings of an earlier call."""
     spent, folder = TimeSpent(out / COST_FILE), out / EMBEDDED_FOLDER
     pool = inputs.embed(POOL, stages, views=recipe.views, folder=folder, note=spent.note)
     target = inputs.embed(TARGET, stages, folder=folder, note=spent.note)
@@ -159,7 +161,7 @@ def _prepare(inputs: FaceInputs, recipe: Recipe, out: Path, seed: int, stages: S
 
 
 def _config(sources: Sources, inputs: FaceInputs, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """What must be the same for a comparison to be continued."""
+    """Return the settings that must stay the same when a comparison is continued."""
     return {
         "pool": str(sources.pool),
         "target": str(sources.target),

@@ -1,4 +1,4 @@
-"""`rsft demo`: a drawn deployment shift on real faces, adapted to with a real network, and measured."""
+"""`rsft demo`: adapt a real network to a simulated shift on real faces, and measure the effect."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ SETS = ("pool", "target", "evaluation", "retention")
 FOLDS = 4
 TARGET_PEOPLE = 8
 SHIFTED_SHARE = 0.08
-COPIES = 4  # pictures of the pool for each photograph, each moved by some pixels
+COPIES = 4  # number of pool pictures made from each photograph: itself, and copies moved by a few pixels
 TARGET_DRAWS = 3
 JPEG_QUALITY = 95
 RECIPE = Recipe(views=2)
@@ -48,7 +48,7 @@ QUICK_FOLDS, QUICK_COPIES, QUICK_STEPS = 2, 2, 20
 
 @dataclass(frozen=True)
 class Fold:
-    """One split of the people: who is evaluated, who is only seen as target, who is trained on."""
+    """One split of the people into those evaluated, those of the unlabelled target, and those of the pool."""
 
     evaluated: frozenset[str]
     target: frozenset[str]
@@ -64,23 +64,23 @@ def demo(
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> FitResult:
-    """Draw a shift on the ORL faces, adapt to it, and compare with uniform fine-tuning and with no tuning.
+    """Simulate a shift on the ORL faces, adapt to it, and compare with uniform fine-tuning and with no tuning.
 
-    A share `SHIFTED_SHARE` of the pool carries the shift, and all of the target and of the evaluation do; the same
-    pictures without it are the retention set. The 40 people are split in four folds; each is evaluated by networks
-    tuned without it, on a pool of 22 other people, with the target known by unlabelled pictures of 8 more. Uniform
-    tuning gets the same recipe, the same number of samples and the same choice of how far to go.
+    A share `SHIFTED_SHARE` of the pool and all pictures of the target and the evaluation set have the shift. The
+    retention set holds the evaluated pictures without it. The 40 people are split into four folds. The people of each
+    fold are evaluated with networks tuned on a pool of 22 other people, with unlabelled pictures of 8 more as the
+    target. Uniform tuning uses the same recipe, the same number of samples and the same gate.
 
     Args:
-        out: the run folder to make; its `faces/` holds the pictures drawn.
-        shift: a key of `SHIFTS`.
-        quick: two of the four folds, half the pool, fewer steps.
-        seed: of everything random.
-        overwrite: replace an existing `out`.
-        listener: is told how far each stage is.
+        out: The run folder to create. Its `faces/` folder holds the pictures with the shift.
+        shift: Name of the shift, a key of `SHIFTS`.
+        quick: Run two of the four folds, with half the pool and fewer steps.
+        seed: Seed for all random choices.
+        overwrite: Replace an `out` that rsft wrote.
+        listener: Callback that receives (stage, done, total) as each stage advances.
 
     Raises:
-        InputError: an unknown shift, or a package of the extra `demo` is missing.
+        InputError: The shift is unknown, a package of the extra `demo` is missing, or `out` may not be written.
     """
     if shift not in SHIFTS:
         raise InputError(f"no shift '{shift}': choose one of {', '.join(SHIFTS)}.")
@@ -139,7 +139,7 @@ def _run_folds(
     stages: Stages,
     folder: Path,
 ) -> list[FoldResult]:
-    """Run every fold, with its training history in the run folder."""
+    """Run every fold, and write the training history into the run folder."""
     history, results = History(folder / HISTORY_FILE), []
     for number, fold in enumerate(folds, 1):
         steps = 2 * total_steps(len(_of(features["pool"], fold.pool)), recipe)
@@ -161,7 +161,16 @@ def run_fold(
     seed: int,
     on_step: Callable[[dict[str, float]], None],
 ) -> FoldResult:
-    """Plan, tune on the accepted items and on as many uniform samples, and score both on the evaluated people."""
+    """Run one fold: plan, tune on the accepted items and on the same number of uniform samples, and score both.
+
+    Args:
+        model: The pretrained network.
+        features: The features of each set of `SETS`, of all people.
+        fold: The split of the people.
+        recipe: Settings of the plan and the training.
+        seed: Seed for all random choices.
+        on_step: Called with every record of the training history.
+    """
     pool = _of(features["pool"], fold.pool)
     plan = plan_faces(pool, _of(features["target"], fold.target), **recipe.plan_options(), seed=seed)
     uniform = replace(plan, acceptance=torch.full_like(plan.acceptance, float(plan.acceptance.mean())))
@@ -178,7 +187,10 @@ def run_fold(
 
 
 def split_people(people: Iterable[str], seed: int) -> list[Fold]:
-    """Evaluate every person in one fold; of the others of a fold, some are the target and the rest the pool."""
+    """Split people into `FOLDS` folds, such that every person is evaluated in exactly one of them.
+
+    Of the other people of a fold, `TARGET_PEOPLE` are the target and the rest the pool.
+    """
     names = np.array(sorted(set(people)))
     order = np.random.default_rng(seed).permutation(names)
     folds = []
@@ -198,7 +210,17 @@ def draw_faces(
     seed: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Write `pool/`, `target/`, `evaluation/` and `retention/`, each with a folder a person, as aligned chips."""
+    """Write the sets `pool/`, `target/`, `evaluation/` and `retention/` as aligned chips, one folder per person.
+
+    Args:
+        photographs: The pictures to start from, with identities.
+        folder: Folder to write the sets into.
+        model: Network for whose input the faces are aligned.
+        shift: Name of the shift, a key of `SHIFTS`.
+        copies: Number of pool pictures made from each photograph.
+        seed: Seed for all random choices.
+        advance: Called with 1 after each photograph.
+    """
     to_chip, draw = chip_reader(model), SHIFTS[shift]
     for index, item in enumerate(photographs.ids):
         generator = np.random.default_rng([seed, index])
@@ -222,4 +244,5 @@ def draw_faces(
 
 
 def _of(features: Features, people: frozenset[str]) -> Features:
+    """Return the features of the pictures of some people."""
     return features.subset(np.array([row for row, item in enumerate(features.ids) if identity_of(item) in people]))

@@ -1,4 +1,4 @@
-"""`rsft embed` on pictures."""
+"""`rsft embed`: embed a set of pictures into a folder."""
 
 import shutil
 from pathlib import Path
@@ -26,22 +26,26 @@ def embed_folder(
     resume: bool = False,
     listener: Listener = silent,
 ) -> Features:
-    """Embed the pictures that `find_images` finds into the folder `out`; see `Features.save` for its files.
+    """Embed pictures and write the result into a folder; `Features.save` describes its files.
 
-    Under a launcher each process embeds its part.
+    Under `torchrun` or `accelerate launch`, each process embeds its part of the pictures.
+    `rsft.face.runs.inputs.Sources` describes the inputs.
 
     Args:
-        pool: the pictures.
-        out: the folder to make.
-        model: "dlib" or the folder of a run.
-        aligned: the pictures are aligned chips already.
-        landmarks: a file as `read_landmarks` takes it: no face is looked for.
-        overwrite: replace an existing `out`.
-        resume: keep the parts that an interrupted call has embedded.
-        listener: is told how far it is.
+        pool: See `Sources`. Here the pictures need no labels.
+        out: The folder to create.
+        model: See `Sources`.
+        aligned: See `Sources`.
+        landmarks: See `Sources`.
+        overwrite: Replace an `out` that rsft wrote.
+        resume: Reuse what an interrupted call has embedded.
+        listener: Callback that receives (stage, done, total) as the stage advances.
+
+    Returns:
+        The features of all pictures that could be used.
 
     Raises:
-        InputError: no picture could be used, or `out` exists.
+        InputError: An input cannot be read, no picture could be used, or `out` may not be written.
     """
     sources = Sources(pool=pool, model=model, landmarks=landmarks, aligned=aligned)
     join()

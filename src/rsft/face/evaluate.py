@@ -1,4 +1,4 @@
-"""`rsft evaluate`: a model on pictures whose people are known."""
+"""`rsft evaluate`: evaluate a model on pictures of known people."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,36 +41,42 @@ def evaluate_folders(
     seed: int = 0,
     listener: Listener = silent,
 ) -> dict[str, dict[str, Any]]:
-    """Accuracy, TAR at fixed FMRs and EER of a model on one or two sets, and more where asked for.
+    """Compute accuracy, TAR at fixed FMRs and EER of a model on one or two sets, and optionally more.
+
+    The arguments from `embeddings` to `det` apply to `evaluation` only. `rsft.face.runs.inputs.Sources` describes the
+    inputs.
 
     Args:
-        evaluation: as in `fit`, and so are `model`, `evaluation_root`, `retain`, `retain_root` and `aligned`.
-        model: the network.
-        evaluation_root: of `evaluation`.
-        retain: a second set; what follows is for the first only.
-        retain_root: of `retain`.
-        embeddings: an output of `rsft embed` by the same model that holds the pictures, which are then not read.
-        templates: a table `template,path`; templates are compared in place of pictures, see `read_templates`.
-        identification: also search people in a gallery of some of them, see `enrol` and `identify`.
-        distractors: pictures of other people, each a further entry of that gallery.
-        enrolled_fraction: of the people with two pictures, who is in that gallery.
-        groups: an attribute; also rates of its groups at the thresholds of all, see `by_group`.
-        attributes: a CSV or Parquet file `path,<attributes...>`; by default those that the pictures' manifest has.
-        det: also FMR and FNMR over all thresholds.
-        aligned: the pictures are chips already.
-        landmarks: of the pictures in `evaluation`, as `read_landmarks` takes them: no face is looked for.
-        seed: of bootstrap and enrolment.
-        listener: is told how far each stage is.
+        evaluation: See `Sources`.
+        model: See `Sources`.
+        evaluation_root: See `Sources`.
+        retain: See `Sources`.
+        retain_root: See `Sources`.
+        embeddings: An output of `rsft embed` by the same model that holds the pictures, which are then not read.
+        templates: A table `template,path`. Templates are compared in place of pictures; see `read_templates`.
+        identification: Also search for people in a gallery of some of them; see `enrol` and `identify`.
+        distractors: Pictures of other people. Each is added to that gallery.
+        enrolled_fraction: Share of the people with two or more pictures who are in that gallery, in (0, 1].
+        groups: An attribute. Also compute the error rates within its groups, at the thresholds of the whole set; see
+            `rates_of_groups`.
+        attributes: See `Sources`. They are read for `groups`.
+        det: Also compute FMR and FNMR over all thresholds; see `det_curve`.
+        aligned: See `Sources`.
+        landmarks: See `Sources`. They are used for the pictures in `evaluation` only.
+        seed: Seed for the bootstrap and the enrolment.
+        listener: Callback that receives (stage, done, total) as each stage advances.
 
     Returns:
-        "target" and, if given, "retain": each as `Verification.to_dict`, with the number of pictures "quarantined". The
-        first also "templates", "identification", "groups" and "det" where asked for.
+        A dictionary with "target" and, if given, "retain". Each value is that of `Verification.to_dict` with the number
+        of pictures left out as "quarantined". "target" also has "templates", "identification", "groups" and "det", if
+        they were asked for.
 
     Raises:
-        InputError: something given cannot be used.
+        InputError: An input cannot be used, an option lacks the one it belongs to, or the set has too few comparisons
+            for what was asked for.
     """
     if distractors is not None and not identification:
-        raise InputError("distractors are further entries of a gallery: ask for identification too.")
+        raise InputError("distractors are added to a gallery: ask for identification too.")
     if attributes is not None and groups is None:
         raise InputError("attributes are read for groups: name the attribute to group by.")
     stages, face_model = Stages(listener), load_model(model)
@@ -86,7 +92,7 @@ def evaluate_folders(
         result["groups"] = rates_of_groups(target.trial, name, verification, groups, values, seed=seed)
         if result["groups"] is None:
             raise InputError(
-                f"groups need a threshold, and {verification.pairs_impostor} impostor comparisons set none."
+                f"groups need a threshold, and {verification.pairs_impostor} impostor comparisons are too few for one."
             )
     if identification:
         further = None if distractors is None else _distractors(face_model, distractors, target, aligned, stages)
@@ -100,24 +106,27 @@ def evaluate_folders(
 
 
 def _values(evaluated: Evaluated, value: Mapping[str, str]) -> list[str]:
-    """The value of each row; of a template, that of all its pictures, or none where they differ."""
+    """Return the value of each row. A template has the value of its pictures, or "" if these differ."""
     told = [{value[item] for item in items} for items in evaluated.ids]
     return [values.pop() if len(values) == 1 else "" for values in told]
 
 
 def _distractors(model: FaceModel, path: PathLike, evaluated: Evaluated, aligned: bool, stages: Stages) -> np.ndarray:
-    """Embed the pictures of other people: (E, D)."""
+    """Embed the pictures of other people, and return their embeddings (E, D)."""
     images = find_images(path)
     people = {identity_of(items[0]) for items in evaluated.ids}
     shared = sorted({identity_of(item) for item in images.ids if "/" in item} & people)
     if shared:
-        raise InputError(f"{len(shared)} identities of '{path}' are also searched for, such as '{shared[0]}'.")
+        raise InputError(
+            f"{len(shared)} identities of '{path}' are also evaluated, such as '{shared[0]}': give other people."
+        )
     return inputs_of(model, {"distractors": images}, aligned=aligned).embed("distractors", stages).embeddings
 
 
 def _identification(evaluated: Evaluated, distractors: np.ndarray | None, fraction: float, seed: int) -> dict[str, Any]:
+    """Enrol some of the people and search for all of them; return the rates for JSON."""
     if any("/" not in item for items in evaluated.ids for item in items):
-        raise InputError("identification needs to know who is in each picture: give pictures in folders of identities.")
+        raise InputError("identification needs the identity of each picture: give pictures in one folder per identity.")
     identity = evaluated.pairs.identity
     enrolment = enrol(identity, fraction=fraction, seed=seed)
     return identify(evaluated.embeddings, identity, enrolment, distractors=distractors, seed=seed).to_dict()

@@ -1,4 +1,4 @@
-"""`rsft export`: a model as others can load it, and the proof that it is the same."""
+"""`rsft export`: write a model as ONNX or as a bundle, and check that its outputs stay the same."""
 
 import json
 import logging
@@ -39,25 +39,28 @@ def export(
 ) -> dict[str, Any]:
     """Write a model as ONNX, as a bundle with safetensors weights, or both.
 
-    The ONNX graph takes chips (batch, 3, size, size), float32, RGB in 0..255: preprocessing is inside. What else is
-    needed is in its metadata and, as a bundle, in `NAME.json` beside it, so that `--model NAME.onnx` is this model.
+    The ONNX graph takes chips (batch, 3, size, size), float32, RGB in 0..255, and includes the preprocessing. Its
+    metadata and the bundle `NAME.json` beside it state the template, the licence and the thresholds, so that
+    `--model NAME.onnx` loads the same model.
 
     Args:
-        model: as for `load_model`.
-        onnx: the file to make.
-        bundle: the folder to make, which must be new.
-        pictures: faces to compare the graph with the network on, anything `find_images` reads; the first sixteen in
-            which one is found are used. Drawn chips are used without.
-        aligned: these are chips already.
-        overwrite: replace an ONNX file and its `NAME.json` that `export` made before.
+        model: Model to export, as for `load_model`.
+        onnx: ONNX file to write.
+        bundle: Folder to write the bundle into. It must not exist.
+        pictures: Faces on which the graph is compared with the network, in any form that `find_images` reads. The first
+            sixteen pictures with a face are used. By default, chips drawn by formula are used.
+        aligned: The pictures are aligned chips already.
+        overwrite: Replace an ONNX file and its `NAME.json` that `export` wrote.
 
     Returns:
-        For JSON: "onnx", "bundle": what was written; "chips" and "error": on how many the graph was compared with the
-        network, and the largest distance as a share of the length.
+        A dictionary that can be written as JSON, with the "fingerprint" of the model. With `onnx` it also has "onnx",
+        the file; "chips", the number of chips on which graph and network were compared; and "error", their largest
+        distance relative to the length of the embedding. With `bundle` it also has "bundle", the folder.
 
     Raises:
-        InputError: nothing is to be written, something stands where it would be, or no picture could be used.
-        RsftError: onnxruntime gives something else than the network; nothing is left then.
+        InputError: Neither `onnx` nor `bundle` is given, an output exists and may not be replaced, or no picture could
+            be used.
+        RsftError: The outputs of the graph in onnxruntime differ from those of the network. No file is written then.
     """
     if onnx is None and bundle is None:
         raise InputError("`export` needs `onnx`, a file, or `bundle`, a folder, to write.")
@@ -82,9 +85,9 @@ def export(
 
 
 def _check_file(onnx: Path, overwrite: bool) -> None:
-    """Refuse an ONNX file without a folder to lie in, or one that would replace what `export` did not make."""
+    """Raise an error if the folder of an ONNX file does not exist, or the file may not be written there."""
     if not onnx.absolute().parent.is_dir():
-        raise InputError(f"'{onnx}' is to lie in a folder that does not exist: make it first.")
+        raise InputError(f"the folder of '{onnx}' does not exist: create it first.")
     described = onnx.with_suffix(".json")
     there = [path for path in (onnx, described) if path.exists()]
     if there and not overwrite:
@@ -94,6 +97,7 @@ def _check_file(onnx: Path, overwrite: bool) -> None:
 
 
 def _is_description(path: Path) -> bool:
+    """Return whether a file is a `NAME.json` that `export` wrote."""
     try:
         return "fingerprint" in json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
@@ -101,7 +105,7 @@ def _is_description(path: Path) -> bool:
 
 
 def _chips(model: FaceModel, pictures: PathLike, aligned: bool) -> np.ndarray:
-    """(B, size, size, 3) of the first pictures that can be used."""
+    """Return the aligned faces (B, size, size, 3) of the first pictures that can be used, at most `MAX_CHIPS`."""
     images, to_chip = find_images(pictures), chip_reader(model, aligned=aligned)
     chips: list[np.ndarray] = []
     for index in range(len(images)):
@@ -112,18 +116,19 @@ def _chips(model: FaceModel, pictures: PathLike, aligned: bool) -> np.ndarray:
         if len(chips) == MAX_CHIPS:
             break
     if not chips:
-        raise InputError(f"none of the {len(images)} pictures in '{images.root}' shows a face: nothing to compare on.")
+        raise InputError(f"none of the {len(images)} pictures in '{images.root}' shows a face: give other pictures.")
     return np.stack(chips)
 
 
 def _write_onnx(model: FaceModel, file: Path, chips: np.ndarray) -> float:
+    """Write the ONNX file and its description, if the graph agrees with the network; return the relative error."""
     graph = to_onnx(model)
     inputs = torch.from_numpy(chips).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
         wanted = model.network(inputs).numpy()
     error = relative_error(run_onnx(graph, inputs.numpy()), wanted)
     if error > MAX_ERROR:
-        raise RsftError(f"the ONNX graph of '{model}' is off by {error:.1%} from the network: it was not written.")
+        raise RsftError(f"the ONNX graph of '{model}' differs from the network by {error:.1%}: it was not written.")
     replace_file(file, graph)
     described = model.describe() | {"order": "RGB", "mean": 0.0, "std": 1.0, "parity": model.parity or rounded(model)}
     text = json.dumps(described | {"fingerprint": model.fingerprint}, indent=2)
@@ -132,17 +137,23 @@ def _write_onnx(model: FaceModel, file: Path, chips: np.ndarray) -> float:
 
 
 def to_onnx(model: FaceModel) -> bytes:
-    """An ONNX file of the network with its preprocessing, for batches of any size.
+    """Convert a model to ONNX, with its preprocessing, for batches of any size.
+
+    Args:
+        model: The model. Its input is (batch, 3, size, size) float32, RGB in 0..255.
+
+    Returns:
+        The contents of the ONNX file, with the description of the model as metadata.
 
     Raises:
-        InputError: a package of the extra `onnx` is not installed.
+        InputError: A package of the extra `onnx` is not installed.
     """
     try:
         import onnx
-        import onnxscript  # noqa: F401  torch's exporter imports it
+        import onnxscript  # noqa: F401  used by torch's exporter
     except ModuleNotFoundError as error:
         raise InputError(f"writing ONNX needs the package '{error.name}': pip install 'rsft[onnx]'.") from error
-    # two chips: a batch of one would be taken for a constant
+    # Two chips, because the exporter would take a batch of one for a constant.
     example = torch.zeros(2, 3, model.size, model.size)
     with _quiet():
         program = torch.onnx.export(
@@ -163,7 +174,7 @@ def to_onnx(model: FaceModel) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of its own workings."""
+    """Suppress the warnings and messages of torch's exporter."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

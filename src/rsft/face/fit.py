@@ -1,4 +1,4 @@
-"""`rsft fit`: from folders of pictures to a tuned model, numbers with intervals and a report."""
+"""`rsft fit`: tune a model on folders of pictures, evaluate it and write a report."""
 
 import shutil
 from collections.abc import Mapping
@@ -60,17 +60,17 @@ def fit(
     show_faces: bool = False,
     listener: Listener = silent,
 ) -> FitResult:
-    """Adapt a pretrained face model to the population in `target`, with what the labelled pool holds of it.
+    """Adapt a pretrained face model to the population in `target`, using pictures of a labelled pool.
 
     Under `torchrun` or `accelerate launch`, each process embeds its part of the pictures and trains on its part of
     every batch. The first process plans, decides, evaluates and writes `out`, which all processes must see.
+    `rsft.face.runs.inputs.Sources` describes the inputs.
 
     Args:
-        pool: As in `Sources`; so are `target`, `evaluation`, `model`, `evaluation_root`, `retain`, `retain_root`,
-            `aligned`, `landmarks`, `allow_overlap`, `drop_overlap` and `attributes`.
+        pool: See `Sources`.
         target: See `Sources`.
         evaluation: See `Sources`.
-        out: The run folder to make.
+        out: The run folder to create.
         model: See `Sources`.
         evaluation_root: See `Sources`.
         retain: See `Sources`.
@@ -81,7 +81,7 @@ def fit(
         landmarks: See `Sources`.
         allow_overlap: See `Sources`.
         drop_overlap: See `Sources`.
-        groups: An attribute of the evaluated pictures. The model card then has the error rates of its groups.
+        groups: An attribute of the evaluated pictures. Metrics and model card then have the error rates of its groups.
         attributes: See `Sources`. They are read for `groups`.
         overwrite: Replace an `out` that rsft wrote.
         resume: Reuse what an interrupted run has embedded, and continue its training.
@@ -90,7 +90,7 @@ def fit(
         listener: Callback that receives (stage, done, total) as each stage advances.
 
     Raises:
-        InputError: Something given cannot be used. The message says what to do.
+        InputError: An input or setting cannot be used, or `out` may not be written. The message states what to do.
         InterruptedTrainingError: SIGINT or SIGTERM ended a training. Its state is saved for `resume`.
     """
     recipe, out = recipe or Recipe(), Path(out)
@@ -151,12 +151,13 @@ class _Embedded:
 
     @property
     def all(self) -> list[Features]:
+        """The features of every set."""
         return [self.pool, self.target, *self.evaluated.values()]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A fit under way: the steps between reading and writing."""
+    """The steps of a fit, from embedding to writing."""
 
     inputs: FaceInputs
     recipe: Recipe
@@ -165,6 +166,7 @@ class _Run:
     folder: Path
 
     def embed(self) -> _Embedded:
+        """Embed all sets."""
         cache = self.folder / CACHE_FOLDER
         return _Embedded(
             self.inputs.embed(POOL, self.stages, views=self.recipe.views, folder=cache),
@@ -173,11 +175,13 @@ class _Run:
         )
 
     def plan(self, features: _Embedded) -> Plan:
+        """Plan in the first process, and return the plan in all."""
         options = self.recipe.plan_options() | {"seed": self.seed}
         with self.stages.stage("plan"):
             return on_first(lambda: plan_faces(features.pool, features.target, **options))
 
     def tune(self, features: _Embedded, plan: Plan) -> Tuned:
+        """Tune the model, with the history and the checkpoints in the run folder."""
         history = History(self.folder / HISTORY_FILE) if is_first() else None
         with self.stages.stage("tune", total_steps(len(features.pool), self.recipe)) as advance:
 
@@ -214,6 +218,7 @@ class _Run:
         return trial_of({PRETRAINED: None, TUNED: suffix}, usable(self.inputs.protocols[key], evaluated), evaluated)
 
     def write(self, found: Findings, metrics: dict[str, Any], shipped: Any, pseudonym: Any, show_faces: bool) -> None:
+        """Write the files of the run, and remove what was kept for resuming."""
         inputs, faces = self.inputs, None
         if show_faces:
             to_face = face_finder(inputs.model, aligned=inputs.aligned, landmarks=inputs.points[POOL])
@@ -225,6 +230,7 @@ class _Run:
 
 
 def _config(sources: Sources, recipe: Recipe, groups: str | None, seed: int) -> dict[str, Any]:
+    """Return the contents of `config.toml`."""
     more = {"seed": seed, "recipe": recipe.model_dump(exclude_none=True)}
     return sources.to_dict() | ({} if groups is None else {"groups": groups}) | more
 
@@ -232,7 +238,7 @@ def _config(sources: Sources, recipe: Recipe, groups: str | None, seed: int) -> 
 def _rates(
     trial: AnyTrial, report: VerificationReport, groups: str, values: list[str], seed: int
 ) -> dict[str, dict[str, Any] | None]:
-    """Error rates of groups, for each system."""
+    """Compute the error rates of groups for each system."""
     return {
         name: rates_of_groups(trial, name, report.systems[name], groups, values, seed=seed)
         for name in (PRETRAINED, TUNED)

@@ -1,4 +1,4 @@
-"""`rsft forget`: people taken out of what is kept."""
+"""`rsft forget`: find the runs that used a person, and remove the person from manifests."""
 
 import csv
 import io
@@ -21,33 +21,37 @@ from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
 from rsft.run_folder import replace_file
 from rsft.types import PathLike
 
-NAMED_COLUMNS = (PATH, "a", "b")  # of a manifest, or of a list of pairs
+NAMED_COLUMNS = (PATH, "a", "b")  # columns with pictures, in a manifest or in a list of pairs
 
 
 def forget(
     identity: str, runs: Sequence[PathLike], manifests: Sequence[PathLike] = ()
 ) -> dict[str, list[dict[str, Any]]]:
-    """Say which runs used a person, and take the person out of manifests.
+    """Find the runs that used a person, and remove the person from manifests.
 
-    Weights cannot be made to forget: a model that was tuned on the person must be tuned again without. Who was only
-    evaluated is not kept by a run, and not told.
+    Weights cannot be made to forget: a model that was tuned on the person must be tuned again without the person. A run
+    does not record the people that were only evaluated, so they are not found.
 
     Args:
-        identity: the name, as in the pool.
-        runs: run folders, outputs of `rsft plan --out`, or of `rsft embed`.
-        manifests: CSV or Parquet files with columns `path[,identity]`, or pairs `a,b`. They are rewritten without the
-            rows that name the person, if there are any; each is whole at any time. All are read before one is written.
+        identity: Name of the person, as in the pool.
+        runs: Run folders, and outputs of `rsft plan --out` or `rsft embed`.
+        manifests: CSV or Parquet files with the columns `path[,identity]`, or pairs `a,b`. A file that names the person
+            is rewritten without these rows. An interruption leaves either the old file or the new one. All files are
+            read before the first is written.
 
     Returns:
-        For JSON. "runs": for each, "run", "pictures" of the person in its pool, how many of them were "accepted" in the
-        first epoch, how often they were "trained" on (None where that is not told), and "through": the run it started
-        from, if that used the person. "manifests": for each, "manifest", and how many rows were "removed" and "kept".
+        A dictionary that can be written as JSON. "runs" has an entry for each run: "run", its path; "pictures", the
+        number of pictures of the person in its pool; "accepted", the number of them accepted in the first epoch;
+        "trained", the number of times they were trained on; and "through", the earlier run that this run started from,
+        if that one used the person. "accepted" and "trained" are None if the folder does not record them. "manifests"
+        has an entry for each manifest: "manifest", its path, and the numbers of rows "removed" and "kept".
 
     Raises:
-        InputError: a folder is none of these, its salt is missing, a manifest cannot be read, or would be left empty.
+        InputError: `identity` is empty or has a "/", a folder is not such an output, its salt cannot be read, or a
+            manifest cannot be read or would become empty.
     """
     if not identity or "/" in identity:
-        raise InputError(f"a person is named as the folders of a pool are, without '/', got '{identity}'.")
+        raise InputError(f"`identity` must be a name as in the pool, without '/', got '{identity}'.")
     told = [_use(identity, Path(run)) for run in runs]
     written = [(Path(manifest), *_without(identity, Path(manifest))) for manifest in manifests]
     for path, content, removed, _ in written:
@@ -60,6 +64,7 @@ def forget(
 
 
 def _use(identity: str, run: Path) -> dict[str, Any]:
+    """Return how a run used a person: one entry of "runs" in the result of `forget`."""
     if (run / ACCEPTED_FILE).is_file():
         rows = pyarrow.parquet.read_table(run / ACCEPTED_FILE)
         name = _pseudonyms(rows, run)(identity)
@@ -72,11 +77,12 @@ def _use(identity: str, run: Path) -> dict[str, Any]:
             "pictures": sum(identity_of(item) == identity for item in items), "accepted": None, "trained": None
         }  # fmt: skip
     else:
-        raise InputError(f"'{run}' is no run: it has neither {ACCEPTED_FILE} nor {DESCRIPTION_FILE}.")
+        raise InputError(f"'{run}' is not the output of a run: it has neither {ACCEPTED_FILE} nor {DESCRIPTION_FILE}.")
     return {"run": str(run), **use, "through": _through(identity, run)}
 
 
 def _pseudonyms(rows: pyarrow.Table, run: Path) -> Pseudonyms:
+    """Return the mapping from names to the names used in a run."""
     if (rows.schema.metadata or {}).get(b"ids") != b"hashed":
         return Pseudonyms(None)
     try:
@@ -88,7 +94,7 @@ def _pseudonyms(rows: pyarrow.Table, run: Path) -> Pseudonyms:
 
 
 def _through(identity: str, run: Path) -> str | None:
-    """The run that this one started from, if that used the person itself or through another."""
+    """Return the run that this run started from, if that one used the person itself or through another run."""
     try:
         model = Path(tomllib.loads((run / CONFIG_FILE).read_text()).get("model", ""))
     except (OSError, tomllib.TOMLDecodeError):
@@ -101,7 +107,7 @@ def _through(identity: str, run: Path) -> str | None:
 
 
 def _without(identity: str, path: Path) -> tuple[bytes, int, int]:
-    """A manifest without the rows that name a person; how many these are, and how many are kept."""
+    """Return a manifest without the rows that name a person, and the numbers of rows removed and kept."""
     columns = read_columns(path)
     named = [name for name in NAMED_COLUMNS if name in columns]
     if not named:

@@ -1,4 +1,4 @@
-"""`rsft gallery migrate`: enrolled faces embedded anew, and whose match that changes."""
+"""`rsft gallery migrate`: embed enrolled faces with another model, and list the matches that change."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class _Matches:
-    """For each probe, its nearest enrolled picture: (N,) index and cosine."""
+    """The nearest enrolled picture of each probe: its index (N,) and its cosine (N,)."""
 
     nearest: np.ndarray
     score: np.ndarray
@@ -43,45 +43,52 @@ def migrate(
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> dict[str, Any]:
-    """Embed a gallery with another model, and compare who is matched with whom before and after.
+    """Embed a gallery with another model, and compare the matches before and after.
 
-    Each probe is matched with the nearest enrolled picture; without probes, every enrolled picture with the nearest of
-    the others. A match is accepted if its cosine is above the model's own threshold.
+    Each probe is matched with the nearest enrolled picture. Without probes, every enrolled picture is matched with the
+    nearest of the others. A match is accepted if its cosine is above the model's own threshold.
+    `rsft.face.runs.inputs.Sources` describes the inputs.
 
     Args:
-        gallery: an output of `rsft embed` of the model used so far.
-        pool: the pictures it was made of; those that are not in the gallery are left alone.
-        model: the model used from now on.
-        out: the folder of the new gallery to make, with `changes.json`, which lists the changes by name.
-        probes: pictures to look for in the gallery.
-        old_model: the model used so far; probes need it, and so do decisions before.
-        fmr: which of the models' thresholds is used, as in `bundle.json`.
-        aligned: all pictures are aligned chips already.
-        overwrite: replace an existing `out`.
-        listener: is told how far each stage is.
+        gallery: An output of `rsft embed` by the old model.
+        pool: See `Sources`. It must hold the pictures of the gallery; others are ignored, and no labels are needed.
+        model: The new model; see `Sources`.
+        out: Folder to create for the new gallery. Its `changes.json` lists the changes by name.
+        probes: Pictures to search for in the gallery, in any form that `find_images` reads.
+        old_model: The old model. It is needed for `probes`, and for the decisions before the migration.
+        fmr: FMR of the threshold that accepts a match, as text: a key of the thresholds in each model's `bundle.json`.
+        aligned: See `Sources`.
+        overwrite: Replace an `out` that rsft wrote.
+        listener: Callback that receives (stage, done, total) as each stage advances.
 
     Returns:
-        For JSON. "enrolled", "left_out": pictures in the new gallery, and those of the old that could not be embedded.
-        "probes": how many were compared. "changed": how many have another nearest picture, "identity_changed": of
-        another identity. "accepted": [before, after], None where a model has no threshold for this FMR. "thresholds":
-        likewise.
+        A dictionary that can be written as JSON:
+
+        - "enrolled", "left_out": Number of pictures in the new gallery, and of those that could not be embedded.
+        - "probes": Number of probes compared.
+        - "changed": Number of probes with another nearest picture.
+        - "identity_changed": Number of probes whose nearest picture is of another identity.
+        - "decision_changed": Number of probes accepted by one model only; 0 if a model has no threshold.
+        - "thresholds": Thresholds of the old and the new model, None for a model without a threshold for this FMR.
+        - "accepted": Numbers of matches accepted before and after, None for such a model.
+        - "out": The folder.
 
     Raises:
-        InputError: the gallery is of the new model already, a picture of it is missing, or the old model is not the one
-            it was made with.
+        InputError: The gallery was embedded with the new model, a picture of it is missing from the pool, `old_model`
+            did not embed it, `probes` are given without `old_model`, or `out` may not be written.
     """
     read = (gallery, pool, model, probes, old_model)
     check_output(Path(out), inputs=read, overwrite=overwrite)
     before = load_features(Path(gallery))
     new = load_model(model)
     if before.fingerprint == new.fingerprint:
-        raise InputError(f"'{gallery}' was embedded with this model already ({new.fingerprint}).")
+        raise InputError(f"'{gallery}' is already embedded with this model ({new.fingerprint}).")
     if probes is not None and old_model is None:
         raise InputError("probes are embedded with both models: give the old model too.")
     old = None if old_model is None else load_model(old_model)
     if old is not None and old.fingerprint != before.fingerprint:
         raise InputError(
-            f"'{gallery}' was embedded with {before.fingerprint}, and the old model is {old.fingerprint}: their "
+            f"'{gallery}' was embedded with model {before.fingerprint}, but the old model is {old.fingerprint}: their "
             "embeddings are not comparable."
         )
     images = find_images(pool)
@@ -119,13 +126,14 @@ def migrate(
 
 
 def _common(first: Features, second: Features) -> tuple[Features, Features]:
-    """The rows of the pictures that both have, in the order of the first."""
+    """Return the rows of the pictures that both have, in the order of the first."""
     place = {item: row for row, item in enumerate(second.ids)}
     rows = [row for row, item in enumerate(first.ids) if item in place]
     return first.subset(np.array(rows)), second.subset(np.array([place[first.ids[row]] for row in rows]))
 
 
 def _nearest(probes: np.ndarray, gallery: np.ndarray, *, leave_own: bool) -> _Matches:
+    """Match each probe (N, D) with the gallery (G, D) by cosine; `leave_own` skips the row of the same index."""
     probes, gallery = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (probes, gallery))
     nearest, score = np.empty(len(probes), int), np.empty(len(probes))
     for start in range(0, len(probes), BLOCK):
@@ -141,6 +149,7 @@ def _nearest(probes: np.ndarray, gallery: np.ndarray, *, leave_own: bool) -> _Ma
 def _compare(
     probes: Any, enrolled: Any, matches: list[_Matches], thresholds: list[float | None]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Compare the matches before and after; return the counts, and the changes by name for `changes.json`."""
     before, after = matches
     people = np.array([identity_of(item) for item in enrolled])
     moved = before.nearest != after.nearest

@@ -1,4 +1,4 @@
-"""`rsft models`: which models there are, and whether one still gives what it gave when it was known to be right."""
+"""`rsft models`: list the known models, and check that a model still gives its recorded outputs."""
 
 from typing import Any
 
@@ -15,7 +15,13 @@ RECORDED, RUNTIME = "recorded outputs", "onnxruntime"
 
 
 def list_models() -> dict[str, Any]:
-    """For JSON: "models", those with a name, and "architectures", those whose checkpoints are known."""
+    """List the models that can be loaded by name, and the architectures whose checkpoints can be loaded.
+
+    Returns:
+        A dictionary that can be written as JSON. "models" has "name", "licence", "size" (of the chip, in pixels),
+        "embedding_size", "present" (whether it is installed) and "install" (the command that installs it) of each
+        model. "architectures" has "name", "size", "order", "mean" and "std" of each architecture.
+    """
     return {
         "models": [
             {
@@ -36,15 +42,22 @@ def list_models() -> dict[str, Any]:
 
 
 def check_model(model: ModelLike) -> dict[str, Any]:
-    """Compare a model's outputs with those recorded with it; an ONNX file without any, with onnxruntime.
+    """Compare a model's outputs with those recorded with it.
+
+    An ONNX file without recorded outputs is compared with onnxruntime.
+
+    Args:
+        model: The model, as for `load_model`.
 
     Returns:
-        For JSON. "reference": what it was compared with. "error": the largest distance to it, as a share of its length.
-        "fingerprint" and "licence" of the model.
+        A dictionary that can be written as JSON: "model"; "reference", either "recorded outputs" or "onnxruntime";
+        "error", the largest distance from the reference outputs, relative to their length; and the "fingerprint" and
+        the "licence" of the model.
 
     Raises:
-        InputError: they differ, and the message says which mistake in preprocessing explains it, if one does; or there
-            is nothing to compare with.
+        InputError: The outputs differ, or there is nothing to compare with. If a mistake in the preprocessing explains
+            the difference, the message names it.
+        ChangedModelError: The model does not match its fingerprint, though its outputs match.
     """
     try:
         found = load_model(model)
@@ -52,7 +65,7 @@ def check_model(model: ModelLike) -> dict[str, Any]:
         changed = load_model(model, check=False)
         if changed.parity is not None:
             _compare_recorded(changed, str(model))
-        raise  # too small a change for the outputs
+        raise  # the outputs match, so the change is too small to show in them
     if found.parity is not None:
         reference, error = RECORDED, _compare_recorded(found, str(model))
     elif found.graph is not None:
@@ -71,23 +84,25 @@ def check_model(model: ModelLike) -> dict[str, Any]:
 
 
 def _compare_recorded(model: FaceModel, name: str) -> float:
+    """Return the relative error against the recorded outputs, or raise an error that explains the difference."""
     assert model.parity is not None
     parity = compare(model.parity, model.network, model.template, model.size)
     if not parity.matches:
         reason = (
-            f"its outputs match with {parity.fits}: correct that where it is stated"
+            f"its outputs match with {parity.fits}: correct this where it is stated"
             if parity.fits
-            else "no known mistake in crop, colour order or normalisation explains it: its weights are others"
+            else "no known mistake in crop, colour order or normalisation explains it, so its weights differ"
         )
-        raise InputError(f"'{name}' is off by {parity.error:.1%} from the outputs recorded with it; {reason}.")
+        raise InputError(f"the outputs of '{name}' differ by {parity.error:.1%} from those recorded with it; {reason}.")
     return parity.error
 
 
 def _compare_runtime(model: FaceModel, graph: bytes) -> float:
+    """Return the relative error of the converted network against onnxruntime, or raise an error if it is too large."""
     pictures = torch.from_numpy(drawn_chips(model.template, model.size)).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
         given, found = model.preprocess(pictures), model.network(pictures)
     error = relative_error(found.numpy(), run_onnx(graph, given.numpy()))
     if error > MAX_ERROR:
-        raise InputError(f"'{model}' as converted is off by {error:.1%} from what onnxruntime gives for it.")
+        raise InputError(f"the converted network of '{model}' differs by {error:.1%} from its outputs in onnxruntime.")
     return error

@@ -1,4 +1,4 @@
-"""`rsft plan` on pictures."""
+"""`rsft plan` on pictures: for a target of pictures, or of shares of attributes."""
 
 from pathlib import Path
 
@@ -41,26 +41,31 @@ def plan_folders(
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> tuple[Plan, list[Ranked]]:
-    """What would be accepted of a pool for a target, without training.
+    """Plan which pictures of a pool to accept for a target of pictures, without training.
+
+    Under `torchrun` or `accelerate launch`, each process embeds its part of the pictures.
+    `rsft.face.runs.inputs.Sources` describes the inputs.
 
     Args:
-        pool: anything that `find_images` reads, with identities, or an output of `embed_folder`.
-        target: pictures without labels, or an output of `embed_folder`.
-        model: as for `load_model`.
-        out: folder for `plan.json` and `accepted.parquet`, if wanted.
-        recipe: what it says of the plan is used, and its cut.
-        compare: make a plan with each kind of features, and rank them; otherwise with those of the recipe.
-        aligned: the pictures are aligned chips already.
-        landmarks: a file as `read_landmarks` takes it: in the sets whose pictures it names, no face is looked for.
-        seed: of the ratio's folds and the accept decisions.
-        overwrite: replace an existing `out`.
-        listener: is told how far each stage is.
+        pool: See `Sources`. An output of `embed_folder` is accepted too.
+        target: See `Sources`. An output of `embed_folder` is accepted too.
+        model: See `Sources`.
+        out: Folder to create for `plan.json` and `accepted.parquet`. By default, nothing is written.
+        recipe: Settings of the plan, the cut and the folds. Other settings are not used.
+        compare: Make a plan with each kind of features and rank them. By default, use the features of the recipe.
+        aligned: See `Sources`.
+        landmarks: See `Sources`.
+        seed: Seed for the folds of the ratio and the accept decisions.
+        overwrite: Replace an `out` that rsft wrote.
+        listener: Callback that receives (stage, done, total) as each stage advances.
 
     Returns:
-        The plan, the best of those compared; and all of them, the best first, where `compare`.
+        The plan, and the ranking with the best plan first. With `compare` the plan is the best of the ranking;
+        otherwise the ranking is empty.
 
     Raises:
-        InputError: something given cannot be used, or the pool has too few identities to be tuned on.
+        InputError: An input or setting cannot be used, the pool has too few identities to tune on, or `out` may not be
+            written.
     """
     recipe = recipe or Recipe()
     sources = Sources(pool=pool, target=target, model=model, landmarks=landmarks, aligned=aligned)
@@ -98,21 +103,25 @@ def plan_attributes(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Plan:
-    """What would be accepted for a target that is known by shares of attributes; nothing is decoded.
+    """Plan which pictures of a pool to accept for a target known by shares of attributes. No picture is decoded.
 
     Args:
-        pool: anything that `find_images` reads, with identities.
-        shares: a TOML file with a table for each attribute: its values and their shares of the target. Several are
-            raked to their margins.
-        attributes: a CSV or Parquet file with a column `path` (as below the pool) and one for each attribute; by
-            default those that the pool has itself.
-        out: as in `plan_folders`.
-        recipe: likewise.
-        seed: of the accept decisions.
-        overwrite: replace an existing `out`.
+        pool: Labelled pictures, in any form that `find_images` reads.
+        shares: TOML file with a table for each attribute: its values and their shares in the target. Several attributes
+            are raked to their margins.
+        attributes: CSV or Parquet file with a column `path` (relative to the pool) and one column for each attribute.
+            Defaults to the attributes that the pool itself has.
+        out: Folder to create for `plan.json` and `accepted.parquet`. By default, nothing is written.
+        recipe: Settings of the envelope, the retained fraction, the acceptance unit and the floor. Others are not used.
+        seed: Seed for the accept decisions.
+        overwrite: Replace an `out` that rsft wrote.
+
+    Returns:
+        The plan.
 
     Raises:
-        InputError: a file is missing, a picture has no row, or the shares cannot be met.
+        InputError: A file cannot be read, an attribute or a picture is missing from it, or `out` may not be written.
+        ValueError: The pool cannot meet the shares; see `raked_ratio`.
     """
     recipe = recipe or Recipe()
     inputs = (pool, shares, attributes)
@@ -125,7 +134,7 @@ def plan_attributes(
     missing = [name for name in wanted if name not in values]
     if missing:
         where = pool if attributes is None else attributes
-        raise InputError(f"'{where}' has no column '{missing[0]}', which '{shares}' gives shares of: see --attributes.")
+        raise InputError(f"'{where}' has no column '{missing[0]}', which '{shares}' has shares of: see --attributes.")
     options = recipe.plan_options()
     result = plan_from_ratio(
         raked_ratio({name: values[name] for name in wanted}, wanted),

@@ -1,4 +1,4 @@
-"""`rsft threshold`: thresholds for wished false match rates, and the bundle that keeps them."""
+"""`rsft threshold`: find thresholds for given false match rates, and store them in the bundle of a model."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +28,26 @@ def set_thresholds(
     seed: int = 0,
     listener: Listener = silent,
 ) -> list[Threshold]:
-    """The thresholds of a model for some false match rates; arguments as in `evaluate_folders` and `thresholds_for`."""
+    """Find the thresholds of a model for given false match rates; see `thresholds_for`.
+
+    `rsft.face.runs.inputs.Sources` describes the inputs.
+
+    Args:
+        evaluation: See `Sources`.
+        fmrs: The false match rates, in (0, 1).
+        model: See `Sources`.
+        evaluation_root: See `Sources`.
+        embeddings: An output of `rsft embed` by the same model that holds the pictures, which are then not read.
+        aligned: See `Sources`.
+        seed: Seed for the bootstrap.
+        listener: Callback that receives (stage, done, total) as each stage advances.
+
+    Returns:
+        A threshold for each rate.
+
+    Raises:
+        InputError: An input cannot be used, or the set has too few comparisons for one of the rates.
+    """
     face_model = load_model(model)
     sources = Sources(evaluation=evaluation, evaluation_root=evaluation_root, aligned=aligned)
     found = read_evaluated(face_model, sources, Stages(listener), "evaluation", embeddings=embeddings)
@@ -36,15 +55,15 @@ def set_thresholds(
 
 
 def write_thresholds(model: Path, found: Sequence[Threshold], *, safe: bool = False) -> Path:
-    """Put thresholds into the `bundle.json` of a model, in place of those for the same rates; returns its path.
+    """Write thresholds into the `bundle.json` of a model, replacing those for the same rates; return its path.
 
     Args:
-        model: the folder of a run, or of its `model/`.
-        found: by `thresholds_for`.
-        safe: write those called safe.
+        model: A run folder, or its `model/` folder.
+        found: Thresholds from `thresholds_for`.
+        safe: Write `Threshold.safe` instead of `Threshold.threshold`.
 
     Raises:
-        InputError: there is no such bundle.
+        InputError: There is no such bundle.
     """
     path = bundle_of(model)
     bundle = json.loads(path.read_text())
@@ -57,12 +76,12 @@ def write_thresholds(model: Path, found: Sequence[Threshold], *, safe: bool = Fa
 
 
 def bundle_of(model: Path) -> Path:
-    """The `bundle.json` of the folder of a run, or of its `model/`.
+    """Return the path of the `bundle.json` of a run folder or of its `model/` folder.
 
     Raises:
-        InputError: there is none.
+        InputError: There is none.
     """
     for path in (model / "model" / BUNDLE_FILE, model / BUNDLE_FILE):
         if path.is_file():
             return path
-    raise InputError(f"'{model}' has no {BUNDLE_FILE} to write thresholds into: give the folder of a run.")
+    raise InputError(f"'{model}' has no {BUNDLE_FILE} to write thresholds into: give a run folder.")

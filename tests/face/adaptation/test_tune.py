@@ -57,7 +57,7 @@ def test_features_are_read_back_as_written(pool: Features, tmp_path: Path) -> No
     for name in ("embeddings", "nuisances", "activations"):
         np.testing.assert_array_equal(getattr(again, name), getattr(pool, name))
     (tmp_path / "embedding.json").unlink()
-    with pytest.raises(InputError, match="not a whole output"):
+    with pytest.raises(InputError, match="not a complete output"):
         load_features(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""From features and a plan to a tuned network: no picture and no run folder is opened here."""
+"""Adaptation of a network to a target, from features and a plan; no pictures or run folders are read here."""
 
 from rsft.face.adaptation.adaface import AdaFaceLoss
 from rsft.face.adaptation.gate import Gate, decide, within_bound

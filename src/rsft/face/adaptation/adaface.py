@@ -1,4 +1,4 @@
-"""A margin that depends on how well a picture can be recognised, told by the norm of its embedding."""
+"""AdaFace: a margin that depends on the quality of a picture, measured by the norm of its embedding."""
 
 import math
 from typing import Any
@@ -13,20 +13,21 @@ NORM_GAP = 1e-3
 
 
 class AdaFaceLoss(PrototypeHead):
-    """`PrototypeHead` with a margin by the norm: pictures of small norm get the easier one.
+    """`PrototypeHead` with a margin that depends on the norm of the embedding; small norms get an easier margin.
 
-    With z = (norm - mean) * concentration / deviation, clipped to [-1, 1], the item's own logit is
-    scale * (cos(angle - margin * z) - margin * (1 + z)): ArcFace's at z = -1, CosFace's at 0. Mean and deviation are
-    running ones of the norms, which carry no gradient (M. Kim et al., "AdaFace", 2022, eq. 15-18).
+    With z = (norm - mean) * concentration / deviation, clipped to [-1, 1], the logit of the item's own class is
+    scale * (cos(angle - margin * z) - margin * (1 + z)). This is the logit of ArcFace at z = -1 and that of CosFace at
+    z = 0. Mean and deviation are running statistics of the norms. The norms carry no gradient (M. Kim et al.,
+    "AdaFace", 2022, eq. 15-18).
 
-    The first batch sets mean and deviation: the paper's own start values are for norms of its networks.
+    The first batch sets mean and deviation, because the initial values of the paper suit the norms of its networks.
 
     Args:
-        prototypes: see `PrototypeHead`.
-        margin_rad: added to angles, in radians, and to cosines, in [0, pi / 2).
-        concentration: how many norms lie within the clipping; larger makes fewer.
-        momentum: weight of a new batch in mean and deviation.
-        **options: of `PrototypeHead`.
+        prototypes: (C, D) initial prototypes, of any norm.
+        margin_rad: Margin, in [0, pi / 2). It applies to angles, in radians, and to cosines.
+        concentration: Factor of the standardised norm. With a larger factor, more norms are clipped.
+        momentum: Weight of a new batch in the running mean and deviation, in [0, 1].
+        **options: Further arguments of `PrototypeHead`.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class AdaFaceLoss(PrototypeHead):
         self._concentration, self._momentum = concentration, momentum
 
     def quality(self, embeddings: Tensor) -> Tensor:
-        """(B,) z of (B, D) embeddings, in [-1, 1]."""
+        """Return z (B,), in [-1, 1], of embeddings (B, D)."""
         mean, deviation = self.get_buffer("norm_mean"), self.get_buffer("norm_deviation")
         norms = embeddings.detach().norm(dim=1)
         return ((norms - mean) * self._concentration / (deviation + NORM_GAP)).clamp(-1, 1)
@@ -55,7 +56,7 @@ class AdaFaceLoss(PrototypeHead):
         return torch.cos(angle) - margin * (1 + z)
 
     def _see(self, embeddings: Tensor) -> None:
-        """Norms of the whole batch, all processes' parts together."""
+        """Update mean and deviation with the norms of the whole batch, which includes the parts of all processes."""
         norms = embeddings.detach().float().norm(dim=1)
         count, added, squares = sum_over_processes(
             torch.stack([torch.ones_like(norms), norms, norms.square()]).sum(1).double()

@@ -1,4 +1,4 @@
-"""The gate: how far to go from the pretrained to the tuned weights, by gain and loss on held-out identities."""
+"""The gate: it chooses how far to go from the pretrained to the tuned weights, by scores on held-out identities."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,24 +11,26 @@ from rsft.face.evaluation.pairs import PairList
 from rsft.face.evaluation.verification import tar_in_order
 from rsft.types import Interval
 
-# of pairs like the target there may be few, so wide; the others are held to the FMRs that are reported
+# Pairs like the target may be few, so their FMRs span a wide range. The other pairs use the FMRs that are reported.
 TARGET_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
 OTHERS_FMRS = tuple(np.logspace(-3, -2, 10))
 MIN_PEOPLE = 5.0
-# So many impostor comparisons of a fold are drawn for the intervals: at the smallest FMR, 30 false matches.
+# Number of impostor comparisons that the intervals use in each fold: 30 false matches at the smallest FMR.
 MAX_IMPOSTORS = 30_000
 DRAWS = 200
 
 
 @dataclass(frozen=True)
 class PathPoint:
-    """Validation scores at one point of the line from the pretrained to the tuned weights, in [0, 1].
+    """Validation scores at one point of the line from the pretrained to the tuned weights.
 
     Attributes:
-        share: of the tuned weights.
-        target: over pairs weighted by how much one picture or both look like the target.
-        others: over pairs weighted by how much neither does; over all pairs where too few people have such.
-        people: how many equally weighted people the first is worth, (sum w)^2 / sum w^2, but at most sum w.
+        share: Share of the way to the tuned weights, in [0, 1].
+        target: Mean TAR over `TARGET_FMRS`, with each pair weighted by how much at least one picture looks like the
+            target.
+        others: Mean TAR over `OTHERS_FMRS`, with each pair weighted by how much neither picture looks like the target;
+            over all pairs if too few people have such pairs.
+        people: Effective number of people in `target`; see `worth_in_people`.
     """
 
     share: float
@@ -39,17 +41,17 @@ class PathPoint:
 
 @dataclass(frozen=True)
 class Gate:
-    """What was decided, and on what.
+    """Decision of the gate, and the scores that it is based on.
 
     Attributes:
-        share: of the tuned weights that is kept; 0 where the pretrained are.
-        candidate: `share`, or the best of the others where that is 0.
-        effects: of each share, the gain in `PathPoint.target` over the pretrained weights and the loss of
-            `PathPoint.others`, below 0 where it rose, with intervals over held-out identities.
-        allowed: the shares that gain clearly and meet the bound.
-        reason: of the decision, as part of a sentence.
-        path: what the choice was made from.
-        retention: what shares lost on a retention set, where one was given: (share, loss) in the order they were tried.
+        share: Chosen share of the way to the tuned weights, in [0, 1]. 0 keeps the pretrained weights.
+        candidate: `share`, or the best of the other shares if `share` is 0.
+        effects: Share -> (gain, loss) against the pretrained weights, with intervals over held-out identities. The gain
+            is the rise of `PathPoint.target`, the loss is the fall of `PathPoint.others`.
+        allowed: Shares whose gain is clearly above 0 and whose loss is within the bound.
+        reason: Reason of the decision, as part of a sentence.
+        path: Validation scores at each share.
+        retention: (share, loss) of each share that was tried on a retention set, in this order.
     """
 
     share: float
@@ -62,16 +64,16 @@ class Gate:
 
     @property
     def gain(self) -> Interval:
-        """Of the candidate."""
+        """Gain of the candidate."""
         return self.effects[self.candidate][0]
 
     @property
     def loss(self) -> Interval:
-        """Of the candidate."""
+        """Loss of the candidate."""
         return self.effects[self.candidate][1]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a JSON-serialisable dictionary, without the path."""
         return {
             "share": self.share,
             "candidate": self.candidate,
@@ -84,13 +86,13 @@ class Gate:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One fold of identities, scored along the line by a network tuned without them.
+    """Scores of one fold of held-out identities, by a network that was tuned without them.
 
     Attributes:
-        path: scores of each share.
-        pairs: some of those scored, all genuine ones among them.
-        weights: (2, P) `pair_weights` of these.
-        scores: for each share, (P,).
+        path: Validation scores at each share, over all pairs.
+        pairs: The P pairs that the intervals use: all genuine ones and at most `MAX_IMPOSTORS` impostor ones.
+        weights: (2, P) weights of these pairs, see `pair_weights`.
+        scores: Share -> (P,) scores of these pairs.
     """
 
     path: Sequence[PathPoint]
@@ -107,14 +109,14 @@ def hold_out(
     *,
     seed: int,
 ) -> HeldOut:
-    """Score each share on all comparisons, and keep some for the intervals.
+    """Score each share on all pairs of held-out pictures, and keep some pairs for the intervals.
 
     Args:
-        pairs: of the held-out pictures.
-        weights: (2, P) `pair_weights`.
-        score: share -> (P,) scores of all comparisons.
-        shares: from 0 to 1.
-        seed: of which impostor comparisons are kept.
+        pairs: The P pairs of the held-out pictures.
+        weights: (2, P) weights of the pairs, see `pair_weights`.
+        score: Function from a share to the scores (P,) of all pairs.
+        shares: Shares of the way to the tuned weights, in [0, 1]; 0 must be one of them.
+        seed: Seed for the choice of impostor pairs.
     """
     genuine, people = pairs.genuine, worth_in_people(pairs, weights[0])
     impostors = np.flatnonzero(~genuine)
@@ -131,14 +133,18 @@ def hold_out(
 
 
 def pair_weights(pairs: PairList, likeness: np.ndarray) -> np.ndarray:
-    """(2, P) in [0, 1]: of each pair in `PathPoint.target` and in `PathPoint.others`.
+    """Weight each pair by how much it looks like the target, and by how much it does not.
 
-    Pairs with one picture like the target count for it. Where few pictures of a pool look like the target there are
-    many more of these than of pairs in which both do.
+    A pair with one picture like the target counts for the target. If few pictures of a pool look like the target, there
+    are many more of these pairs than of pairs in which both pictures do.
 
     Args:
-        pairs: between N pictures.
-        likeness: (N,) in [0, 1], how much each looks like the target.
+        pairs: P pairs between N pictures.
+        likeness: (N,) probability that each picture is accepted for the target alone, in [0, 1].
+
+    Returns:
+        (2, P) weights in [0, 1], for `PathPoint.target` and `PathPoint.others`. The latter are all 1 if the pairs unlike
+        the target are equivalent to fewer than `MIN_PEOPLE` people.
     """
     neither = (1 - likeness[pairs.a]) * (1 - likeness[pairs.b])
     told = worth_in_people(pairs, neither) >= MIN_PEOPLE
@@ -146,7 +152,13 @@ def pair_weights(pairs: PairList, likeness: np.ndarray) -> np.ndarray:
 
 
 def worth_in_people(pairs: PairList, weights: np.ndarray) -> float:
-    """How many equally weighted people the genuine comparisons are worth, with (P,) weights of all.
+    """Return the effective number of people in weighted genuine pairs.
+
+    This is (sum w)^2 / sum w^2, but at most sum w, where w is the sum of the weights of each person's genuine pairs.
+
+    Args:
+        pairs: P pairs.
+        weights: (P,) weights of the pairs.
 
     >>> pairs = PairList(np.array([0, 2]), np.array([1, 3]), np.array([7, 7, 8, 8]))
     >>> worth_in_people(pairs, np.array([1.0, 1.0])), worth_in_people(pairs, np.array([1.0, 0.0]))
@@ -159,12 +171,12 @@ def worth_in_people(pairs: PairList, weights: np.ndarray) -> float:
 
 
 def pair_scores(pairs: PairList, weights: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """`PathPoint.target` and `PathPoint.others` of all comparisons; NaN where they cannot be told.
+    """Compute `PathPoint.target` and `PathPoint.others`; NaN without weight on genuine or on impostor pairs.
 
     Args:
-        pairs: P of them.
-        weights: (2, P) `pair_weights`.
-        scores: (P,).
+        pairs: P pairs.
+        weights: (2, P) weights of the pairs, see `pair_weights`.
+        scores: (P,) scores of the pairs.
     """
     order = np.argsort(-scores, kind="stable")
     genuine, (alike, others) = pairs.genuine[order], weights[:, order]
@@ -172,14 +184,16 @@ def pair_scores(pairs: PairList, weights: np.ndarray, scores: np.ndarray) -> tup
 
 
 def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
-    """Choose the share that gains most by all folds together, of those that gain clearly and meet the bound.
+    """Choose the share with the largest gain, averaged over the folds, among those that gain clearly and meet the bound.
 
-    Where there is none the pretrained weights are kept.
+    A share gains clearly if the 95 % interval of its gain lies above 0. If no share qualifies, or the pairs like the
+    target are equivalent to fewer than `MIN_PEOPLE` people, the pretrained weights are kept. The intervals are not
+    corrected for comparing several shares.
 
     Args:
-        folds: at least one.
-        max_loss: how much the score over the other pairs may fall.
-        seed: of the bootstrap.
+        folds: Scores of each fold, at least one.
+        max_loss: Largest allowed fall of `PathPoint.others`.
+        seed: Seed for the bootstrap.
     """
     path = [mean_point(points) for points in zip(*(fold.path for fold in folds), strict=True)]
     start = next(point for point in path if point.share == 0)
@@ -190,11 +204,11 @@ def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
     if start.people < MIN_PEOPLE:
         allowed = []
         reason = (
-            f"held-out pictures that look like the target are worth those of {start.people:.0f} people: nothing can be "
-            "told; add such pictures of more people to the pool"
+            f"the held-out pictures that look like the target are equivalent to {start.people:.0f} people, and "
+            f"{MIN_PEOPLE:.0f} are needed; add such pictures of more people to the pool"
         )
     elif allowed:
-        reason = "it gains most of those that meet the bound"
+        reason = "it gains the most of the shares that meet the bound"
     elif bounded:
         reason = "on held-out identities the gain is not clear of zero"
     elif better:
@@ -207,12 +221,15 @@ def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
 
 
 def within_bound(gate: Gate, loss_at: Callable[[float], float | None], max_loss: float) -> Gate:
-    """Step back through the allowed shares until a retention set loses at most so much; to the pretrained weights else.
+    """Step back through the allowed shares until the loss on a retention set is within the bound.
+
+    If no allowed share meets the bound, the pretrained weights are kept.
 
     Args:
-        gate: what held-out identities of the pool decided.
-        loss_at: share -> what the retention set loses by it, or None where it is too small to tell: no change then.
-        max_loss: the bound.
+        gate: Decision on the held-out identities of the pool.
+        loss_at: Function from a share to its loss on the retention set, or to None if the set is too small to measure
+            it. In that case, the gate is returned unchanged.
+        max_loss: Largest allowed loss.
     """
     tried: list[tuple[float, float]] = []
     for share in sorted((share for share in gate.allowed if share <= gate.share), reverse=True):
@@ -225,12 +242,15 @@ def within_bound(gate: Gate, loss_at: Callable[[float], float | None], max_loss:
     if not tried:
         return gate
     return replace(
-        gate, share=0.0, retention=tried, reason=f"all that gained lost more than {max_loss:g} on the retention set"
+        gate, share=0.0, retention=tried, reason=f"every share that gained lost more than {max_loss:g} on the retention set"
     )
 
 
 def mean_point(points: Sequence[PathPoint]) -> PathPoint:
-    """The mean over the folds that have pairs of both kinds, 0 if none has; and the number of people of all folds."""
+    """Average the scores of one share over the folds, and sum the people.
+
+    A score that is NaN in a fold is left out of its mean, which is 0 if no fold has the score.
+    """
     scores = np.ma.masked_invalid([(point.target, point.others) for point in points]).mean(0)
     target, others = np.ma.filled(scores, 0.0).tolist()
     return PathPoint(points[0].share, target, others, sum(point.people for point in points))
@@ -239,7 +259,7 @@ def mean_point(points: Sequence[PathPoint]) -> PathPoint:
 def _effects(
     folds: Sequence[HeldOut], path: Sequence[PathPoint], start: PathPoint, seed: int
 ) -> dict[float, tuple[Interval, Interval]]:
-    """Gain and loss of each point: the values of the path, and the spread of paired draws of identities around them."""
+    """Return share -> (gain, loss): the values from the path, with intervals from paired draws of identities."""
     shares = [point.share for point in path]
     tars = np.ma.masked_invalid([_draws(fold, shares, seed + number) for number, fold in enumerate(folds)])
     changes = (tars - tars[:, :, [shares.index(0.0)]]).mean(0)  # (2, shares, 1 + B)
@@ -253,15 +273,16 @@ def _effects(
 
 
 def _compressed(draws: np.ma.MaskedArray) -> np.ndarray:
-    """Return how far the draws lie from their first, without those that could not be scored."""
+    """Return the differences of the draws from the first value, without draws that could not be scored."""
     around: np.ndarray = (draws[1:] - draws[0]).compressed()
     return around
 
 
 def _draws(fold: HeldOut, shares: Sequence[float], seed: int) -> np.ndarray:
-    """(2, shares, 1 + B) TAR of pairs like the target and of others; first of the data, then of drawn identities.
+    """Return the mean TAR (2, shares, 1 + B) of pairs like the target and of others, for the data and for each draw.
 
-    An identity drawn k times counts k times in its genuine comparisons, a pair of them k * l times as impostors.
+    Identities are drawn. One that is drawn k times counts k times in its genuine pairs. Two that are drawn k and l times
+    count k * l times in their impostor pairs.
     """
     pairs, genuine = fold.pairs, fold.pairs.genuine
     identity = np.unique(pairs.identity, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""How well a network verifies what looks like the target, told before any training by the pool's labels."""
+"""Headroom: how well a network already verifies target-like pictures, estimated from the labels of the pool."""
 
 from dataclasses import dataclass, replace
 
@@ -17,18 +17,19 @@ from rsft.verdict import Outcome, Verdict
 FMR = 0.01
 MAX_ALIKE, MAX_USUAL = 300, 1000
 DRAWS = 200
-# A network copes that verifies this share of pictures like the target, and others of the same people so little better.
+# The model already handles the target if its TAR on target-like pictures is at least MIN_TAR, and the TAR on usual
+# pictures of the same people is less than MAX_GAP above it.
 MIN_TAR, MAX_GAP = 0.95, 0.05
 
 
 @dataclass(frozen=True)
 class Headroom:
-    """TAR at `FMR`, with intervals over identities.
+    """TAR at `FMR` of target-like and of usual pictures, with intervals over identities.
 
     Attributes:
-        alike: of pictures like the target, each compared with pictures of the pool as they come.
-        usual: of pictures of the same people as they come.
-        gap: usual less alike.
+        alike: TAR of target-like pictures, each compared with the usual pictures.
+        usual: TAR of usual pictures, which are random pictures of the same people.
+        gap: `usual` minus `alike`.
     """
 
     alike: Interval
@@ -39,17 +40,19 @@ class Headroom:
 def find_headroom(
     embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray, *, seed: int = 0
 ) -> Headroom | None:
-    """Verify a draw of the items that look like the target, and the others of the same people.
+    """Estimate how well the pretrained network verifies target-like pictures and random pictures of the same people.
+
+    Target-like items are drawn in proportion to their likeness. Their number is the effective number of items under
+    the likeness as weights, but at most `MAX_ALIKE`.
 
     Args:
-        embeddings: (N, D) of the pool, by the network before any training.
+        embeddings: (N, D) embeddings of the pool by the pretrained network.
         people: (N,) int identity of each item.
-        likeness: (N,) in [0, 1], the probability with which an item is accepted for the target alone; of so many items
-            as these are worth, and at most `MAX_ALIKE`, each is drawn in proportion to it.
-        seed: of the draws.
+        likeness: (N,) probability that an item is accepted for the target alone, in [0, 1].
+        seed: Seed for the draws of items and for the bootstrap.
 
     Returns:
-        None where too few pictures are compared to tell.
+        The headroom, or None if there are too few comparisons.
     """
     if not likeness.any():
         return None
@@ -81,7 +84,15 @@ def find_headroom(
 
 
 def with_headroom(plan: Plan, pool: Features) -> Plan:
-    """The plan, its verdict minding whether the network copes with the target as it is; see `find_headroom`."""
+    """Add the headroom to the diagnostics and the verdict of a plan.
+
+    The verdict of a plan that is worth trying becomes `Outcome.MODEL_COPES` if the model already handles the target. The
+    plan is returned unchanged if the headroom cannot be estimated; see `find_headroom`.
+
+    Args:
+        plan: Plan of the pool.
+        pool: Features of the pool by the pretrained network.
+    """
     found = find_headroom(pool.embeddings, pool.people, plan.likeness.numpy(), seed=plan.seed)
     if found is None:
         return plan
@@ -92,6 +103,7 @@ def with_headroom(plan: Plan, pool: Features) -> Plan:
 
 
 def _judged(verdict: Verdict, found: Headroom) -> Verdict:
+    """Return the verdict in view of the headroom. Only a verdict that a plan is worth trying changes."""
     if verdict.outcome is not Outcome.WORTH_TRYING:
         return verdict
     told = (
@@ -100,7 +112,7 @@ def _judged(verdict: Verdict, found: Headroom) -> Verdict:
     )
     value, gap = found.alike.value or 0.0, found.gap
     if value >= MIN_TAR and gap.high is not None and gap.high < MAX_GAP:
-        return Verdict(Outcome.MODEL_COPES, f"{told}; training on them is not likely to gain")
+        return Verdict(Outcome.MODEL_COPES, f"{told}; training on them is unlikely to help")
     if gap.value is not None and gap.value < MAX_GAP:
         told += ", hardly worse: uniform training may gain as much"
     return Verdict(verdict.outcome, f"{verdict.reason}; {told}")

@@ -7,22 +7,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# cos is kept this far from -1 and 1, where acos has no gradient: a prototype of one picture starts at cos = 1 exactly.
+# Cosines are kept this far from -1 and 1, where acos has no gradient. The cosine of a single picture starts at 1.
 COSINE_GAP = 1e-6
 
 
 class PrototypeHead(nn.Module, ABC):
-    """Cross-entropy over scaled cosines to one prototype per identity; its heirs say what margin the logits have.
+    """Cross-entropy over scaled cosines to one prototype per identity. Subclasses define the margin of the logits.
 
     Args:
-        prototypes: (C, D), of any norm.
-        scale: of the cosines.
-        margin_rad: in radians, in [0, pi / 2).
-        ramp_batches: so many batches with gradients in which the margin grows from 0.
-        learnt: whether the prototypes are trained.
+        prototypes: (C, D) initial prototypes, of any norm.
+        scale: Factor of the cosines.
+        margin_rad: Margin in radians, in [0, pi / 2).
+        ramp_batches: Number of training batches (those with gradients enabled) in which the margin grows from 0.
+        learnt: Whether the prototypes are trained.
 
     Raises:
-        ValueError: the margin is out of range.
+        ValueError: If the margin is out of range.
     """
 
     def __init__(
@@ -42,7 +42,18 @@ class PrototypeHead(nn.Module, ABC):
         self.scale, self.margin_rad, self._ramp_batches = scale, margin_rad, ramp_batches
 
     def forward(self, embeddings: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean loss of (B, D) embeddings of (B,) int64 classes, each times its weight (B,) where given."""
+        """Compute the mean loss of a batch.
+
+        With gradients enabled, the batch also advances the ramp of the margin.
+
+        Args:
+            embeddings: (B, D) embeddings.
+            classes: (B,) int64 classes.
+            weights: (B,) weights of the losses, or None for equal weights.
+
+        Returns:
+            Scalar: the sum of the weighted losses over B.
+        """
         if torch.is_grad_enabled():
             self._see(embeddings)
         losses = F.cross_entropy(self.logits(embeddings, classes), classes, reduction="none")
@@ -51,7 +62,7 @@ class PrototypeHead(nn.Module, ABC):
         return losses.mean() if weights is None else (weights * losses).mean()
 
     def logits(self, embeddings: Tensor, classes: Tensor) -> Tensor:
-        """(B, C), with the margin on each item's own class. Computed in float32 also under autocast."""
+        """Return the logits (B, C), with the margin on each item's own class, in float32 even under autocast."""
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = embeddings.float()
             prototypes = F.normalize(self.prototypes.float()) if self.prototypes.requires_grad else self.prototypes
@@ -62,25 +73,26 @@ class PrototypeHead(nn.Module, ABC):
             return self.scale * cosine
 
     def _margin(self) -> Tensor:
+        """Return the current margin, which grows with the training batches so far."""
         batches = self.get_buffer("batches")
         grown = batches / self._ramp_batches if self._ramp_batches else torch.ones_like(batches)
         return self.margin_rad * grown.clamp(max=1)
 
     @abstractmethod
     def _with_margin(self, own: Tensor, embeddings: Tensor) -> Tensor:
-        """(B, 1) cosines to the items' own prototypes, made harder."""
+        """Apply the margin to the cosines (B, 1) between the items and their own prototypes."""
 
     def _see(self, embeddings: Tensor) -> None:
-        """Is called with every batch that is learnt from, before its loss."""
+        """Receive the embeddings of every training batch before its loss is computed. By default, do nothing."""
 
 
 class PrototypeLoss(PrototypeHead):
     """`PrototypeHead` with an additive angular margin.
 
-    logit_k = scale * cos(angle_k + margin_rad if k is the item's class), with the angle between prototype k and the
-    embedding (J. Deng et al., "ArcFace", 2019, eq. 3; prototypes after H. Qi et al.,
-    "Low-shot learning with imprinted weights", 2018). Where the margin would take the angle past pi, the logit
-    continues as a straight line, so it always falls as the angle grows.
+    Let angle_k be the angle between prototype k and the embedding. Then logit_k = scale * cos(angle_k + margin_rad) for
+    the item's class, and scale * cos(angle_k) for all others (J. Deng et al., "ArcFace", 2019, eq. 3; prototypes after
+    H. Qi et al., "Low-shot learning with imprinted weights", 2018). If the margin takes the angle past pi, the logit
+    continues as a straight line in the cosine, so it always falls as the angle grows.
     """
 
     def _with_margin(self, own: Tensor, embeddings: Tensor) -> Tensor:
@@ -90,14 +102,14 @@ class PrototypeLoss(PrototypeHead):
 
 
 def class_means(embeddings: Tensor, classes: Tensor) -> Tensor:
-    """The direction of each identity: the mean of its normalised embeddings.
+    """Return the mean of the normalised embeddings of each identity.
 
     Args:
-        embeddings: (N, D).
-        classes: (N,) int64 in 0 ... C - 1, each at least once.
+        embeddings: (N, D) embeddings.
+        classes: (N,) int64 identities, in 0 ... C - 1. Each must occur at least once.
 
     Returns:
-        (C, D), not normalised.
+        (C, D) means, not normalised.
 
     >>> class_means(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]))
     tensor([[0.5000, 0.5000]])

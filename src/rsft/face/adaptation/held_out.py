@@ -1,4 +1,4 @@
-"""People of the pool that a training does not see, and what they say of it."""
+"""Validation on people of the pool that a training does not see."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,12 +14,12 @@ from rsft.tuning.distributed import on_first
 
 
 class Validation:
-    """Held-out pictures of the pool, all compared.
+    """All pairs of the held-out pictures of a pool, to score networks on.
 
     Args:
-        pool: with activations.
-        rows: (n,) of those held out.
-        likeness: (N,) in [0, 1].
+        pool: Features of the pool, with activations.
+        rows: (n,) rows of the held-out pictures.
+        likeness: (N,) probability that each picture of the pool is accepted for the target alone, in [0, 1].
     """
 
     def __init__(self, pool: Features, rows: np.ndarray, likeness: Tensor) -> None:
@@ -28,7 +28,15 @@ class Validation:
         self._weights = pair_weights(self._comparisons, likeness[rows].numpy())
 
     def of_line(self, at: Callable[[float], nn.Module], shares: Sequence[float], seed: int) -> HeldOut:
-        """The scores of each share; the pretrained network has embedded all already."""
+        """Score each share of the way from the pretrained to the tuned weights.
+
+        The stored embeddings of the pool are used for share 0.
+
+        Args:
+            at: Function from a share to the stages with these weights.
+            shares: Shares, in [0, 1]; 0 must be one of them.
+            seed: Seed for the choice of pairs, see `hold_out`.
+        """
 
         def score(share: float) -> np.ndarray:
             return self._scores(at(share) if share else None)
@@ -36,14 +44,15 @@ class Validation:
         return hold_out(self._comparisons, self._weights, score, shares, seed=seed)
 
     def of_network(self, suffix: nn.Module) -> float:
-        """The score on pairs like the target, 0 where there are none; the first process's."""
+        """Return the first process's score of the pairs like the target, or 0 if there are no such pairs."""
         return on_first(lambda: float(np.nan_to_num(self.of_pairs(suffix)[0])))
 
     def of_pairs(self, suffix: nn.Module | None) -> tuple[float, float]:
-        """`pair_scores` of a network; None is the pretrained one."""
+        """Return the `pair_scores` of tuned stages, or of the pretrained network if `suffix` is None."""
         return pair_scores(self._comparisons, self._weights, self._scores(suffix))
 
     def _scores(self, suffix: nn.Module | None) -> np.ndarray:
+        """Return the cosine of each pair."""
         if suffix is None:
             return cosine_scores(self._pool.embeddings[self._rows], self._comparisons)
         return cosine_scores(embed_activations(suffix, self._pool, self._rows), self._comparisons)

@@ -1,19 +1,21 @@
-"""A guard against wrong labels: does an item look more like another identity than like the rest of its own?"""
+"""Detection of wrong labels: items that look more like another identity than like the rest of their own."""
 
 import numpy as np
 
 
 def label_margin(embeddings: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """Cosine of each item to the mean of the others of its identity, less its largest to the mean of another identity.
+    """Compare the similarity of each item to its own identity with that to the most similar other identity.
 
-    Means are of normalised embeddings. An item alone in its identity has nothing to be compared with: infinity.
+    The margin is the cosine between the item and the mean of the other items of its identity, minus the largest cosine
+    between the item and the mean of another identity. Means are taken over normalised embeddings.
 
     Args:
-        embeddings: (N, D).
+        embeddings: (N, D) embeddings.
         people: (N,) int identity of each item, in 0 ... C - 1.
 
     Returns:
-        (N,), in [-2, 2] or infinity; below 0 the label is doubtful.
+        (N,) margins in [-2, 2], or infinity for an item that is alone in its identity. A label with a margin below 0 is
+        doubtful.
 
     >>> embeddings = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [0.0, 1.0]])
     >>> (label_margin(embeddings, np.array([0, 0, 0, 1, 1])) < 0).tolist()
@@ -33,5 +35,11 @@ def label_margin(embeddings: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 def trusted_labels(embeddings: np.ndarray, people: np.ndarray, least: float | None) -> np.ndarray:
-    """(N,) bool: whose `label_margin` is `least` or more; all where `least` is None."""
+    """Return a mask (N,) bool of the items whose label is trusted.
+
+    Args:
+        embeddings: (N, D) embeddings.
+        people: (N,) int identity of each item, in 0 ... C - 1.
+        least: Smallest `label_margin` of a trusted item. If None, every item is trusted.
+    """
     return np.ones(len(people), bool) if least is None else label_margin(embeddings, people) >= least

@@ -1,4 +1,4 @@
-"""The losses a recipe names, each started from prototypes."""
+"""Losses that a recipe can choose. Each starts from prototypes of the identities."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 class CosFaceLoss(nn.Module):
-    """`CosFaceLoss` of pytorch-metric-learning: a margin on the cosine (H. Wang et al., 2018), from prototypes.
+    """Loss with a margin on the cosine (H. Wang et al., "CosFace", 2018), by pytorch-metric-learning.
 
-    It computes in float32 also under autocast: the library casts its own weights to the type of the embeddings.
+    The loss is computed in float32 even under autocast, because the library would otherwise cast its weights to the
+    dtype of the embeddings.
 
     Args:
-        prototypes: (C, D), of any norm.
-        scale: of the cosines.
-        margin_cosine: taken from the cosine of an item's own class.
-        ramp_batches: so many batches with gradients in which the margin grows from 0.
-        learnt: whether the prototypes are trained.
+        prototypes: (C, D) initial prototypes, of any norm.
+        scale: Factor of the cosines.
+        margin_cosine: Margin that is subtracted from the cosine of the item's own class.
+        ramp_batches: Number of training batches (those with gradients enabled) in which the margin grows from 0.
+        learnt: Whether the prototypes are trained.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class CosFaceLoss(nn.Module):
         self._margin_cosine, self._ramp_batches = margin_cosine, ramp_batches
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
-        """Mean loss of (B, D) embeddings of (B,) int64 classes."""
+        """Return the mean loss of embeddings (B, D) of classes (B,) int64."""
         batches = self.get_buffer("batches")
         if self._ramp_batches:
             self._loss.margin = self._margin_cosine * (batches / self._ramp_batches).clamp(max=1)
@@ -65,7 +66,7 @@ LOSSES: Mapping[str, tuple[Callable[..., nn.Module], str]] = {
 
 
 def takes_weights(loss: str) -> bool:
-    """Whether the loss of this name takes a weight for each item.
+    """Return whether the loss of this name takes a weight for each item.
 
     >>> [name for name in LOSSES if takes_weights(name)]
     ['arcface', 'adaface']
@@ -75,7 +76,13 @@ def takes_weights(loss: str) -> bool:
 
 
 def make_loss(recipe: "Recipe", prototypes: Tensor, steps: int) -> nn.Module:
-    """The loss of a training of so many steps, from prototypes (C, D)."""
+    """Make the loss of a recipe.
+
+    Args:
+        recipe: The recipe, which names the loss and its settings.
+        prototypes: (C, D) initial prototypes.
+        steps: Number of steps of the training, which sets the length of the ramp of the margin.
+    """
     make, name = LOSSES[recipe.loss]
     margin = getattr(recipe, name)
     return make(

@@ -1,4 +1,4 @@
-"""How well embeddings verify and identify people, in the terms of ISO/IEC 19795; no network is known here."""
+"""Verification and identification rates of embeddings, in the terms of ISO/IEC 19795, without any network."""
 
 from rsft.face.evaluation.bootstrap import draw_identities, interval
 from rsft.face.evaluation.det import DetCurve, det_curve

@@ -1,4 +1,4 @@
-"""AllPairs against everybody, scored in blocks: too many comparisons to be listed."""
+"""Scores of all pairs of a large set, computed in blocks because the pairs are too many to list."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ import numpy as np
 
 from rsft.errors import InputError
 
-ROWS, COLUMNS = 1024, 4096  # of a block
-BINS = 1 << 17  # of the histogram, for each unit of the score; a power of two, so that no score is rounded into another
-MARGIN = 8  # bins beyond a cosine of 1, which rounding may exceed
-LEFT_OUT = np.float32(-2)  # the score of what is no impostor comparison: below every cosine
-SAMPLED = 2048  # pictures, of which scores are sampled to guess where the tail begins
+ROWS, COLUMNS = 1024, 4096  # size of a block
+BINS = 1 << 17  # histogram bins per unit of score; a power of two, so that no score is rounded into another bin
+MARGIN = 8  # extra bins at each end, because rounding may take a cosine beyond 1
+LEFT_OUT = np.float32(-2)  # marks entries that are not impostor comparisons; below every cosine
+SAMPLED = 2048  # pictures on each side of the sample that predicts where the tail begins
 MAX_GENUINE = 1 << 26
 
 
 @dataclass(frozen=True)
 class Tail:
-    """The largest impostor scores, in no order, and how many scores lie where.
+    """The largest impostor scores, unordered, and a histogram of all impostor scores.
 
     Attributes:
-        scores: (T,) float32, of the comparisons kept.
-        first: (T,) int32 identity of the one picture.
-        second: (T,) of the other.
-        copies: (T,) how many comparisons each stands for; all 1 where none was left out.
-        thinned: whether any was left out.
-        below: scores below this one were not looked at.
-        histogram: (E,) how many scores are in each bin, which begin at `bin_edges()`.
+        scores: (T,) float32 scores of the comparisons that were kept.
+        first: (T,) int32 identity of one picture of each comparison.
+        second: (T,) int32 identity of the other picture.
+        copies: (T,) number of comparisons that each score stands for; all 1 if none was left out.
+        thinned: Whether any comparison of the tail was left out.
+        below: Lower end of the tail. Scores below it are counted in the histogram only.
+        histogram: (E,) int64 number of impostor scores in each bin. The bins begin at `bin_edges()`.
     """
 
     scores: np.ndarray
@@ -39,17 +39,17 @@ class Tail:
 
 
 def bin_edges() -> np.ndarray:
-    """(E,) float32 scores, rising, where the bins of the histogram begin."""
+    """Return the lower edges (E,) float32 of the bins of the histogram, in ascending order."""
     return (np.arange(-BINS - MARGIN, BINS + MARGIN) / BINS).astype(np.float32)
 
 
 def normalised(embeddings: np.ndarray) -> np.ndarray:
-    """(N, D) -> the same of length 1, float32.
+    """Scale embeddings (N, D) to length 1, as float32.
 
     Raises:
-        InputError: one has length 0 or is not finite: it has no cosine.
+        InputError: If an embedding has length 0 or is not finite, so that it has no cosine.
     """
-    # in float64, since squares of a network that training has wrecked do not fit float32
+    # float64, because the squares may overflow float32 if training has wrecked the network
     lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings, dtype=np.float64))[:, None]
     wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(wrong):
@@ -61,14 +61,17 @@ def normalised(embeddings: np.ndarray) -> np.ndarray:
 
 
 def genuine_scores(unit: np.ndarray, identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the comparisons within an identity: (G,) float32, and (G,) whose.
+    """Compute the scores of all genuine comparisons.
 
     Args:
-        unit: (N, D) of length 1, those of an identity one after the other.
-        identity: (N,) int, sorted.
+        unit: (N, D) embeddings of length 1, sorted by identity.
+        identity: (N,) int identity of each embedding, sorted.
+
+    Returns:
+        (G,) float32 scores, and (G,) int32 identity of each.
 
     Raises:
-        InputError: there are more than `MAX_GENUINE`.
+        InputError: If there are more than `MAX_GENUINE` genuine comparisons.
     """
     people, starts, sizes = np.unique(identity, return_index=True, return_counts=True)
     total = int((sizes * (sizes - 1) // 2).sum())
@@ -87,16 +90,18 @@ def genuine_scores(unit: np.ndarray, identity: np.ndarray) -> tuple[np.ndarray, 
 
 
 def impostor_blocks(unit: np.ndarray, identity: np.ndarray) -> Iterator[tuple[np.ndarray, slice, slice]]:
-    """Blocks that hold every impostor comparison once, and which rows and columns they are of.
+    """Yield blocks of scores that together hold every impostor comparison once.
 
-    What is no impostor comparison, or one of another block, has the score `LEFT_OUT`. A block is overwritten by the
-    next.
+    Entries that are not impostor comparisons, or that belong to another block, have the score `LEFT_OUT`.
 
     Args:
-        unit: (N, D) of length 1, those of an identity one after the other.
-        identity: (N,) int, sorted.
+        unit: (N, D) embeddings of length 1, sorted by identity.
+        identity: (N,) int identity of each embedding, sorted.
+
+    Yields:
+        The (R, C) float32 scores of a block, and the slices of its rows and columns in `unit`.
     """
-    # of row i, the columns from others[i] on are other people that were no row before
+    # row i is compared with the columns from others[i] on, which hold the identities after its own
     others = np.searchsorted(identity, identity, side="right")
     for top in range(0, len(unit), ROWS):
         rows = slice(top, min(top + ROWS, len(unit)))
@@ -118,20 +123,20 @@ def impostor_tail(
     below: float | None,
     generator: np.random.Generator,
 ) -> Tail:
-    """The largest impostor scores, and the histogram of all.
+    """Find the largest impostor scores, and count all impostor scores in a histogram.
 
-    The tail has one layer for each size: the largest so many, those that follow up to the next size, and so on. A layer
-    is kept whole if the tail fits the budget. Otherwise each of its comparisons is kept with one probability, about
-    `budget / layers` in all, and those kept stand for the layer.
+    The tail consists of layers: the largest `sizes[0]` scores, the next ones up to `sizes[1]`, and so on. If the tail
+    fits the budget, every layer is kept whole. Otherwise the comparisons of a layer are kept with equal probability,
+    at most about `budget / L` of them, and those that are kept stand for the whole layer.
 
     Args:
-        unit: (N, D) of length 1, those of an identity one after the other.
-        identity: (N,) int, sorted.
-        sizes: (L,) rising: how many of the largest scores the layers end with, about.
-        at_least: so many of the largest must be looked at.
-        budget: how many comparisons may be kept without thinning.
-        below: a score down to which the tail must reach.
-        generator: of what is kept.
+        unit: (N, D) embeddings of length 1, sorted by identity.
+        identity: (N,) int identity of each embedding, sorted.
+        sizes: (L,) approximate number of scores down to the end of each layer, ascending.
+        at_least: Number of largest scores that the tail must cover.
+        budget: Number of comparisons up to which the tail is not thinned.
+        below: Score down to which the tail must reach, or None.
+        generator: Generator for the sample that predicts the tail and for the thinning.
     """
     guess = _sampled_scores(unit, identity, generator)
     share = np.minimum(1.0, sizes / _impostors(identity))
@@ -142,16 +147,17 @@ def impostor_tail(
         tail, found = _scan(unit, identity, cuts.astype(np.float32), sizes, budget, generator)
         if found >= at_least:
             return tail
-        share[-1] = min(1.0, 2 * share[-1])  # the sample was no good guide
+        share[-1] = min(1.0, 2 * share[-1])  # the sample put the end of the tail too high
 
 
 def _impostors(identity: np.ndarray) -> int:
+    """Return the number of impostor comparisons."""
     pictures = np.bincount(identity).astype(object)
     return int((len(identity) ** 2 - (pictures**2).sum()) // 2)
 
 
 def _sampled_scores(unit: np.ndarray, identity: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Scores of impostor comparisons between some pictures and some others."""
+    """Return the scores of the impostor comparisons between two random sets of pictures."""
     rows, columns = (generator.permutation(len(unit))[:SAMPLED] for _ in range(2))
     scores = unit[rows] @ unit[columns].T
     return scores[identity[rows][:, None] != identity[columns]]
@@ -165,7 +171,7 @@ def _scan(
     budget: int,
     generator: np.random.Generator,
 ) -> tuple[Tail, int]:
-    """One pass over all blocks; also how many scores were at or above the last cut."""
+    """Scan all blocks once; return the tail, and the number of scores at or above the last cut."""
     expected = np.diff(sizes, prepend=0)
     kept_share = np.ones(len(cuts))
     if sizes[-1] > budget:
@@ -175,7 +181,7 @@ def _scan(
     parts: list[tuple[np.ndarray, ...]] = []
     for block, rows, columns in impostor_blocks(unit, identity):
         flat = block.ravel()
-        bins = np.floor(flat * np.float32(BINS)).astype(np.int32) + 2 * BINS  # that of LEFT_OUT is 0
+        bins = np.floor(flat * np.float32(BINS)).astype(np.int32) + 2 * BINS  # LEFT_OUT is in bin 0
         histogram += np.bincount(bins, minlength=3 * BINS + MARGIN)[BINS - MARGIN :]
         hits = np.flatnonzero(flat >= cuts[-1])
         layer = np.searchsorted(-cuts, -flat[hits], side="left")

@@ -15,6 +15,11 @@ INSUFFICIENT = Interval(None, None, None, "insufficient data")
 def draw_identities(people: int, draws: int, generator: np.random.Generator) -> np.ndarray:
     """Draw `people` identities with replacement, `draws` times.
 
+    Args:
+        people: Number of identities.
+        draws: Number of draws.
+        generator: Random generator.
+
     Returns:
         (1 + draws, people) float32 counts. The first row is all ones: the data themselves.
 
@@ -28,24 +33,24 @@ def draw_identities(people: int, draws: int, generator: np.random.Generator) -> 
 
 
 def pair_counts(genuine: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return how often each pair counts in a draw.
+    """Return how often each pair counts in a draw: (..., P).
 
     Args:
-        genuine: (P,) bool.
-        first: (..., P) count of the identity in the first picture.
-        second: (..., P) count of the identity in the second picture.
+        genuine: (P,) bool, True for genuine pairs.
+        first: (..., P) number of times that the identity of the first picture was drawn.
+        second: (..., P) number of times that the identity of the second picture was drawn.
     """
     return np.where(genuine, first, first * second)
 
 
 def interval(value: float, draws: np.ndarray, note: str | None = None) -> Interval:
-    """Return a value with the middle 95 % of its bootstrap draws; draws that are NaN are left out."""
+    """Return a value with the middle 95 % of its bootstrap draws. Draws that are NaN are left out."""
     low, high = np.nanquantile(draws, ENDS)
     return Interval(float(value), float(low), float(high), note)
 
 
 def interval_around(value: float, changes: np.ndarray) -> Interval:
-    """Return a value with the middle 95 % of the changes that bootstrap draws make to it."""
+    """Return a value plus the middle 95 % of the changes that bootstrap draws make; `INSUFFICIENT` without changes."""
     if not len(changes):
         return INSUFFICIENT
     low, high = np.quantile(changes, ENDS)

@@ -1,4 +1,4 @@
-"""Accuracy over folds of pairs, each at the threshold that is best on the other folds."""
+"""K-fold accuracy of listed pairs, with each fold at the threshold that is best on the other folds."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,18 +9,19 @@ from rsft.face.evaluation.bootstrap import interval, pair_counts
 from rsft.face.evaluation.pairs import PairList
 from rsft.types import Interval
 
-# Squared distances of unit embeddings at which insightface's `verification.py` (and facenet's `lfw.py`) look.
+# Squared distances of unit embeddings that insightface's `verification.py` and facenet's `lfw.py` try as thresholds.
 GRID = np.arange(0, 4, 0.01)
 
 
 @dataclass(frozen=True)
 class FoldAccuracy:
-    """Accuracies of K folds in brief. Folds share their training pairs, so that the errors are a rough guide.
+    """Mean accuracy over K folds, and its errors. The folds share training pairs, so the errors are a rough guide.
 
     Attributes:
-        mean: over folds.
-        spread: standard deviation over the folds, with K in the denominator: the "+-" of insightface and facenet.
-        standard_error: of the mean: the standard deviation with K - 1, over the root of K: the "+-" of LFW's tables.
+        mean: Mean over the folds.
+        spread: Standard deviation over the folds with denominator K, the "+-" of insightface and facenet.
+        standard_error: Standard error of the mean, from the standard deviation with denominator K - 1; the "+-" of the
+            LFW tables.
     """
 
     mean: float
@@ -30,12 +31,13 @@ class FoldAccuracy:
 
 @dataclass(frozen=True)
 class Folds:
-    """K-fold accuracy by two rules.
+    """K-fold accuracy by two rules for the threshold of each fold.
 
     Attributes:
-        count: K.
-        exact: the threshold of each fold is halfway between the two scores where the others are right most often.
-        grid: it is the first of the squared distances 0, .01, ... 3.99 where they are: what the reference code does.
+        count: Number K of folds.
+        exact: Accuracy if the threshold is halfway between the two scores at which the other folds are most accurate.
+        grid: Accuracy if the threshold is the first of the squared distances 0, 0.01, ..., 3.99 at which the other
+            folds are most accurate, as in the code of insightface and facenet.
     """
 
     count: int
@@ -43,23 +45,26 @@ class Folds:
     grid: FoldAccuracy
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a JSON-serialisable dictionary."""
         return asdict(self)
 
 
 def folds_of(scores: np.ndarray, pairs: PairList) -> Folds | None:
-    """Accuracy over the comparisons' folds; None if they have none.
+    """Compute the accuracy over the folds of listed pairs.
 
     Args:
         scores: (P,) cosines.
-        pairs: with folds.
+        pairs: The P pairs.
+
+    Returns:
+        The accuracy by both rules, or None if the pairs have no folds.
     """
     genuine, fold = pairs.genuine, pairs.fold
     if fold is None:
         return None
     inside = [fold == held_out for held_out in np.unique(fold)]
     right = np.array([_right_on_grid(2 - 2 * scores[part], genuine[part]) for part in inside])
-    thresholds = np.argmax(right.sum(0) - right, axis=1)  # the first of several
+    thresholds = np.argmax(right.sum(0) - right, axis=1)  # the first of equal ones
     grid = right[np.arange(len(inside)), thresholds] / [part.sum() for part in inside]
     exact = [
         np.mean((scores[part] > best_threshold(scores[~part], genuine[~part])) == genuine[part]) for part in inside
@@ -68,22 +73,26 @@ def folds_of(scores: np.ndarray, pairs: PairList) -> Folds | None:
 
 
 def _right_on_grid(distances: np.ndarray, genuine: np.ndarray) -> np.ndarray:
-    """How many comparisons are judged right at each distance of the grid; those below it are taken for genuine."""
+    """Count the correct decisions at each distance of the grid, if smaller distances are called genuine."""
     below, wrongly_below = (np.searchsorted(np.sort(distances[kind]), GRID) for kind in (genuine, ~genuine))
     return below + (~genuine).sum() - wrongly_below
 
 
 def _in_brief(accuracies: np.ndarray) -> FoldAccuracy:
+    """Summarise the accuracies (K,) of the folds."""
     error = accuracies.std(ddof=1) / np.sqrt(len(accuracies))
     return FoldAccuracy(float(accuracies.mean()), float(accuracies.std()), float(error))
 
 
 def best_threshold(scores: np.ndarray, genuine: np.ndarray) -> float:
-    """The score above which calling a comparison genuine is right most often, halfway to the next lower one.
+    """Return the threshold with the highest accuracy, if comparisons with larger scores are called genuine.
+
+    The threshold is halfway between two neighbouring scores. It is the largest score if no comparison should be called
+    genuine, and -inf if all should.
 
     Args:
-        scores: (P,).
-        genuine: (P,) bool.
+        scores: (P,) scores.
+        genuine: (P,) bool, True for genuine pairs.
 
     >>> best_threshold(np.array([0.9, 0.5, 0.1]), np.array([True, True, False]))
     0.3
@@ -91,7 +100,7 @@ def best_threshold(scores: np.ndarray, genuine: np.ndarray) -> float:
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     gain = np.concatenate([[0], np.cumsum(np.where(genuine[order], 1, -1))])
-    # a threshold may only lie where the score changes
+    # a threshold can only separate scores that differ
     gain[1:-1][ordered[:-1] == ordered[1:]] = -len(scores)
     best = int(np.argmax(gain))
     if best == 0:
@@ -103,8 +112,8 @@ def fold_accuracy(scores: np.ndarray, pairs: PairList, weights: np.ndarray) -> I
     """Return the accuracy with each fold at the threshold that is right most often on the other folds.
 
     Args:
-        scores: (P,) of the pairs.
-        pairs: P pairs.
+        scores: (P,) scores of the pairs.
+        pairs: The P pairs.
         weights: (1 + B, identities) bootstrap counts, the first row all ones; see `identity_weights`.
 
     Returns:
@@ -127,5 +136,6 @@ def fold_accuracy(scores: np.ndarray, pairs: PairList, weights: np.ndarray) -> I
 
 
 def _weighted_mean(values: np.ndarray, weights: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return the mean of the values selected by `where`, for each row of weights."""
     weights = weights[:, where]
     return weights @ values[where] / weights.sum(1).clip(min=1)

@@ -1,4 +1,4 @@
-"""Error rates of groups of people at one threshold for all."""
+"""Error rates within groups of people, at a threshold that all groups share."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -27,15 +27,15 @@ SHOWN_VALUES = 5
 
 @dataclass(frozen=True)
 class Group:
-    """The comparisons within a group.
+    """Error rates of the comparisons within one group.
 
     Attributes:
-        fmr: for each FMR that the thresholds were set for over all, the group's own.
-        fnmr: likewise.
-        accuracy: over the folds, with thresholds of the group's own, as RFW has it; None without folds.
-        people: how many.
-        pairs_genuine: number of genuine comparisons.
-        pairs_impostor: of impostor comparisons between two of the group.
+        fmr: FMR of the group at each threshold. The key is the FMR over all pictures that the threshold was set for.
+        fnmr: FNMR of the group at the same thresholds, with the same keys.
+        accuracy: Accuracy over the folds with thresholds chosen within the group, as in RFW; None without folds.
+        people: Number of people in the group.
+        pairs_genuine: Number of genuine comparisons.
+        pairs_impostor: Number of impostor comparisons between two people of the group.
     """
 
     fmr: Mapping[float, Interval]
@@ -46,7 +46,7 @@ class Group:
     pairs_impostor: int
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, FMRs as text."""
+        """Return a JSON-serialisable dictionary, with FMRs as text."""
         rates = {
             name: {f"{fmr:g}": rate.to_dict() for fmr, rate in getattr(self, name).items()} for name in ("fmr", "fnmr")
         }
@@ -56,12 +56,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of one attribute.
+    """Error rates of the groups of one attribute.
 
     Attributes:
-        groups: by value, sorted.
-        thresholds: one for all groups, for each FMR.
-        unknown: how many pictures have no value and are in no group.
+        groups: Value of the attribute -> its group, sorted by value.
+        thresholds: FMR -> threshold, the same for all groups.
+        unknown: Number of pictures without a value. They are in no group.
     """
 
     groups: Mapping[str, Group]
@@ -69,15 +69,25 @@ class Groups:
     unknown: int
 
     def ratio(self, rate: str, fmr: float) -> float | None:
-        """Smallest over largest "fmr" or "fnmr" of the groups: 1 is equal. None without two, or if all are 0."""
+        """Return the smallest rate of a group over the largest, in [0, 1].
+
+        Args:
+            rate: "fmr" or "fnmr".
+            fmr: FMR that the threshold was set for.
+
+        Returns:
+            The ratio, or None if fewer than two groups have this rate or all their rates are 0.
+        """
         values = [getattr(group, rate)[fmr].value for group in self.groups.values()]
         known = [value for value in values if value is not None]
         return min(known) / max(known) if len(known) > 1 and max(known) > 0 else None
 
     def accuracies(self) -> dict[str, float | None] | None:
-        """Of the groups' accuracies: mean, standard deviation (K - 1), and SER, the largest error over the smallest.
+        """Summarise the accuracies of the K groups.
 
-        None where fewer than two groups have folds; SER is None where a group has no error.
+        Returns:
+            "mean", "std" (with denominator K - 1) and "ser", the largest error over the smallest. "ser" is None if a
+            group has no error. The result is None if fewer than two groups have an accuracy.
 
         Source: M. Wang and W. Deng, "Mitigating bias in face recognition using skewness-aware reinforcement learning",
         2020, section 4.2.
@@ -90,7 +100,7 @@ class Groups:
         return {"mean": float(known.mean()), "std": float(known.std(ddof=1)), "ser": ser}
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, FMRs as text."""
+        """Return a JSON-serialisable dictionary, with FMRs as text."""
         return {
             "groups": {value: group.to_dict() for value, group in self.groups.items()},
             "thresholds": {f"{fmr:g}": threshold for fmr, threshold in self.thresholds.items()},
@@ -111,15 +121,18 @@ def by_group(
     draws: int = 1000,
     seed: int = 0,
 ) -> Groups:
-    """FMR and FNMR within each group, at thresholds that were set over all.
+    """Compute FMR and FNMR within each group, at thresholds that were set over all pictures.
+
+    The rates of a group without genuine or impostor comparisons are "insufficient data". So is an FMR if the group has
+    fewer than 3 / FMR impostor comparisons.
 
     Args:
-        trial: scores of all.
-        name: of the system.
-        values: (N,) of each picture; an empty one is in no group.
-        thresholds: for each FMR, one for all groups, as `Verification.thresholds`.
-        draws: number of bootstrap draws of a group's identities.
-        seed: of the bootstrap.
+        trial: Scores of all pictures.
+        name: Name of the system.
+        values: (N,) value of each picture. A picture with an empty value is in no group.
+        thresholds: FMR -> threshold, the same for all groups, such as `Verification.thresholds`.
+        draws: Number of bootstrap draws of the identities of each group.
+        seed: Seed for the bootstrap.
     """
     of_picture = np.array(values)
     groups = {
@@ -130,6 +143,7 @@ def by_group(
 
 
 def _group(trial: AnyTrial, name: str, thresholds: Mapping[float, float], draws: int, seed: int) -> Group:
+    """Compute the error rates of one group from the trial of its pictures."""
     genuine, impostor = trial.pairs.counts
     people = len(trial.pairs.people)
     fmr, fnmr = dict.fromkeys(thresholds, INSUFFICIENT), dict.fromkeys(thresholds, INSUFFICIENT)
@@ -149,15 +163,16 @@ def _group(trial: AnyTrial, name: str, thresholds: Mapping[float, float], draws:
 
 
 def group_of_each(images: ImageSet, attribute: str, path: str | os.PathLike[str] | None = None) -> dict[str, str]:
-    """Picture -> value of an attribute, empty where there is none.
+    """Return the id of each picture -> its value of an attribute, or "" if it has none.
 
     Args:
-        images: the pictures.
-        attribute: its name.
-        path: a CSV or Parquet file `path,<attributes...>`; by default the attributes that the pictures have themselves.
+        images: The pictures.
+        attribute: Name of the attribute.
+        path: CSV or Parquet file with a column `path` and a column for each attribute. By default, the attributes that
+            are stored with the pictures are used.
 
     Raises:
-        InputError: there is no such attribute, or a picture has no row.
+        InputError: If the attribute does not exist, or a picture has no row in the file.
     """
     columns = images.attributes if path is None else read_attributes(Path(path), images.ids)
     if attribute not in columns:
@@ -167,10 +182,16 @@ def group_of_each(images: ImageSet, attribute: str, path: str | os.PathLike[str]
 
 
 def pictures_with(images: ImageSet, attribute: str, value: str, path: str | os.PathLike[str] | None = None) -> set[str]:
-    """The pictures that have a value of an attribute; see `group_of_each`.
+    """Return the ids of the pictures that have a given value of an attribute.
+
+    Args:
+        images: The pictures.
+        attribute: Name of the attribute.
+        value: The value.
+        path: File with the attributes, see `group_of_each`.
 
     Raises:
-        InputError: there is no such attribute, a picture has no row, or none has the value.
+        InputError: If the attribute does not exist, a picture has no row in the file, or no picture has the value.
     """
     values = group_of_each(images, attribute, path)
     found = {item for item, of_item in values.items() if of_item == value}
@@ -183,15 +204,18 @@ def pictures_with(images: ImageSet, attribute: str, value: str, path: str | os.P
 def rates_of_groups(
     trial: AnyTrial, name: str, verification: Verification, attribute: str, values: Sequence[str], *, seed: int
 ) -> dict[str, Any] | None:
-    """`by_group` at the thresholds that the comparisons of all set, for JSON; None where they set none.
+    """Compute the error rates of groups at the thresholds of a verification of all pictures.
 
     Args:
-        trial: scores of all.
-        name: of the system.
-        verification: of that system.
-        attribute: its name.
-        values: (N,) of each picture.
-        seed: of the bootstrap.
+        trial: Scores of all pictures.
+        name: Name of the system.
+        verification: Verification of the system, whose supported FMRs and thresholds are used.
+        attribute: Name of the attribute.
+        values: (N,) value of each picture. A picture with an empty value is in no group.
+        seed: Seed for the bootstrap.
+
+    Returns:
+        JSON-serialisable dictionary of the `Groups` and the attribute, or None if no FMR is supported.
     """
     thresholds = {
         fmr: verification.thresholds[fmr] for fmr, tar in verification.tar_at_fmr.items() if tar.value is not None

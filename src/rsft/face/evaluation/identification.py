@@ -1,4 +1,4 @@
-"""1:N identification in the terms of ISO/IEC 19795: who of a gallery is in a picture, if anybody?"""
+"""1:N identification in the terms of ISO/IEC 19795: search a probe in a gallery of enrolled people."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ BLOCK_VALUES = 1 << 24
 
 @dataclass(frozen=True)
 class Enrolment:
-    """Who is in the gallery, and which pictures are searched in it.
+    """The pictures in the gallery, and the probes that are searched in it.
 
     Attributes:
-        gallery: (G,) row of the one picture of each person enrolled.
-        mated: (M,) rows of the other pictures of these people.
-        non_mated: (K,) rows of pictures of all others.
+        gallery: (G,) row of the single gallery picture of each enrolled person.
+        mated: (M,) rows of the mated probes, the other pictures of the enrolled people.
+        non_mated: (K,) rows of the non-mated probes, the pictures of people who are not enrolled.
     """
 
     gallery: np.ndarray
@@ -35,18 +35,18 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Identification:
-    """How often searches find who they should, and only then.
+    """Hit rates and error rates of the searches.
 
     Attributes:
-        hit_at_rank: for each rank, share of the mated probes whose mate is among so many best candidates; of equal
-            scores the mate's counts as the lowest.
-        fnir_at_fpir: for each FPIR, share of the mated probes whose mate is not the best candidate, or not above the
-            threshold at which at most that share of the non-mated probes has a candidate.
-        thresholds: for each FPIR.
-        gallery: number of people enrolled, distractors included.
-        distractors: number of gallery entries of nobody that is searched for.
-        probes_mated: number of searches for somebody enrolled.
-        probes_non_mated: for nobody enrolled.
+        hit_at_rank: Rank -> share of the mated probes whose mate is among that number of best candidates. In a tie, the
+            mate is ranked last.
+        fnir_at_fpir: FPIR -> share of the mated probes whose mate is not the best candidate or not above the threshold.
+            The threshold is the lowest at which at most a share FPIR of the non-mated probes has a candidate above it.
+        thresholds: FPIR -> threshold, for the FPIRs that the data support.
+        gallery: Number of gallery entries, including distractors.
+        distractors: Number of gallery entries that are the mate of no probe.
+        probes_mated: Number of searches for a person who is enrolled.
+        probes_non_mated: Number of searches for a person who is not enrolled.
     """
 
     hit_at_rank: Mapping[int, Interval]
@@ -58,7 +58,7 @@ class Identification:
     probes_non_mated: int
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, ranks and FPIRs as text."""
+        """Return a JSON-serialisable dictionary, with ranks and FPIRs as text."""
         return {
             "hit_at_rank": {str(rank): rate.to_dict() for rank, rate in self.hit_at_rank.items()},
             "fnir_at_fpir": {f"{fpir:g}": rate.to_dict() for fpir, rate in self.fnir_at_fpir.items()},
@@ -71,16 +71,16 @@ class Identification:
 
 
 def enrol(identity: np.ndarray, *, fraction: float = ENROLLED_FRACTION, seed: int = 0) -> Enrolment:
-    """Enrol the first picture of some of the people that have two or more.
+    """Enrol the first picture of a random share of the people who have at least two pictures.
 
     Args:
-        identity: (N,) int, of every picture.
-        fraction: of these people, in (0, 1]; with 1, only people of one picture are non-mated.
-        seed: of who is enrolled.
+        identity: (N,) int identity of every picture.
+        fraction: Share of these people, in (0, 1]. With 1, only people with a single picture are non-mated.
+        seed: Seed for the choice of people.
 
     Raises:
-        InputError: nobody has two pictures.
-        ValueError: `fraction` is not in (0, 1].
+        InputError: If nobody has two pictures.
+        ValueError: If `fraction` is not in (0, 1].
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"enrol(fraction=...) needs a fraction above 0 and at most 1, got {fraction}.")
@@ -110,20 +110,23 @@ def identify(
     draws: int = 1000,
     seed: int = 0,
 ) -> Identification:
-    """Search every probe in the gallery.
+    """Search every probe in the gallery, and compute hit rates and FNIR with 95 % intervals.
 
-    Intervals are from a bootstrap over the identities of the probes; the gallery stays. An FPIR is "insufficient data"
-    below 3 / FPIR non-mated probes, and carries a note below 30 / FPIR.
+    The intervals come from a bootstrap over the identities of the probes; the gallery is fixed. FNIR at an FPIR is
+    "insufficient data" with fewer than 3 / FPIR non-mated probes, and carries a note with fewer than 30 / FPIR.
 
     Args:
-        embeddings: (N, D).
-        identity: (N,) int, of every picture.
-        enrolment: of these N.
-        distractors: (E, D) further gallery entries, of other people.
-        ranks: at least 1.
-        fpirs: false positive identification rates, in (0, 1).
-        draws: number of bootstrap draws.
-        seed: of the bootstrap.
+        embeddings: (N, D) embeddings.
+        identity: (N,) int identity of every picture.
+        enrolment: Gallery and probes among these N pictures.
+        distractors: (E, D) embeddings of further gallery entries, which show other people.
+        ranks: Ranks, at least 1.
+        fpirs: False positive identification rates, in (0, 1).
+        draws: Number of bootstrap draws.
+        seed: Seed for the bootstrap.
+
+    Raises:
+        InputError: If an embedding has length 0 or is not finite.
     """
     unit = normalised(embeddings)
     gallery = unit[enrolment.gallery]
@@ -144,7 +147,7 @@ def identify(
             fnir[fpir] = INSUFFICIENT
             continue
         drawn = _thresholds(best, of_non_mated, fpir)
-        # (1 + B, M) at a time would be large: one draw after the other
+        # one draw at a time, because (1 + B, M) values at once may not fit into memory
         rates = np.array(
             [
                 _weighted((better > 0) | (mate_scores <= threshold), weight[None])[0]
@@ -165,7 +168,12 @@ def identify(
 
 
 def _search(probes: np.ndarray, gallery: np.ndarray, mates: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """(P,) score of the mate, or the best where there is none, and (P,) how many others are not below it."""
+    """Score probes against the gallery.
+
+    Returns:
+        (P,) score of the mate, or the best score if `mates` is None; and (P,) the number of other entries that score at
+        least as high.
+    """
     scores, better = np.empty(len(probes), np.float32), np.empty(len(probes), int)
     block = max(1, BLOCK_VALUES // len(gallery))
     for start in range(0, len(probes), block):
@@ -180,18 +188,18 @@ def _search(probes: np.ndarray, gallery: np.ndarray, mates: np.ndarray | None) -
 
 
 def _draws(identity: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """(1 + B, P) how often each probe counts: once, then as often as its identity is drawn."""
+    """Return how often each probe counts (1 + B, P): once, and then as often as its identity is drawn."""
     people, whose = np.unique(identity, return_inverse=True)
     return draw_identities(len(people), draws, generator)[:, whose]
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(W,) mean of (P,) under each row of weights."""
+    """Return the mean (W,) of values (P,) under each row of weights (W, P)."""
     return weights @ values / weights.sum(1)
 
 
 def _thresholds(best: np.ndarray, weights: np.ndarray, fpir: float) -> np.ndarray:
-    """(W,) the lowest score above which at most a share `fpir` of the weight lies."""
+    """Return the lowest score above which at most a share `fpir` of the weight lies, for each row of weights: (W,)."""
     order = np.argsort(-best, kind="stable")
     cumulative = np.cumsum(weights[:, order], axis=1)
     at = (cumulative <= fpir * cumulative[:, -1:]).sum(1).clip(max=len(best) - 1)

@@ -1,4 +1,4 @@
-"""Which pictures are compared with which."""
+"""Pairs of pictures that are compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PairList:
-    """Which pictures are compared, and who is in them.
+    """Listed pairs of pictures, and the identity of each picture.
 
     Attributes:
-        a: (P,) index of the first picture.
-        b: (P,) index of the second.
-        identity: (N,) int, of every picture.
-        fold: (P,) int of the protocol's folds, or None.
+        a: (P,) int index of the first picture of each pair.
+        b: (P,) int index of the second picture.
+        identity: (N,) int identity of every picture.
+        fold: (P,) int fold of each pair, or None if the protocol has no folds.
     """
 
     a: np.ndarray
@@ -28,29 +28,29 @@ class PairList:
 
     @property
     def genuine(self) -> np.ndarray:
-        """(P,) bool: both pictures show one person."""
+        """(P,) bool, True if both pictures show the same person."""
         return self.identity[self.a] == self.identity[self.b]
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many are genuine, and how many impostor."""
+        """Number of genuine and of impostor pairs."""
         genuine = int(self.genuine.sum())
         return genuine, len(self) - genuine
 
     @property
     def people(self) -> np.ndarray:
-        """The identities that are compared, sorted."""
+        """(C,) identities that occur in the pairs, sorted."""
         return np.unique(self.identity[np.concatenate([self.a, self.b])])
 
     def listed(self) -> "PairList":
-        """Itself."""
+        """Return this list."""
         return self
 
     def restricted_to(self, row: np.ndarray) -> "PairList":
-        """Those of pictures that are kept.
+        """Return the pairs of which both pictures are kept.
 
         Args:
-            row: (N,) the new index of each picture, or -1 where it is not kept.
+            row: (N,) int new index of each picture, or -1 if the picture is not kept.
         """
         kept = (row[self.a] >= 0) & (row[self.b] >= 0)
         fold = None if self.fold is None else self.fold[kept]
@@ -59,10 +59,11 @@ class PairList:
 
 @dataclass(frozen=True)
 class AllPairs:
-    """Every picture against every other, once; listed only if asked for.
+    """All pairs of N pictures, each pair once. They are listed only on request.
 
     Attributes:
-        identity: (N,) int, of every picture.
+        identity: (N,) int identity of every picture.
+        fold: Always None.
     """
 
     identity: np.ndarray
@@ -73,33 +74,33 @@ class AllPairs:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many are genuine, and how many impostor."""
+        """Number of genuine and of impostor pairs."""
         pictures = np.bincount(self.identity)
         genuine = int((pictures * (pictures - 1) // 2).sum())
         return genuine, len(self) - genuine
 
     @property
     def people(self) -> np.ndarray:
-        """The identities that are compared, sorted."""
+        """(C,) identities that occur in the pairs, sorted."""
         return np.unique(self.identity) if len(self.identity) > 1 else self.identity[:0]
 
     def listed(self) -> PairList:
-        """All of them, with 8 bytes each and more for whoever uses them."""
+        """Return the list of all pairs, which takes 8 bytes for each pair and is kept."""
         return self._listed
 
     @property
     def a(self) -> np.ndarray:
-        """(P,) index of the first picture, listed."""
+        """(P,) int32 index of the first picture of each pair; this lists the pairs."""
         return self._listed.a
 
     @property
     def b(self) -> np.ndarray:
-        """(P,) index of the second, listed."""
+        """(P,) int32 index of the second picture of each pair; this lists the pairs."""
         return self._listed.b
 
     @property
     def genuine(self) -> np.ndarray:
-        """(P,) bool: both pictures show one person; listed."""
+        """(P,) bool, True if both pictures show the same person; this lists the pairs."""
         return self._listed.genuine
 
     @cached_property
@@ -107,12 +108,12 @@ class AllPairs:
         return list_all_pairs(self.identity)
 
     def restricted_to(self, row: np.ndarray) -> "AllPairs":
-        """Those of pictures that are kept; see `PairList.restricted_to`."""
+        """Return the pairs of which both pictures are kept; see `PairList.restricted_to`."""
         return AllPairs(_moved(self.identity, row))
 
 
 def list_all_pairs(identity: Sequence[int] | np.ndarray) -> PairList:
-    """Every picture against every other, once.
+    """List all pairs of pictures, each pair once, from the identity of every picture (N,).
 
     >>> comparisons = list_all_pairs([0, 0, 1])
     >>> comparisons.a.tolist(), comparisons.b.tolist(), comparisons.genuine.tolist()
@@ -124,6 +125,7 @@ def list_all_pairs(identity: Sequence[int] | np.ndarray) -> PairList:
 
 
 def _moved(values: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Return the values of the kept pictures at their new rows."""
     moved = np.empty(int((row >= 0).sum()), values.dtype)
     moved[row[row >= 0]] = values[row >= 0]
     return moved

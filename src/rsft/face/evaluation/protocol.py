@@ -1,4 +1,4 @@
-"""What a model is evaluated on: a list of pairs, or everybody against everybody."""
+"""Evaluation protocols: listed pairs, or all pairs of a set of pictures."""
 
 import csv
 import os
@@ -17,23 +17,23 @@ from rsft.data.verification_set import read_verification_set
 from rsft.errors import InputError
 from rsft.face.evaluation.pairs import AllPairs, PairList
 
-TARGET, RETAIN = "target", "retain"  # the protocols of a run: like the target, and what must not get worse
+TARGET, RETAIN = "target", "retain"  # names of the protocols of a run
 COLUMNS = ("a", "b", "same")
-MAX_HEADER = 1 << 16  # characters
-MIN_KEPT_FRACTION = 0.5  # of the pairs, that must be left where pictures could not be used
-FOLDS = 10  # of a `.bin`, as insightface evaluates it
+MAX_HEADER = 1 << 16  # number of characters read of a header line
+MIN_KEPT_FRACTION = 0.5  # smallest share of the pairs that must be usable
+FOLDS = 10  # of the pairs of a `.bin`, as in insightface
 TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
 
 
 @dataclass(frozen=True)
 class PairRows:
-    """The rows of a pairs CSV.
+    """Rows of a CSV file of pairs.
 
     Attributes:
-        first: (P,) the column `a`.
-        second: (P,) the column `b`.
-        same: (P,) bool.
-        fold: (P,) int, or None.
+        first: (P,) column `a`.
+        second: (P,) column `b`.
+        same: (P,) bool column `same`.
+        fold: (P,) int column `fold`, or None if the column does not exist or has a single value.
     """
 
     first: Sequence[str]
@@ -44,12 +44,12 @@ class PairRows:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Pictures and the comparisons between them.
+    """Pictures, and the pairs of them that are compared.
 
     Attributes:
-        images: the pictures.
-        pairs: indices into `images`.
-        people: (N,) name of each picture's identity; the picture's own where the pairs do not tell.
+        images: The N pictures.
+        pairs: Pairs of indices into `images`.
+        people: (N,) name of the identity of each picture, or the id of the picture if its identity is unknown.
     """
 
     images: ImageSet
@@ -57,7 +57,14 @@ class Protocol:
     people: Sequence[str]
 
     def restricted_to(self, ids: Sequence[str]) -> tuple[PairList | AllPairs, int]:
-        """The comparisons among the pictures `ids`, as indices into them, and how many others were left out."""
+        """Restrict the pairs to some of the pictures.
+
+        Args:
+            ids: Ids of the pictures to keep.
+
+        Returns:
+            The remaining pairs, as indices into `ids`, and the number of pairs that were left out.
+        """
         place = {item: row for row, item in enumerate(ids)}
         row = np.array([place.get(item, -1) for item in self.images.ids])
         pairs = self.pairs.restricted_to(row)
@@ -65,18 +72,19 @@ class Protocol:
 
 
 def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Protocol:
-    """Read a pairs CSV (`a,b,same[,fold]`), a `.bin`, or pictures of identities, all of which are compared.
+    """Read a CSV of pairs (`a,b,same[,fold]`), a `.bin` verification set, or labelled pictures.
 
-    Who is in a picture of a pairs CSV is told by the folder it lies in; where pictures lie in none, by the pairs that
-    are the same. A `.bin` does not tell: each of its pairs stands for other people, so that intervals over identities
-    are intervals over pairs, and narrower than they should be where people occur in several.
+    Labelled pictures are all compared with each other. In a CSV, the folder of a picture is its identity; if some
+    pictures are in no folder, pictures that are linked by pairs with `same` = 1 have one identity. A `.bin` does not
+    name identities: different pairs are taken for different people. Its intervals over identities are therefore
+    intervals over pairs, and too narrow if people occur in several pairs.
 
     Args:
-        path: the pairs CSV, the `.bin`, or anything that `find_images` reads.
-        root: what the CSV's paths are names in, likewise; by default the folder of the CSV.
+        path: The CSV, the `.bin`, or any path that `find_images` reads.
+        root: The pictures that the CSV names, as any path that `find_images` reads; by default the folder of the CSV.
 
     Raises:
-        InputError: a column, picture or value is missing or contradictory, or there is nothing to compare.
+        InputError: If a column, picture or value is missing or contradictory, or there is nothing to compare.
     """
     path = Path(path)
     if path.suffix.lower() == ".bin":
@@ -94,7 +102,7 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     if missing:
         raise InputError(
             f"'{path}' names {len(missing)} pictures that are not in '{images.root}', such as '{missing[0]}': "
-            "give the folder its paths are relative to with --eval-root."
+            "pass the folder that its paths are relative to as --eval-root."
         )
     images = images.subset([place[name] for name in named])
     place = {item: index for index, item in enumerate(named)}
@@ -106,10 +114,10 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
 
 
 def listed_pairs(path: Path) -> PairRows | None:
-    """The rows of a pairs CSV; None if the path is something else.
+    """Return the rows of a CSV of pairs, or None if the path is anything else.
 
     Raises:
-        InputError: a column or value is missing, or there are no rows.
+        InputError: If a column or value is missing, or the file has no rows.
     """
     if path.suffix.lower() != ".csv" or _is_manifest(path):
         return None
@@ -119,7 +127,16 @@ def listed_pairs(path: Path) -> PairRows | None:
 
 
 def check_same(pairs: PairList, listed: PairRows, path: Path) -> None:
-    """Refuse pairs whose `same` is not what their identities say."""
+    """Raise an error if the column `same` contradicts the identities of the pairs.
+
+    Args:
+        pairs: The P pairs.
+        listed: Their rows in the CSV.
+        path: Path of the CSV, for the message.
+
+    Raises:
+        InputError: If a genuine pair has `same` = 0, or an impostor pair has `same` = 1.
+    """
     wrong = np.flatnonzero(pairs.genuine != listed.same)
     if len(wrong):
         row = wrong[0]
@@ -130,6 +147,7 @@ def check_same(pairs: PairList, listed: PairRows, path: Path) -> None:
 
 
 def _verification_set(path: Path) -> Protocol:
+    """Read a `.bin` verification set."""
     _, same = read_verification_set(path)
     images = find_images(path)
     a, b = np.arange(0, 2 * len(same), 2), np.arange(1, 2 * len(same), 2)
@@ -138,16 +156,17 @@ def _verification_set(path: Path) -> Protocol:
 
 
 def pair_folds(same: np.ndarray) -> np.ndarray | None:
-    """Ten folds of consecutive pairs, as insightface makes them, if each has pairs of both kinds.
+    """Divide the pairs of a verification set into ten folds.
 
-    Otherwise, as in a set that lists all genuine pairs first, the pairs of each kind are dealt out in turns: a fold of
-    one kind alone would be judged by a threshold that the others cannot teach.
+    The folds consist of consecutive pairs, as in insightface, if each of them has pairs of both kinds. Otherwise, for
+    instance if all genuine pairs are listed first, the pairs of each kind are dealt to the folds in turn: the threshold
+    learnt on the other folds would not suit a fold of a single kind.
 
     Args:
-        same: (P,) bool.
+        same: (P,) bool, True for genuine pairs.
 
     Returns:
-        (P,) int, or None if there are fewer than ten pairs of a kind.
+        (P,) int fold of each pair, 0 to 9, or None if there are fewer than ten pairs of either kind.
     """
     if min(same.sum(), (~same).sum()) < FOLDS:
         return None
@@ -161,7 +180,7 @@ def pair_folds(same: np.ndarray) -> np.ndarray | None:
 
 
 def _is_manifest(path: Path) -> bool:
-    """Whether a CSV lists pictures rather than pairs."""
+    """Return whether a CSV lists pictures rather than pairs."""
     if not path.is_file():
         return False
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -170,6 +189,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _read_rows(path: Path) -> list[Mapping[str, str]]:
+    """Read the rows of a CSV of pairs, and check its columns."""
     if not path.is_file():
         raise InputError(f"'{path}' does not exist.")
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -177,7 +197,7 @@ def _read_rows(path: Path) -> list[Mapping[str, str]]:
         absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
         if absent:
             raise InputError(
-                f"'{path}' needs a header line with the columns a,b,same (and fold, if any); "
+                f"'{path}' needs a header line with the columns a,b,same (and optionally fold); "
                 f"it lacks {', '.join(absent)}."
             )
         rows: list[Mapping[str, str]] = list(reader)
@@ -187,16 +207,19 @@ def _read_rows(path: Path) -> list[Mapping[str, str]]:
 
 
 def _normal(name: str) -> str:
+    """Return a path with forward slashes."""
     return str(PurePosixPath(name.replace("\\", "/")))
 
 
 def _truth(text: str, path: Path, line: int) -> bool:
+    """Parse a value of the column `same`."""
     if text.strip().lower() not in TRUE | FALSE:
         raise InputError(f"'{path}' line {line}: same needs 1 or 0, got '{text}'.")
     return text.strip().lower() in TRUE
 
 
 def _folds(rows: Sequence[Mapping[str, str]], path: Path) -> np.ndarray | None:
+    """Parse the column `fold`; return None if it does not exist or has a single value."""
     if "fold" not in rows[0]:
         return None
     try:
@@ -207,7 +230,10 @@ def _folds(rows: Sequence[Mapping[str, str]], path: Path) -> np.ndarray | None:
 
 
 def _identities(ids: Sequence[str], a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N,) int: pictures in one folder are one identity; without folders, those linked by pairs that are the same."""
+    """Return the identity (N,) int of each picture.
+
+    Pictures in one folder have one identity. If some are in no folder, pictures linked by the pairs (a, b) have one.
+    """
     if all("/" in item for item in ids):
         return np.unique([identity_of(item) for item in ids], return_inverse=True)[1]
     links = scipy.sparse.coo_array((np.ones(len(a)), (a, b)), shape=(len(ids), len(ids)))
@@ -215,10 +241,14 @@ def _identities(ids: Sequence[str], a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def usable(protocol: Protocol, features: Features) -> PairList | AllPairs:
-    """The comparisons of pictures that were embedded.
+    """Return the pairs of a protocol whose pictures were embedded, as indices into the features.
+
+    Args:
+        protocol: The protocol.
+        features: Features of its pictures. Unusable pictures are missing.
 
     Raises:
-        InputError: they are fewer than half.
+        InputError: If fewer than half of the pairs remain.
     """
     pairs, left_out = protocol.restricted_to(features.ids)
     if left_out > (1 - MIN_KEPT_FRACTION) * len(protocol.pairs):
@@ -231,7 +261,20 @@ def usable(protocol: Protocol, features: Features) -> PairList | AllPairs:
 
 
 def without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow: bool, drop: bool) -> ImageSet:
-    """The pool less the identities that are evaluated, if so asked; refuses them otherwise."""
+    """Check that no identity of the pool is evaluated, or remove those that are.
+
+    Args:
+        pool: Pictures of the pool.
+        protocols: Name -> protocol.
+        allow: Whether the pool may keep identities that are also evaluated.
+        drop: Whether such identities are removed from the pool, unless `allow` is set.
+
+    Returns:
+        The pool, without the removed identities.
+
+    Raises:
+        InputError: If such identities exist and neither `allow` nor `drop` is set, or if no identity remains.
+    """
     evaluated = {person for protocol in protocols.values() for person in protocol.people}
     shared = sorted(evaluated & set(pool.identities))
     if not shared or allow:
@@ -239,7 +282,7 @@ def without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow:
     if not drop:
         raise InputError(
             f"{len(shared)} identities of the pool are also evaluated, such as '{shared[0]}': pass --drop-overlap to "
-            "leave them out of the pool, or --allow-overlap to count them all the same."
+            "leave them out of the pool, or --allow-overlap to evaluate on them anyway."
         )
     kept = [index for index, person in enumerate(pool.identities) if person not in evaluated]
     if not kept:

@@ -1,4 +1,4 @@
-"""What verification needs of scores: the genuine ones in order, and the impostor ones that may set a threshold."""
+"""Sorted scores for verification: all genuine scores, and the impostor scores that can set a threshold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sklearn.metrics import roc_curve
 from rsft.face.evaluation.all_pairs import bin_edges, genuine_scores, impostor_tail, normalised
 from rsft.face.evaluation.pairs import AllPairs, PairList
 
-# Only the largest impostor scores can set a threshold; resampling moves it well within this factor.
+# Only the largest impostor scores can set a threshold. The factor leaves ample room for bootstrap draws.
 TAIL_FACTOR = 5
 MIN_TAIL = 20_000
 MAX_TAIL = 1 << 21
@@ -19,20 +19,21 @@ MAX_TAIL = 1 << 21
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one system; those of impostor comparisons as a tail of the largest.
+    """Scores of one system. Only a tail of the largest impostor scores is kept.
 
     Attributes:
-        genuine: (G,) descending.
-        whose: (G,) identity of each.
-        impostor: (T,) the tail, descending.
-        first: (T,) identity of the one picture of each.
-        second: (T,) of the other.
-        copies: (T,) how many comparisons each stands for, or None: one.
-        impostors: how many there are in all.
-        levels: (K,) descending scores at which a threshold may lie.
-        above: (K,) how many impostor scores lie above each, counted over all.
-        eer: where FMR and FNMR are equal.
-        impostor_weight: (W, identities) weights -> (W,) sum over all impostor comparisons of the product of both.
+        genuine: (G,) genuine scores, descending.
+        whose: (G,) identity of each genuine score.
+        impostor: (T,) impostor scores of the tail, descending.
+        first: (T,) identity of one picture of each impostor score.
+        second: (T,) identity of the other picture.
+        copies: (T,) number of comparisons that each impostor score stands for, or None if it is 1 for all.
+        impostors: Number of all impostor comparisons.
+        levels: (K,) scores at which a threshold may lie, descending.
+        above: (K,) number of impostor scores above each level, counted over all comparisons.
+        eer: Equal error rate, at which FMR and FNMR are equal.
+        impostor_weight: Function from the weights (W, identities) to the sum (W,), over all impostor comparisons, of
+            the product of the weights of both identities.
     """
 
     genuine: np.ndarray
@@ -48,30 +49,30 @@ class Scores:
     impostor_weight: Callable[[np.ndarray], np.ndarray]
 
     def threshold(self, fmr: float) -> float:
-        """The lowest level above which at most a share `fmr` of the impostor scores lies."""
+        """Return the lowest level above which at most a share `fmr` of the impostor scores lies."""
         allowed = int(np.searchsorted(self.above, fmr * self.impostors, side="right"))
         return float(self.levels[max(allowed - 1, 0)])
 
     def false_matches(self, threshold: float) -> int:
-        """How many impostor scores lie above a threshold: a level, or a score of a whole tail."""
+        """Count the impostor scores above a threshold, which is a level, or a score of a tail that is not thinned."""
         if self.copies is None and threshold >= self.impostor[-1]:
             return int(np.searchsorted(-self.impostor, -threshold, side="left"))
         level = int(np.searchsorted(-self.levels, -threshold, side="left"))
         return int(self.above[min(level, len(self.above) - 1)])
 
     def matches(self, thresholds: np.ndarray) -> np.ndarray:
-        """How many genuine scores lie above each of these thresholds."""
+        """Count the genuine scores above each threshold (K,)."""
         return np.searchsorted(-self.genuine, -np.asarray(thresholds), side="left")
 
 
 def listed_scores(scores: np.ndarray, pairs: PairList, fmrs: Sequence[float], below: float | None = None) -> Scores:
-    """Of scores (P,) of listed comparisons.
+    """Sort the scores of listed pairs.
 
     Args:
-        scores: (P,).
-        pairs: of these.
-        fmrs: the tail must hold the thresholds of these rates and their draws.
-        below: a score down to which the tail must reach, if any.
+        scores: (P,) scores.
+        pairs: The P pairs.
+        fmrs: False match rates. The tail holds their thresholds, also in bootstrap draws.
+        below: Score down to which the tail must reach, or None.
     """
     genuine = pairs.genuine
     person_a, person_b = pairs.identity[pairs.a], pairs.identity[pairs.b]
@@ -112,22 +113,23 @@ def all_pairs_scores(
     max_tail: int = MAX_TAIL,
     seed: int = 0,
 ) -> Scores:
-    """Of everybody against everybody, in blocks; nothing is listed but the genuine scores and the tail.
+    """Score all pairs of embeddings in blocks. Only the genuine scores and the tail are kept.
 
-    How many impostors lie above a level is counted over all, at levels 2^-17 apart: FMR and TAR are exact there. EER is
-    that of the level where FMR and FNMR are nearest. Where the tail fits `max_tail`, it is whole, and all that follows
-    is what `listed_scores` gives, but for the rounding of scores.
+    The impostor scores above each level are counted over all comparisons, so FMR and TAR are exact at the levels, which
+    are 2^-17 apart. The EER is that of the level at which FMR and FNMR are closest. If the tail has at most `max_tail`
+    comparisons, it is complete, and all results equal those of `listed_scores` up to the rounding of scores.
 
     Args:
-        embeddings: (N, D).
-        everybody: of these N pictures.
-        fmrs: as in `listed_scores`.
-        below: likewise.
-        max_tail: of a larger tail, a part is drawn, some of each layer between the rates; each then stands for several.
-        seed: of that draw.
+        embeddings: (N, D) embeddings.
+        everybody: All pairs of these N pictures.
+        fmrs: False match rates, see `listed_scores`.
+        below: Score down to which the tail must reach, see `listed_scores`.
+        max_tail: Number of comparisons above which the tail is thinned. A random part of the comparisons between the
+            thresholds of consecutive rates is then kept, and each kept comparison stands for several.
+        seed: Seed for the thinning.
 
     Raises:
-        InputError: an embedding has no direction, or there are too many genuine comparisons.
+        InputError: If an embedding has length 0 or is not finite, or if there are too many genuine comparisons.
     """
     order = np.argsort(everybody.identity, kind="stable")
     identity = everybody.identity[order]
@@ -146,7 +148,7 @@ def all_pairs_scores(
     )
     descending, genuine_order = np.argsort(-tail.scores), np.argsort(-genuine)
     genuine = genuine[genuine_order]
-    # what begins a bin belongs to it: the level is the number before
+    # a bin includes its lower edge, so the level is the next smaller number
     edges = bin_edges()[::-1]
     bin_levels, bin_above = np.nextafter(edges, np.float32(-2)), np.cumsum(tail.histogram[::-1])
     fmr = bin_above / impostors
@@ -168,7 +170,16 @@ def all_pairs_scores(
 
 
 def false_match_rates(scores: Scores, weights: np.ndarray, threshold: float) -> np.ndarray:
-    """(W,) FMR at a threshold, for every row of weights of identities; the tail must reach down to it."""
+    """Compute the FMR at a threshold under each row of weights.
+
+    Args:
+        scores: Scores of one system, with a tail that reaches down to the threshold.
+        weights: (W, identities) weights.
+        threshold: The threshold.
+
+    Returns:
+        (W,) FMR.
+    """
     hit = scores.impostor > threshold
     copies = None if scores.copies is None else scores.copies[hit]
     weighed = _listed_weight(scores.first[hit], scores.second[hit], weights, copies)
@@ -176,7 +187,16 @@ def false_match_rates(scores: Scores, weights: np.ndarray, threshold: float) -> 
 
 
 def false_non_match_rates(scores: Scores, weights: np.ndarray, threshold: float) -> np.ndarray:
-    """(W,) FNMR at a threshold, for every row of weights of identities; NaN where they have no genuine comparison."""
+    """Compute the FNMR at a threshold under each row of weights.
+
+    Args:
+        scores: Scores of one system.
+        weights: (W, identities) weights.
+        threshold: The threshold.
+
+    Returns:
+        (W,) FNMR, NaN for a row without weight on genuine comparisons.
+    """
     people = weights.shape[1]
     every = np.bincount(scores.whose, minlength=people)
     missed = np.bincount(scores.whose[scores.genuine <= threshold], minlength=people)
@@ -187,6 +207,7 @@ def false_non_match_rates(scores: Scores, weights: np.ndarray, threshold: float)
 def _listed_weight(
     first: np.ndarray, second: np.ndarray, weights: np.ndarray, copies: np.ndarray | None = None
 ) -> np.ndarray:
+    """Return the sum over comparisons of the product of both identities' weights, for each row of weights."""
     people = weights.shape[1]
     times = np.ones(len(first)) if copies is None else copies
     counts = scipy.sparse.coo_array((times, (first, second)), shape=(people, people)).tocsr()
@@ -194,5 +215,5 @@ def _listed_weight(
 
 
 def _everybodys_weight(pictures: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Half of the square of the sum over pictures, less what is within identities."""
+    """Return `Scores.impostor_weight` of all pairs: half of the squared sum over pictures, minus the genuine part."""
     return ((weights @ pictures) ** 2 - (weights**2) @ (pictures.astype(float) ** 2)) / 2

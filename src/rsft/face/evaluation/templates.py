@@ -21,14 +21,14 @@ TEMPLATE = "template"
 
 @dataclass(frozen=True)
 class Templates:
-    """Which pictures make up each template, and which templates are compared.
+    """The pictures of each template, and the pairs of templates that are compared.
 
     Attributes:
-        images: all pictures of all templates.
-        names: (T,) sorted.
-        members: (T,) ids of the pictures of each.
-        people: (T,) identity of each.
-        pairs: between templates.
+        images: All pictures of all templates.
+        names: (T,) names of the templates, sorted.
+        members: (T,) ids of the pictures of each template.
+        people: (T,) identity of each template.
+        pairs: Pairs of indices into `names`.
     """
 
     images: ImageSet
@@ -41,17 +41,17 @@ class Templates:
 def read_templates(
     table: str | os.PathLike[str], evaluation: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
 ) -> Templates:
-    """Read a table of templates, `template,path`, with a row for each picture of each.
+    """Read a table with the columns `template,path`, which has a row for each picture of each template.
 
     Args:
-        table: the CSV or Parquet file.
-        evaluation: a pairs CSV whose `a` and `b` are names of templates; or pictures of identities, of which all
+        table: CSV or Parquet file.
+        evaluation: CSV of pairs whose columns `a` and `b` name templates; or labelled pictures, in which case all
             templates are compared.
-        root: what the paths of the table are names in; by default `evaluation` if it holds pictures, else its folder.
+        root: Pictures that the table names. By default `evaluation` if it holds pictures, otherwise its folder.
 
     Raises:
-        InputError: a column or picture is missing, a template has pictures of two people or one of them twice, or the
-            pairs name templates that the table does not have.
+        InputError: If a column or picture is missing, a template has pictures of two people or the same picture twice,
+            or the pairs name a template that is not in the table.
     """
     table, evaluation = Path(table), Path(evaluation)
     listed = listed_pairs(evaluation)
@@ -85,6 +85,7 @@ def read_templates(
 
 
 def _between(listed: PairRows, names: Sequence[str], identity: np.ndarray, table: Path, evaluation: Path) -> PairList:
+    """Return the pairs of templates that a CSV lists."""
     place = {name: index for index, name in enumerate(names)}
     compared = {*listed.first, *listed.second}
     absent = sorted(compared - set(place))
@@ -100,14 +101,15 @@ def _between(listed: PairRows, names: Sequence[str], identity: np.ndarray, table
 
 
 def template_embeddings(templates: Templates, features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of the unit embeddings of each template's pictures.
+    """Embed each template as the mean of the embeddings of its pictures, each scaled to length 1.
 
     Args:
-        templates: T of them.
-        features: of their pictures; some may have been left out.
+        templates: The T templates.
+        features: Features of their pictures. Unusable pictures may be missing.
 
     Returns:
-        (T', D) float32, and (T,) the row of each template, or -1 where none of its pictures is left.
+        (T', D) float32 embeddings of the templates that have a picture left; and (T,) int row of each template in them,
+        or -1 if it has none.
     """
     unit = normalised(features.embeddings)
     place = {item: row for row, item in enumerate(features.ids)}

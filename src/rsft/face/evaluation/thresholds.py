@@ -1,4 +1,4 @@
-"""The threshold for a wished false match rate, and how sure it is."""
+"""Thresholds for requested false match rates, and their uncertainty."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,17 +20,18 @@ THRESHOLDS, BOUNDS = "thresholds", "threshold_bounds"
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and the rate at it; a comparison matches when its cosine is larger.
+    """A threshold and the FMR at it. A comparison matches if its cosine is larger than the threshold.
 
     Attributes:
-        wished: the FMR asked for.
-        threshold: the lowest at which the measured FMR is at most `wished`.
-        safe: the threshold at which it is so in 97.5 % of the bootstrap draws of identities.
-        fmr: measured at `threshold`, with its 95 % interval over these draws.
-        bound: of the FMR at `threshold`, from above: the larger of that interval's end and that of Clopper and Pearson
-            (1934), which takes comparisons for independent. It is near 3.7 / n where none of n matches.
-        false_matches: how many of the impostor comparisons match at `threshold`.
-        pairs_impostor: how many there are.
+        wished: The requested FMR.
+        threshold: The lowest threshold at which the measured FMR is at most `wished`.
+        safe: The threshold at which the FMR is at most `wished` in 97.5 % of the bootstrap draws of identities.
+        fmr: FMR measured at `threshold`, with its 95 % interval over these draws.
+        bound: Upper bound of the FMR at `threshold`: the larger of the upper ends of this interval and of the interval
+            of Clopper and Pearson (1934), which assumes independent comparisons. It is about 3.7 / n if none of n
+            comparisons matches.
+        false_matches: Number of impostor comparisons that match at `threshold`.
+        pairs_impostor: Number of impostor comparisons.
     """
 
     wished: float
@@ -42,25 +43,28 @@ class Threshold:
     pairs_impostor: int
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a JSON-serialisable dictionary."""
         return asdict(self) | {"fmr": self.fmr.to_dict()}
 
 
 def thresholds_for(
     trial: AnyTrial, name: str, fmrs: Sequence[float], *, draws: int = 1000, seed: int = 0
 ) -> list[Threshold]:
-    """The thresholds of a system for some false match rates.
+    """Set the thresholds of a system for requested false match rates.
 
     Args:
-        trial: its scores.
-        name: of the system.
-        fmrs: wished, in (0, 1).
-        draws: number of bootstrap draws.
-        seed: of the bootstrap.
+        trial: Scores of the system.
+        name: Name of the system.
+        fmrs: Requested FMRs, in (0, 1).
+        draws: Number of bootstrap draws.
+        seed: Seed for the bootstrap.
+
+    Returns:
+        The thresholds, in the order of `fmrs`.
 
     Raises:
-        InputError: there are fewer than 3 / FMR impostor comparisons.
-        ValueError: a rate is not in (0, 1).
+        InputError: If there are fewer than 3 / FMR impostor comparisons, or no genuine ones.
+        ValueError: If an FMR is not in (0, 1).
     """
     genuine, impostor = trial.pairs.counts
     for fmr in fmrs:
@@ -72,7 +76,7 @@ def thresholds_for(
                 f"{SURE_ERRORS / fmr:.0f}), got {impostor}: evaluate on more people, or ask for a larger rate."
             )
     if not genuine:
-        raise InputError("thresholds are set on genuine and impostor comparisons, got no genuine one.")
+        raise InputError("thresholds need genuine and impostor comparisons, got no genuine ones.")
     weights = identity_weights(trial.pairs, draws, np.random.default_rng(seed))
     scores = trial.scores(name, fmrs, seed=seed)
     _, drawn = tars(scores, weights, fmrs)

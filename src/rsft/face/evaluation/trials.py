@@ -1,4 +1,4 @@
-"""Systems on the same pairs: as listed scores, or as embeddings that are scored in blocks."""
+"""Scores of one or several systems on the same pairs, which are listed or scored in blocks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from rsft.face.evaluation.pairs import AllPairs, PairList
 from rsft.face.evaluation.scores import Scores, all_pairs_scores, listed_scores
 from rsft.types import Interval
 
-BLOCK_VALUES = 1 << 24  # embedding values that are copied at a time
-DENSE_FACTOR = 4  # a matrix product costs less than this many times its pairs looked up one by one
-MAX_LISTED = 1 << 23  # pairs, with 20 bytes each; more are scored in blocks
+BLOCK_VALUES = 1 << 24  # number of embedding values that are copied at a time
+DENSE_FACTOR = 4  # a matrix product is used if it has fewer entries than this factor times the pairs
+MAX_LISTED = 1 << 23  # number of pairs, at 20 bytes each; larger sets are scored in blocks
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class EmbeddedTrial:
-    """Embeddings of one or several systems, of which all pairs are scored in blocks.
+    """Embeddings of one or several systems, whose pairs are scored in blocks.
 
     Attributes:
         pairs: All pairs of N pictures.
-        embeddings: For each system's name, (N, D).
+        embeddings: For each system's name, its (N, D) embeddings.
     """
 
     pairs: AllPairs
@@ -91,11 +91,14 @@ AnyTrial = Trial | EmbeddedTrial
 
 
 def scored(embeddings: Mapping[str, np.ndarray], pairs: PairList | AllPairs) -> AnyTrial:
-    """Make a trial of systems from their embeddings; a large set of all pairs is not listed.
+    """Make a trial of systems from their embeddings. More than `MAX_LISTED` pairs of `AllPairs` are not listed.
 
     Args:
-        embeddings: For each system's name, (N, D).
+        embeddings: For each system's name, its (N, D) embeddings.
         pairs: The pairs between these N pictures.
+
+    Raises:
+        InputError: If an embedding has length 0 or is not finite. A trial that is scored in blocks raises this later.
     """
     if isinstance(pairs, AllPairs) and len(pairs) > MAX_LISTED:
         return EmbeddedTrial(pairs, embeddings)
@@ -106,18 +109,18 @@ def scored(embeddings: Mapping[str, np.ndarray], pairs: PairList | AllPairs) -> 
 def cosine_scores(embeddings: np.ndarray, pairs: PairList) -> np.ndarray:
     """Return the cosine of the two embeddings of each pair.
 
-    Where a block of pairs covers much of the product of its first pictures with all others, as where all pairs are
-    compared, the cosines are read from a matrix product.
+    If a block of pairs covers much of the matrix product of its first pictures with all pictures, for instance in a
+    list of all pairs, the cosines are read from this product.
 
     Args:
-        embeddings: (N, D).
-        pairs: P pairs between the N pictures.
+        embeddings: (N, D) embeddings.
+        pairs: The P pairs between the N pictures.
 
     Returns:
         (P,) float32 in [-1, 1].
 
     Raises:
-        InputError: An embedding has length 0 or is not finite.
+        InputError: If an embedding has length 0 or is not finite.
     """
     unit = normalised(embeddings)
     scores = np.empty(len(pairs), np.float32)

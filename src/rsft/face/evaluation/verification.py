@@ -24,17 +24,18 @@ FMRS = (0.01, 0.001, 0.0001)
 
 @dataclass(frozen=True)
 class Verification:
-    """How well a system's scores tell genuine from impostor comparisons.
+    """Verification rates of one system.
 
     Attributes:
-        tar_at_fmr: for each FMR, the share of genuine comparisons above the threshold at which at most that share of
-            the impostor comparisons lies above.
-        eer: where FMR and FNMR are equal.
-        accuracy: k-fold, each fold at the threshold that is best on the others; None without folds.
-        folds: how accuracy varies over the folds; None without folds.
-        thresholds: score of each FMR in `tar_at_fmr`, the mean over trials.
-        pairs_genuine: number of genuine comparisons.
-        pairs_impostor: number of impostor comparisons.
+        tar_at_fmr: FMR -> TAR, the share of the genuine comparisons above the threshold. The threshold is the lowest
+            above which at most a share FMR of the impostor comparisons lies.
+        eer: Equal error rate, at which FMR and FNMR are equal.
+        accuracy: K-fold accuracy, each fold at the threshold that is best on the others. None without folds, and with
+            several trials.
+        folds: Mean and spread of the accuracy over the folds; None whenever `accuracy` is.
+        thresholds: FMR -> threshold, the mean over trials.
+        pairs_genuine: Number of genuine comparisons.
+        pairs_impostor: Number of impostor comparisons.
     """
 
     tar_at_fmr: Mapping[float, Interval]
@@ -46,7 +47,7 @@ class Verification:
     pairs_impostor: int
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, FMRs as text."""
+        """Return a JSON-serialisable dictionary, with FMRs as text."""
         return {
             "tar_at_fmr": {f"{fmr:g}": interval.to_dict() for fmr, interval in self.tar_at_fmr.items()},
             "eer": self.eer,
@@ -60,18 +61,18 @@ class Verification:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """All systems of the trials, and the draws that make their differences paired.
+    """Verification rates of all systems, and the bootstrap draws from which paired differences are computed.
 
     Attributes:
-        systems: each system's figures.
-        draws: for each system and FMR, (B,) TAR of every bootstrap draw.
+        systems: Name of the system -> its rates.
+        draws: Name of the system -> FMR -> (B,) TAR of every bootstrap draw.
     """
 
     systems: Mapping[str, Verification]
     draws: Mapping[str, Mapping[float, np.ndarray]]
 
     def difference(self, system: str, reference: str, fmr: float) -> Interval:
-        """TAR of `system` less that of `reference` at `fmr`, with its paired interval."""
+        """Return the TAR of `system` minus that of `reference` at `fmr`, with its paired 95 % interval."""
         values = [self.systems[name].tar_at_fmr[fmr] for name in (system, reference)]
         if values[0].value is None or values[1].value is None:
             return values[0]
@@ -79,27 +80,27 @@ class VerificationReport:
         return interval(values[0].value - values[1].value, draws, values[0].note)
 
     def differences(self, system: str, reference: str) -> dict[str, Any]:
-        """`difference` at every FMR, for JSON."""
+        """Return `difference` at every FMR as a JSON-serialisable dictionary, with FMRs as text."""
         return {f"{fmr:g}": self.difference(system, reference, fmr).to_dict() for fmr in self.draws[system]}
 
 
 def verify(
     trials: Sequence[AnyTrial], *, fmrs: Sequence[float] = FMRS, draws: int = 1000, seed: int = 0
 ) -> VerificationReport:
-    """TAR at each FMR, EER and accuracy of every system, with 95 % intervals.
+    """Compute TAR at each FMR, EER and accuracy of every system; TAR and accuracy have 95 % intervals.
 
-    Each trial has its own threshold, since scores of different models are not comparable; TARs are averaged over
-    trials, weighted by their genuine comparisons. An FMR is "insufficient data" where a trial has fewer than 3 / FMR
-    impostor comparisons, and carries a note below 30 / FMR.
+    Each trial has its own threshold, because scores of different models are not comparable. TARs are averaged over the
+    trials, weighted by their numbers of genuine comparisons. TAR at an FMR is "insufficient data" if a trial has fewer
+    than 3 / FMR impostor comparisons, and carries a note if one has fewer than 30 / FMR.
 
     Args:
-        trials: at least one; all have scores of the same systems.
-        fmrs: false match rates, in (0, 1).
-        draws: number of bootstrap draws.
-        seed: of the bootstrap.
+        trials: Trials with scores of the same systems, at least one.
+        fmrs: False match rates, in (0, 1).
+        draws: Number of bootstrap draws.
+        seed: Seed for the bootstrap.
 
     Raises:
-        InputError: a trial has no genuine or no impostor comparison.
+        InputError: If a trial has no genuine or no impostor comparison.
     """
     generator = np.random.default_rng(seed)
     for trial in trials:
@@ -120,12 +121,13 @@ def verify(
 def _verify_system(
     name: str, trials: Sequence[AnyTrial], weights: Sequence[np.ndarray], fmrs: Sequence[float], seed: int
 ) -> tuple[Verification, dict[float, np.ndarray]]:
+    """Return the rates of one system, and FMR -> (B,) TAR of every bootstrap draw."""
     systems = [trial.scores(name, fmrs, seed=seed) for trial in trials]
     genuine = np.array([len(scores.genuine) for scores in systems])
     impostor = np.array([scores.impostors for scores in systems])
     curves = [tars(scores, w, fmrs) for scores, w in zip(systems, weights, strict=True)]
     thresholds = np.average([threshold[0] for _, threshold in curves], axis=0)
-    # (1 + B, F), the first row that of the data themselves
+    # (1 + B, F); the first row holds the data themselves
     drawn = np.average([tar for tar, _ in curves], axis=0, weights=genuine)
     tar_at_fmr = {
         fmr: interval(drawn[0, i], drawn[1:, i], note_for(fmr, impostor.min()))
@@ -145,7 +147,17 @@ def _verify_system(
 
 
 def identity_weights(pairs: PairList | AllPairs, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """(1 + B, identities) counts: all ones, then as many draws with replacement as there are identities."""
+    """Draw how often each identity counts in the bootstrap.
+
+    Args:
+        pairs: The pairs, whose identities are drawn with replacement.
+        draws: Number B of draws.
+        generator: Random generator.
+
+    Returns:
+        (1 + B, identities) float32 counts, where `identities` is the largest identity plus 1. The first row is 1 for
+        every identity in the pairs.
+    """
     people = pairs.people
     counts = np.zeros((1 + draws, int(pairs.identity.max()) + 1), np.float32)
     counts[:, people] = draw_identities(len(people), draws, generator)
@@ -153,13 +165,21 @@ def identity_weights(pairs: PairList | AllPairs, draws: int, generator: np.rando
 
 
 def tars(scores: Scores, weights: np.ndarray, fmrs: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """TAR and threshold at each FMR, (1 + B, F) both, for every row of weights.
+    """Compute TAR and threshold at each FMR under each row of weights.
 
-    The threshold is the impostor score at which the weight of those above and at it first exceeds FMR times the whole;
-    a comparison matches when its score is larger, so the FMR is never above the one asked for. Where the tail is a
-    draw, TAR and threshold of the first row are counted over all scores.
+    The threshold is the largest impostor score such that the weight of the scores above and at it exceeds a share FMR
+    of the total weight. A comparison matches if its score is larger, so the FMR never exceeds the requested one. If the
+    tail is thinned, TAR and threshold of the first row are counted over all scores.
+
+    Args:
+        scores: Scores of one system.
+        weights: (1 + B, identities) bootstrap counts, see `identity_weights`.
+        fmrs: (F,) requested FMRs, in (0, 1).
+
+    Returns:
+        (1 + B, F) TAR, NaN for a row without weight on genuine comparisons; and (1 + B, F) thresholds.
     """
-    # how many genuine comparisons match at each impostor score taken as threshold
+    # number of genuine comparisons that match if each impostor score is the threshold
     matches = scores.matches(scores.impostor)
     totals = scores.impostor_weight(weights)
     result = np.empty((len(weights), len(fmrs)))
@@ -180,12 +200,12 @@ def tars(scores: Scores, weights: np.ndarray, fmrs: Sequence[float]) -> tuple[np
 
 
 def tar_in_order(genuine: np.ndarray, weights: np.ndarray, fmrs: Sequence[float]) -> float:
-    """Mean over `fmrs` of the TAR in which each comparison counts by its weight; NaN without both kinds.
+    """Return the mean over `fmrs` of the weighted TAR; NaN without weight on genuine or on impostor comparisons.
 
     Args:
-        genuine: (P,) bool, of comparisons sorted by falling score.
-        weights: (P,) of these, at least 0.
-        fmrs: false match rates; several, spread evenly on a log scale, vary less than one.
+        genuine: (P,) bool, True for genuine comparisons, in the order of descending scores.
+        weights: (P,) weights of the comparisons in the same order, at least 0.
+        fmrs: False match rates. The mean over several, evenly spaced on a log scale, varies less than a single TAR.
 
     >>> tar_in_order(np.array([True, False, True, False]), np.ones(4), fmrs=[0.1])
     0.5

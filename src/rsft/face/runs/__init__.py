@@ -1,4 +1,4 @@
-"""What a run reads and writes: inputs, progress, results and the run folder."""
+"""Reading and writing of runs: inputs, progress, results and the run folder."""
 
 from rsft.face.runs.evaluated import Evaluated, read_evaluated
 from rsft.face.runs.inputs import FaceInputs, Sources, inputs_of, read_inputs

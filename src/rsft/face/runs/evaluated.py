@@ -1,4 +1,4 @@
-"""A model's scores on an evaluation set: pictures or templates, embedded now or before."""
+"""Scores of a model on an evaluation set of pictures or templates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +25,8 @@ class Evaluated:
     """An evaluation set, embedded and scored.
 
     Attributes:
-        ids: (N,) the ids of the pictures in each row: one, or those of a template.
-        embeddings: (N, D).
+        ids: Ids of the pictures of each row (N,): one picture, or those of a template.
+        embeddings: Embeddings (N, D).
         pairs: The pairs between these rows.
         trial: Their scores, under the name of the model.
         images: The pictures, with their attributes.
@@ -61,7 +61,7 @@ def read_evaluated(
         templates: A table `template,path`, see `read_templates`. Templates are compared in place of pictures.
 
     Raises:
-        InputError: Something given cannot be used.
+        InputError: The set, the templates or the embeddings cannot be used.
     """
     assert sources.evaluation is not None
     if templates is None:
@@ -89,16 +89,17 @@ def read_evaluated(
 def _of_templates(
     templates: Templates, features: Features
 ) -> tuple[PairList | AllPairs, np.ndarray, list[Sequence[str]]]:
+    """Return the pairs, the embeddings and the picture ids of the templates that have a usable picture."""
     values, row = template_embeddings(templates, features)
     pairs = templates.pairs.restricted_to(row)
     return pairs, values, [members for members, place in zip(templates.members, row, strict=True) if place >= 0]
 
 
 def _stored(folder: Path, images: ImageSet, model: FaceModel) -> Features:
-    """The rows of an output of `rsft embed` that are of these pictures."""
+    """Read the rows of some pictures from an output of `rsft embed` by the same model."""
     features = load_features(folder)
     if features.fingerprint != model.fingerprint:
-        raise InputError(f"'{folder}' was embedded by another model than '{model.name}': embed again.")
+        raise InputError(f"'{folder}' was embedded by another model than '{model.name}': embed the pictures again.")
     place = {item: row for row, item in enumerate(features.ids)}
     left_out = dict(features.quarantined)
     unknown = [item for item in images.ids if item not in place and item not in left_out]
@@ -106,7 +107,7 @@ def _stored(folder: Path, images: ImageSet, model: FaceModel) -> Features:
         raise InputError(f"'{folder}' lacks {len(unknown)} of the pictures, such as '{unknown[0]}': embed them too.")
     rows = [place[item] for item in images.ids if item in place]
     if not rows:
-        raise InputError(f"'{folder}' has none of the pictures embedded: all {len(images)} were left out.")
+        raise InputError(f"'{folder}' has no embedding of the pictures: all {len(images)} were left out.")
     quarantined = [(item, left_out[item]) for item in images.ids if item in left_out]
     kept = features.subset(np.array(rows))
     return replace(kept, activations=None, quarantined=quarantined)

@@ -1,4 +1,4 @@
-"""What a command reads: named by the user once, read once, checked once."""
+"""The inputs of a command: their paths as the user names them, and the data sets read from them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,21 +25,22 @@ POOL = "pool"
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The paths and choices by which a user names what a command reads.
+    """The inputs of a command, as paths and options.
 
     Attributes:
         pool: Labelled pictures, in any form that `find_images` reads.
-        target: Pictures of the deployment, in any of these forms. They need no labels.
+        target: Pictures of the deployment, in any of these forms. Labels are not needed.
         model: A model as for `load_model`: a name, a file, the folder of an earlier run, or a `FaceModel`.
-        evaluation: A pairs CSV, a `.bin` set, or labelled pictures. They should be like the target.
+        evaluation: Evaluation set: a pairs CSV, a `.bin` set, or labelled pictures. It should be like the target.
         evaluation_root: The folder or archive that the paths of a pairs CSV are relative to. Defaults to the folder of
             the CSV.
-        retain: A second evaluation set, of what must not get worse.
+        retain: A second evaluation set, on which the model must not get worse.
         retain_root: Like `evaluation_root`, for `retain`.
-        attributes: A CSV or Parquet file `path,<attributes...>`. Defaults to the attributes that a manifest has.
+        attributes: A CSV or Parquet file with a column `path` (relative to the pictures' root) and one column for each
+            attribute. Defaults to the attributes in the manifest of the pictures.
         landmarks: A file as for `read_landmarks`. No face is searched for in the sets whose pictures it names.
         aligned: All pictures are aligned chips already.
-        allow_overlap: Evaluate on identities that are also trained on.
+        allow_overlap: Allow identities that are both in the pool and evaluated.
         drop_overlap: Remove the identities that are evaluated from the pool.
     """
 
@@ -58,11 +59,11 @@ class Sources:
 
     @property
     def paths(self) -> list[object]:
-        """All paths that are read, for `check_output`."""
+        """All inputs that are read, for `check_output`."""
         return [value for value in vars(self).values() if value is not None and not isinstance(value, bool)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The paths as text and `aligned`, without what is missing: for `config.toml`."""
+        """Return the given paths as text, and `aligned`, for `config.toml`."""
         options = ("aligned", "allow_overlap", "drop_overlap")
         texts = {name: str(value) for name, value in vars(self).items() if value is not None and name not in options}
         return texts | {"aligned": self.aligned}
@@ -70,15 +71,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class FaceInputs:
-    """A model and the picture sets of a command, listed and checked; made by `read_inputs` or `inputs_of`.
+    """A model and the listed and checked picture sets of a command; `read_inputs` and `inputs_of` make it.
 
     Attributes:
         model: The network that embeds all sets.
-        sets: The pictures of each set, by its name.
-        points: For each set, the five points of each picture, or None where a detector finds them.
+        sets: Name -> pictures of each set.
+        points: Name of each set -> the five points of each picture, or None if a detector finds them.
         aligned: All pictures are aligned chips already.
-        protocols: The pairs that are compared: "target" and, if given, "retain".
-        embedded: The sets that were given as an output of `rsft embed`.
+        protocols: The pairs to compare: "target" and, if given, "retain".
+        embedded: Name -> features of each set that was given as an output of `rsft embed`.
     """
 
     model: FaceModel
@@ -109,7 +110,7 @@ class FaceInputs:
             name: Name of the set.
             stages: Times the work and reports its progress.
             views: As for `rsft.face.pictures.embedding.embed`.
-            folder: Folder in which finished parts are kept, in a subfolder of the set's name. By default in memory.
+            folder: Folder whose subfolder of the set's name stores finished parts. By default they stay in memory.
             note: Called after each batch.
 
         Raises:
@@ -134,33 +135,33 @@ class FaceInputs:
             )
 
     def embed_evaluated(self, stages: Stages, folder: Path) -> dict[str, Features]:
-        """Embed the pictures of every protocol, with the two views that networks are compared on."""
+        """Embed the pictures of every protocol with two views, the picture and its mirror image, into `folder`."""
         return {key: self.embed(_evaluation_set(key), stages, views=2, folder=folder) for key in self.protocols}
 
 
 def inputs_of(
     model: FaceModel, sets: Mapping[str, ImageSet], *, landmarks: PathLike | None = None, aligned: bool = False
 ) -> FaceInputs:
-    """Make the inputs of a model and some picture sets; the other arguments are as in `Sources`.
+    """Return the inputs for a model and picture sets. `landmarks` and `aligned` are described in `Sources`.
 
     Raises:
-        InputError: The landmarks name no picture of any set, or the pictures are aligned chips.
+        InputError: Landmarks are given, but name no picture of any set, or the pictures are aligned chips.
     """
     return FaceInputs(model, sets, points_of_sets(landmarks, sets, aligned), aligned)
 
 
 def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
-    """Load the model and list the pictures that a user named; no picture is decoded.
+    """Load the model and list the pictures of all inputs. No picture is decoded.
 
     Args:
-        sources: What the user named. A pool or target may be an output of `rsft embed`.
-        cut: The first stage that may be tuned.
+        sources: The inputs. The pool or target may be an output of `rsft embed` if nothing is evaluated.
+        cut: Index of the first stage that may be tuned; a negative one counts from the end.
 
     Raises:
-        InputError: Something named cannot be used, or identities of the pool are also evaluated.
+        InputError: An input cannot be used, or identities of the pool are also evaluated.
     """
     model = replace(load_model(sources.model), cut=cut)
-    # The last bit depends on the layout, so it is the same where all is embedded already.
+    # The layout affects the last bit, so it is set even if all sets are embedded already.
     model.network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     sets, embedded = dict[str, ImageSet](), dict[str, Features]()
     for name, path in ((POOL, sources.pool), (TARGET, sources.target)):
@@ -173,7 +174,7 @@ def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
     if embedded and protocols:
         name = next(iter(embedded))
         raise InputError(
-            f"the {name} is an output of `rsft embed`: give the pictures, which are trained or evaluated on."
+            f"the {name} is an output of `rsft embed`: give its pictures instead, since the command needs them."
         )
     if POOL in sets:
         sets[POOL] = without_overlap(sets[POOL], protocols, allow=sources.allow_overlap, drop=sources.drop_overlap)
@@ -183,4 +184,5 @@ def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
 
 
 def _evaluation_set(key: str) -> str:
+    """Return the name of the picture set of a protocol."""
     return f"evaluation {key}"

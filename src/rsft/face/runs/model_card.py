@@ -1,4 +1,4 @@
-"""The model card: what a person must know before using the tuned network."""
+"""The model card of a run: origin, data, figures and limits of the tuned network."""
 
 import json
 from importlib import resources
@@ -16,7 +16,14 @@ CARD_FILE = "model_card.md"
 
 
 def write_card(folder: Path, metrics: dict[str, Any], plan: Plan, model: FaceModel) -> None:
-    """Write `model_card.md` into a run folder that holds `plan.json` already; no name or path of anybody is in it."""
+    """Write `model_card.md` into a run folder that already has `plan.json`. It names no people and no paths.
+
+    Args:
+        folder: The run folder.
+        metrics: The contents of `metrics.json`.
+        plan: The plan of the run.
+        model: The model of the run.
+    """
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["interval"] = lambda value: str(Interval(**value))
     environment.filters["signed"] = lambda value: Interval(**value).signed()

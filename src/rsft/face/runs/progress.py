@@ -1,4 +1,4 @@
-"""The stages of a run: how long each took, and how far it is."""
+"""Duration and progress of the stages of a run."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,14 +8,17 @@ Listener = Callable[[str, int, int], None]  # stage, done, total
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """A listener that shows nothing."""
+    """Ignore the progress; the default listener."""
 
 
 class Stages:
-    """Times stages, and tells a listener about them.
+    """A timer of stages that reports their progress to a listener.
+
+    Args:
+        listener: Callback that receives (stage, done, total) as each stage advances.
 
     Attributes:
-        seconds: of each stage so far.
+        seconds: Name -> duration in seconds of each finished stage.
     """
 
     def __init__(self, listener: Listener = silent) -> None:
@@ -24,7 +27,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str, total: int = 1) -> Iterator[Callable[[int], None]]:
-        """Run a stage of `total` parts; the function given is called with the number of further parts done."""
+        """Time a stage of `total` parts; yield a function to call with the number of parts done since the last call."""
         started, done = time.monotonic(), 0
 
         def advance(parts: int) -> None:

@@ -1,7 +1,7 @@
-"""Names of people kept out of what is handed on.
+"""Salted hashes in place of the names of pictures and people.
 
-Where a run writes who was in its pictures, it writes hashes salted with a number of its own. The salt lies in a file of
-its own: with it, and a name, it can be told whether a person was used; without it, nothing can.
+A run writes hashes in place of names, with a random salt of its own in a separate file. With the salt and a name one
+can test whether a person was used; without the salt one cannot.
 """
 
 import hashlib
@@ -15,23 +15,23 @@ HASH_DIGITS = 16
 
 
 class Pseudonyms:
-    """Hashes in place of names, the same for the same name within a run.
+    """A mapping from names to salted hashes. The same name has the same hash within a run.
 
     Args:
-        salt: of the run; None leaves names as they are.
+        salt: Salt of the run. None leaves names unchanged.
     """
 
     def __init__(self, salt: str | None) -> None:
         self.salt = salt
 
     def __call__(self, name: str) -> str:
-        """The first `HASH_DIGITS` hexadecimal digits of SHA-256 of salt and name."""
+        """Return the first `HASH_DIGITS` hexadecimal digits of SHA-256 of salt and name, or the name if there is no salt."""
         if self.salt is None:
             return name
         return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()[:HASH_DIGITS]
 
     def save(self, folder: Path) -> None:
-        """Write the salt into a folder, to be read by its owner only; nothing where names are left as they are."""
+        """Write the salt into a folder, readable by its owner only; without a salt, remove an old one."""
         if self.salt is None:
             (folder / SALT_FILE).unlink(missing_ok=True)
             return
@@ -40,5 +40,5 @@ class Pseudonyms:
 
 
 def new_pseudonyms(*, show: bool = False) -> Pseudonyms:
-    """With a salt of their own; or names as they are, where they are to be shown."""
+    """Return pseudonyms with a new random salt, or ones that leave names unchanged if `show` is set."""
     return Pseudonyms(None if show else secrets.token_hex(SALT_BYTES))

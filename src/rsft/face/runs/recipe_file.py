@@ -1,4 +1,4 @@
-"""The recipe in a run's `config.toml`."""
+"""A reader for the recipe in a `config.toml`."""
 
 import tomllib
 from pathlib import Path
@@ -11,7 +11,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read the `[recipe]` table of a TOML file, such as the `config.toml` of a run.
 
     Raises:
-        InputError: the file is missing or not TOML, a key is unknown or a value out of range.
+        InputError: The file is missing or not TOML, a key is unknown, or a value is out of range.
     """
     try:
         settings = tomllib.loads(path.read_text()).get("recipe", {})

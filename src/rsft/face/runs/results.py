@@ -1,4 +1,4 @@
-"""What a run found, as numbers and words, and its folder."""
+"""Results of a run: metrics, verdict and plan."""
 
 import importlib.metadata
 import json
@@ -31,21 +31,21 @@ NAMED = Pseudonyms(None)
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a run found, before it is written.
+    """The results of a run before they are written.
 
     Attributes:
         title: The headline of the report.
         config: The contents of `config.toml`.
         seed: Seed of the run.
         seconds: Duration of each stage.
-        pool: Features of the pool that the first plan is of.
-        plans: The plan of each fold of people; one for `rsft fit`.
+        pool: Features of the pool for which the first plan was made.
+        plans: The plan of each fold of people; `rsft fit` has one fold.
         tuned: The tuned network of each fold of people.
         reports: Verification on "target" and, if given, on "retain".
-        groups: Error rates of groups, for each system, if they were asked for.
+        groups: System -> error rates of the groups, or None if they were not asked for.
         images_decoded: Number of pictures opened.
         images_trained: Number of samples trained on, those of the cross-validation included.
-        quarantined: Pictures left out, with the reason.
+        quarantined: Id and reason of each picture left out.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Findings:
 
 
 def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
-    """Return the contents of `metrics.json`; pictures left out go by their `pseudonym`."""
+    """Return the contents of `metrics.json`. `pseudonym` replaces the ids of the pictures left out."""
     fmr = headline_fmr(found.reports[TARGET])
     systems = list(found.reports[TARGET].systems)
     metrics = {
@@ -91,13 +91,18 @@ def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
 
 
 def headline_fmr(report: VerificationReport) -> float:
-    """The first of `HEADLINE_FMRS` with 30 expected false matches; else the last."""
+    """Return the first of `HEADLINE_FMRS` with at least 30 expected false matches, or the last if none has."""
     tars = report.systems[PRETRAINED].tar_at_fmr
     return next((fmr for fmr in HEADLINE_FMRS if tars[fmr].value is not None and not tars[fmr].note), HEADLINE_FMRS[-1])
 
 
 def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fmr: float) -> dict[str, str]:
-    """{"outcome": "better" | "worse" | "none" | "unknown" | "kept", "text": the same in a sentence or two}."""
+    """Compare the tuned model with the other systems at an FMR.
+
+    Returns:
+        "outcome", one of "better", "worse", "none", "unknown" and "kept" (the gate kept the pretrained weights), and
+        "text", the same in one to three sentences.
+    """
     if all(run.gate.share == 0 for run in runs):
         text = f"The pretrained weights are kept: {runs[0].gate.reason}."
         return {"outcome": KEPT, "text": text}
@@ -116,7 +121,7 @@ def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fm
 
 
 def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
-    """The path averaged over folds of people, and the mean share kept."""
+    """Return the validation scores of each share, the gates and the mean share kept, averaged over folds of people."""
     points = zip(*(run.gate.path for run in runs), strict=True)
     share = float(np.mean([run.gate.share for run in runs]))
     text = (
@@ -151,9 +156,15 @@ def write_plan(
     pseudonym: Pseudonyms = NAMED,
     **columns: np.ndarray,
 ) -> None:
-    """Write `plan.json`, and `accepted.parquet` with a row for each item and any further columns.
+    """Write `plan.json`, and `accepted.parquet` with one row per item.
 
-    Items and people go by their `pseudonym`. Its salt is written too, because `rsft forget` needs it.
+    Args:
+        folder: Folder to write into.
+        plan: The plan.
+        items: Ids of the items (N,).
+        retain_fraction: Share of the pool in the target mixture, which is written into `plan.json`.
+        pseudonym: Replaces the names of items and people. Its salt is written too, because `rsft forget` needs it.
+        **columns: Further columns (N,) of `accepted.parquet`.
     """
     (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | {"retain_fraction": retain_fraction}, indent=1))
     table = pa.table(
@@ -173,14 +184,14 @@ def write_plan(
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run found.
+    """The results of a run.
 
     Attributes:
-        verdict: in words.
-        metrics: the contents of `metrics.json`.
-        plan: what was accepted, and why.
-        model: the model to ship; the pretrained one where tuning did not help.
-        out: the run folder.
+        verdict: The verdict as text.
+        metrics: The contents of `metrics.json`.
+        plan: The plan, with the acceptance probability of each item.
+        model: The model to use; the pretrained one if the gate kept its weights.
+        out: The run folder.
     """
 
     verdict: str

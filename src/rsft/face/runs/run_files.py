@@ -1,4 +1,4 @@
-"""The folder of a finished run: metrics, plan, model, model card, thumbnails and report."""
+"""The files of a finished run: metrics, plan, model, model card, thumbnails and report."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ ToFace = Callable[[np.ndarray, str], AlignedFace]
 
 
 def shipped_model(model: FaceModel, found: Findings, source: str) -> FaceModel:
-    """Return the model to ship: the first tuned network with the weights that its gate keeps, and its thresholds."""
+    """Return the first tuned network with the weights that its gate keeps and its thresholds; `source` is its origin."""
     first, report = found.tuned[0], found.reports[TARGET].systems[TUNED]
     thresholds = {f"{fmr:g}": threshold for fmr, threshold in report.thresholds.items()}
     return tuned(model, first.at(first.gate.share), thresholds, source)
@@ -46,20 +46,21 @@ def write_run(
     """Write all files of a run.
 
     Args:
-        folder: Where to write them.
-        found: What the run found.
-        metrics: The same as `summarise` gives it.
+        folder: Folder to write into.
+        found: The results.
+        metrics: The results as returned by `summarise`.
         shipped: The model to ship.
         licence_of_source: Licence of the pretrained model.
-        pseudonym: Names or hashes of pictures and people.
-        faces: The pictures of the pool and the function that aligns them, if the report shows some.
+        pseudonym: Replaces the names of pictures and people.
+        faces: The pictures of the pool and the function that aligns them, to show some in the report. By default, the
+            report shows none.
     """
     plan, times_trained, items = found.plans[0], found.tuned[0].line.times_trained, found.pool.ids
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1))
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(found.config))
     retain_fraction = found.config["recipe"]["retain_fraction"]
     write_plan(folder, plan, items, retain_fraction=retain_fraction, pseudonym=pseudonym, times_trained=times_trained)
-    shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)  # of an attempt that was interrupted after it
+    shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)  # left by an attempt that was interrupted later
     shipped.save(folder / MODEL_FOLDER, licence_of_source=licence_of_source)
     write_card(folder, metrics, plan, shipped)
     if faces is not None:

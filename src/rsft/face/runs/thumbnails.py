@@ -1,4 +1,4 @@
-"""Pictures of the pool for the report."""
+"""Thumbnails of pool pictures for the report."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +21,16 @@ def save_thumbnails(
     acceptance: np.ndarray,
     to_face: Callable[[np.ndarray, str], AlignedFace],
 ) -> None:
-    """Write the pictures most often trained on, and those least likely to be, for the report."""
+    """Write thumbnails of the pictures trained on most often and of those with the lowest acceptance.
+
+    Args:
+        folder: The run folder.
+        images: The pictures of the pool.
+        items: Ids of the pool items (N,).
+        times_trained: Number of times each item was trained on (N,), int.
+        acceptance: Acceptance probability of each item (N,).
+        to_face: Function of a picture and its id that returns the aligned face.
+    """
     place = {item: index for index, item in enumerate(images.ids)}
     most = np.argsort(-times_trained, kind="stable")[:THUMBNAILS]
     least = np.argsort(acceptance, kind="stable")[:THUMBNAILS]

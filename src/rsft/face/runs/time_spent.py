@@ -1,4 +1,4 @@
-"""What a comparison spends before any training: the time that uniform training of equal time gets too."""
+"""Time that a comparison spends on embedding and planning; uniform training of equal time also gets this time."""
 
 import json
 import time
@@ -8,14 +8,14 @@ from rsft.run_folder import replace_file
 
 
 class TimeSpent:
-    """Seconds spent before any training; kept in a file, so that an interrupted comparison knows what it spent.
+    """Seconds spent before training. They are stored in a file, so that interruptions do not lose them.
 
     Args:
-        path: the file; what is in it already is added to.
+        path: The file. Times that it already has are added to.
 
     Attributes:
-        told: "embed", as of the last `note` and with what was embedded before an interruption; "plan" and "step", of
-            training, once closed.
+        told: Seconds of "embed" up to the last `note`, including those before an interruption; once closed, also of
+            "plan" and of one training "step".
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,23 +24,24 @@ class TimeSpent:
 
     @property
     def is_closed(self) -> bool:
-        """Whether how many steps are worth it is settled."""
+        """Whether the times are final, so that `steps` is known."""
         return "step" in self.told
 
     @property
     def steps(self) -> int:
-        """So many steps of training last as long."""
+        """The number of training steps that take the same time as embedding and planning."""
         return round((self.told["embed"] + self.told["plan"]) / self.told["step"])
 
     def note(self) -> None:
-        """What passed since this was made went into embedding; does nothing once closed."""
+        """Count the time since this object was created as embedding. Does nothing once closed."""
         if not self.is_closed:
             self._write(embed=self._before + time.perf_counter() - self._began)
 
     def close(self, *, plan: float, step: float) -> None:
-        """Add the seconds of planning and of a step, and nothing more later."""
+        """Add the seconds of planning and of one training step, and make the times final."""
         self._write(plan=plan, step=step)
 
     def _write(self, **told: float) -> None:
+        """Update the times and the file."""
         self.told |= told
         replace_file(self._path, json.dumps(self.told).encode())
