@@ -84,7 +84,9 @@ def check_output(
     if os.path.lexists(out):
         if not overwrite:
             state = "is already complete, so there is nothing to resume" if resume else "exists"
-            raise InputError(f"the output folder '{out}' {state}: pass --overwrite to replace it, or choose another --out.")
+            raise InputError(
+                f"the output folder '{out}' {state}: pass --overwrite to replace it, or choose another --out."
+            )
         _check_ours(out, finished=True)
     if os.path.lexists(partial):
         _check_ours(partial, finished=False)

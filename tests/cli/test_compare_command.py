@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import Result
+from command_line import rsft as run_rsft
 
 from rsft.compare import Batches
 from rsft.data.features import Features
@@ -34,14 +34,13 @@ METHODS = {
 }  # fmt: skip
 
 
-def compare(faces: Path, out: Path, *more: str | Path, recipe: str = RECIPE) -> subprocess.CompletedProcess[str]:
+def compare(faces: Path, out: Path, *more: str | Path, recipe: str = RECIPE, code: int = 0) -> Result:
     config = out.with_suffix(".toml")
     config.write_text(recipe)
     parts = {"pool": "pool", "target": "target", "eval": "evaluation", "retain": "retention"}
     inputs = [argument for option, part in parts.items() for argument in (f"--{option}", str(faces / part))]
-    command = [sys.executable, "-c", "from rsft.cli.main import run; run()", "compare", *inputs, "--aligned"]
-    command += ["--config", str(config), "--out", str(out), "--seeds", "2", *map(str, more)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    config_and_out = ("--config", config, "--out", out, "--seeds", "2")
+    return run_rsft("compare", *inputs, "--aligned", *config_and_out, *more, code=code)
 
 
 def with_variants(faces: Path, folder: Path) -> list[str | Path]:
@@ -65,7 +64,6 @@ def compared(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     folder = tmp_path_factory.mktemp("compare")
     out = folder / "out"
     result = compare(faces, out, *with_variants(faces, folder), "--json")
-    assert result.returncode == 0, result.stderr
     return out, json.loads(result.stdout)
 
 
@@ -139,7 +137,6 @@ def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: 
     kept = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir() if path not in removed}
     removed[0].unlink()
     again = compare(faces, out, *with_variants(faces, out.parent))
-    assert again.returncode == 0, again.stderr
     for values in result["values"].values():
         assert all(str(Interval(**value)) in again.stdout for value in values.values())
     for difference in result["differences"]["rejection"].values():
@@ -154,8 +151,7 @@ def test_a_comparison_is_continued_and_its_table_printed(faces: Path, compared: 
 
 def test_other_settings_are_refused(faces: Path, compared: tuple[Path, dict]) -> None:
     out, _ = compared
-    result = compare(faces, out, *with_variants(faces, out.parent), "--seed", "3")
-    assert result.returncode == 2
+    result = compare(faces, out, *with_variants(faces, out.parent), "--seed", "3", code=2)
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("rsft: ")]
     assert "other settings, seed: 0, now 3" in line
 
@@ -163,29 +159,24 @@ def test_other_settings_are_refused(faces: Path, compared: tuple[Path, dict]) ->
 def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: Path, tmp_path: Path) -> None:
     for person in sorted((faces / "pool").iterdir())[:7]:
         shutil.copytree(person, tmp_path / "few" / person.name)
-    asked = {
-        "takes no weights of items: compare with arcface or adaface": compare(
-            faces, tmp_path / "cosface", recipe=f'{RECIPE}loss = "cosface"\n'
-        ),
-        "hold nothing but 0": compare(faces, tmp_path / "nowhere", recipe=f"{RECIPE}shares = [0.0]\n"),
-        "needs 8 identities or more in the pool, got 7": compare(faces, tmp_path / "seven", "--pool", tmp_path / "few"),
-        "does not exist": compare(faces, tmp_path / "empty", "--target", tmp_path / "absent"),
-        "knows no rule 'maximum'": compare(faces, tmp_path / "rule", "--envelope", "maximum"),
-        "recipe.envelope: Value error, `choose_envelope` knows no rule 'least'": compare(
-            faces, tmp_path / "recipe", recipe=f'{RECIPE}envelope = "least"\n'
-        ),
-        "needs ATTRIBUTE=VALUE": compare(faces, tmp_path / "oracle", "--oracle", "night"),
-        "has known=maybe; there are values such as no, yes": compare(
-            faces, tmp_path / "value", *with_variants(faces, tmp_path), "--oracle", "known=maybe"
-        ),
-        "attributes are read for the oracle": compare(
-            faces, tmp_path / "alone", "--attributes", tmp_path / "attributes.csv"
-        ),
-        "there is a file of this name": compare(faces, tmp_path / "attributes.csv"),
-        "has no attribute 'shift'": compare(faces, tmp_path / "attribute", "--oracle", "shift=night"),
-    }
-    for words, result in asked.items():
-        assert result.returncode == 2, result.stderr
+
+    variants = with_variants(faces, tmp_path)
+    table = tmp_path / "attributes.csv"
+    asked: list[tuple[str, str, list[str | Path], str]] = [
+        ("takes no weights of items: compare with arcface or adaface", "cosface", [], 'loss = "cosface"'),
+        ("hold nothing but 0", "nowhere", [], "shares = [0.0]"),
+        ("needs 8 identities or more in the pool, got 7", "seven", ["--pool", tmp_path / "few"], ""),
+        ("does not exist", "empty", ["--target", tmp_path / "absent"], ""),
+        ("knows no rule 'maximum'", "rule", ["--envelope", "maximum"], ""),
+        ("recipe.envelope: Value error, `choose_envelope` knows no rule 'least'", "recipe", [], 'envelope = "least"'),
+        ("needs ATTRIBUTE=VALUE", "oracle", ["--oracle", "night"], ""),
+        ("has known=maybe; there are values such as no, yes", "value", [*variants, "--oracle", "known=maybe"], ""),
+        ("attributes are read for the oracle", "alone", ["--attributes", table], ""),
+        ("there is a file of this name", "attributes.csv", [], ""),
+        ("has no attribute 'shift'", "attribute", ["--oracle", "shift=night"], ""),
+    ]
+    for words, name, more, setting in asked:
+        result = compare(faces, tmp_path / name, *more, recipe=f"{RECIPE}{setting}\n", code=2)
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("rsft: ")]
         assert words in line
         assert "embed" not in result.stderr

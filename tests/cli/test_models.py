@@ -139,7 +139,7 @@ def test_a_gallery_is_migrated_to_the_tuned_network(tuned: Path, faces: Path, tm
     (tmp_path / "other.json").write_text((tuned / "small.json").read_text().replace("128.0", "100.0"))
     rsft("embed", *pool, "--model", tmp_path / "other.onnx", "--out", tmp_path / "old")
     text = rsft("gallery", "migrate", tmp_path / "old", *pool, "--model", tuned / "run", "--out", tmp_path / "new")
-    assert "60 pictures enrolled anew, 0 left out" in text
+    assert "60 pictures enrolled again, 0 left out" in text
     assert "has no threshold" in text
     made_with = json.loads((tmp_path / "new" / "embedding.json").read_text())["fingerprint"]
     assert made_with == json.loads((tuned / "run" / "model" / "bundle.json").read_text())["fingerprint"]

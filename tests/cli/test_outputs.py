@@ -79,7 +79,7 @@ def test_a_folder_of_others_is_not_replaced(name: str, photographs: Path, tmp_pa
     before = contents(tmp_path)
     for out in ("precious", "link", "file", "run", "other"):
         line = refused(*COMMANDS[name](photographs, tmp_path / out), "--overwrite")
-        assert "not written by rsft" in line or "no folder of rsft's" in line
+        assert "not written by rsft" in line or "not a folder written by rsft" in line
     assert contents(tmp_path) == before
     assert (tmp_path / "link").is_symlink()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from rsft.evaluation.shift import attribute_shares, auc_error, covariate_shift, two_sample
+from rsft.evaluation.shift import auc_error, covariate_shift, two_sample
 
 
 def normals(n: int, mean: float, seed: int, d: int = 3) -> np.ndarray:
@@ -57,8 +57,3 @@ def test_covariate_shift_is_found_before_and_gone_after_the_selection() -> None:
     assert first.after.low < 0 < first.after.high
     assert first.ks_before > 0.7
     assert first.ks_after < 0.15
-
-
-def test_attribute_shares_of_pool_accepted_and_target() -> None:
-    shares = attribute_shares(["a", "a", "b", "c"], np.array([0, 2]), {"a": 1.0})
-    assert shares["b"] == {"pool": 0.25, "accepted": 0.5, "target": 0.0}

@@ -43,7 +43,7 @@ def test_a_fit_interrupted_while_training_resumes_to_the_same_numbers(faces: Pat
         if (stage, done) == ("tune", 9):
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(InterruptedTrainingError, match=r"SIGTERM came; step 4 is saved.*--resume"):
+    with pytest.raises(InterruptedTrainingError, match=r"stopped by SIGTERM; step 4 is saved.*--resume"):
         run(faces, tmp_path / "cut", listener=listener)
     saved = {path.parent.name for path in (tmp_path / "cut.partial" / "checkpoints").glob("*/step-*")}
     assert saved == {"fold-0", "fold-1"}

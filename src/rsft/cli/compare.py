@@ -13,23 +13,24 @@ def compare(
     pool: options.Pool,
     target: options.Target,
     evaluation: options.Evaluation,
-    out: Annotated[Path, typer.Option(help="Folder for the figures; one that is there is continued.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results. An existing comparison is continued.")],
     model: options.Model = "dlib",
     eval_root: options.EvalRoot = None,
     retain: options.Retain = None,
     retain_root: options.RetainRoot = None,
     config: options.Config = None,
     envelope: Annotated[
-        list[str] | None, typer.Option(help="Rejection with this M as well: max, max_tv=0.02, ... May come repeatedly.")
+        list[str] | None,
+        typer.Option(help="Also try rejection with this rule for M: max, max_tv=0.02, ... Repeatable."),
     ] = None,
     oracle: Annotated[
-        str | None, typer.Option(help="ATTRIBUTE=VALUE: also train on the pool's pictures that have it.")
+        str | None, typer.Option(help="ATTRIBUTE=VALUE. Also train on the pool pictures with this value.")
     ] = None,
     attributes: Annotated[
-        Path | None, typer.Option(help="For --oracle: a CSV, path,<attributes...>; the manifest by default.")
+        Path | None, typer.Option(help="CSV for --oracle: path,<attributes...>. Default: the manifest.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 5,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train at a time.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings of each method.")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="Number of trainings at a time, in processes.")] = 1,
     aligned: options.Aligned = False,
     landmarks: options.Landmarks = None,
     allow_overlap: options.AllowOverlap = False,
@@ -37,7 +38,7 @@ def compare(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Train by rejection and by what is free, at equal samples and equal time, and say which is better."""
+    """Train with rejection and with its baselines, at equal samples and equal time, and report which is better."""
     from rsft.face.compare import compare_faces
     from rsft.report.comparison_figure import write_figure
 

@@ -1,4 +1,4 @@
-"""`rsft data check` and `rsft convert`: what is there, and in which form."""
+"""`rsft data check` and `rsft convert`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,17 +6,17 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
-from rsft.cli.options import EVAL_HELP, FORMS, POOL_HELP, Json
+from rsft.cli.options import EVAL_FORMS, FORMS, POOL_HELP, Json
 
-data = typer.Typer(help="Look at data before using them.", no_args_is_help=True)
+data = typer.Typer(help="Check data before use.", no_args_is_help=True)
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help=POOL_HELP)],
-    destination: Annotated[Path, typer.Argument(help=f"What to make: {FORMS}.")],
+    destination: Annotated[Path, typer.Argument(help=f"Where to write: {FORMS}.")],
     json: Json = False,
 ) -> None:
-    """Write a pool in another form; pictures keep their bytes."""
+    """Write a pool in another storage form; pictures keep their bytes."""
     from rsft.data.convert import convert as run_convert
 
     result = run_convert(source, destination)
@@ -25,20 +25,22 @@ def convert(
     else:
         print(f"{result['pictures']} pictures of {result['identities']} identities: {destination}")
         if result["lost"]:
-            print(f"  this form has no place for the attributes {', '.join(result['lost'])}")
+            print(f"  this form cannot store the attributes {', '.join(result['lost'])}")
 
 
 @data.command()
 def check(
     pool: Annotated[Path, typer.Argument(help=POOL_HELP)],
-    against: Annotated[Path | None, typer.Option(help="An evaluation set: " + EVAL_HELP)] = None,
-    against_root: Annotated[Path | None, typer.Option(help="What the paths in --against are relative to.")] = None,
+    against: Annotated[Path | None, typer.Option(help=f"Evaluation set to compare with: {EVAL_FORMS}.")] = None,
+    against_root: Annotated[
+        Path | None, typer.Option(help="Folder or .tar that the paths in --against are relative to.")
+    ] = None,
     embeddings: Annotated[
-        Path | None, typer.Option(help="An output of `rsft embed` for the pool: doubtful labels are told by it.")
+        Path | None, typer.Option(help="Output of `rsft embed` for the pool, needed to find doubtful labels.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Damaged pictures, lone ones, duplicates within the pool and with an evaluation set, doubtful labels."""
+    """Find damaged pictures, duplicates, overlap with an evaluation set and doubtful labels in a pool."""
     from rsft.face.check import check_pool
 
     with show.progress(quiet=json) as listener:

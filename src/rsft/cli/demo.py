@@ -11,7 +11,7 @@ from rsft.cli.options import Json, Overwrite, Seed
 
 
 class Shift(StrEnum):
-    """What may be drawn on the demo's faces."""
+    """The shifts that the demo can simulate."""
 
     LOW_RESOLUTION = "low-resolution"
     MASK = "mask"
@@ -19,14 +19,16 @@ class Shift(StrEnum):
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("rsft-demo"),
-    shift: Annotated[Shift, typer.Option(help="What the deployment does to pictures.")] = Shift.NIGHT,
-    quick: Annotated[bool, typer.Option("--quick", help="Half the people and fewer steps: about a minute.")] = False,
+    out: Annotated[Path, typer.Option(help="Run folder to create.")] = Path("rsft-demo"),
+    shift: Annotated[Shift, typer.Option(help="Simulated change of the pictures in deployment.")] = Shift.NIGHT,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Half the folds, half the pool, fewer steps: about a minute.")
+    ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Adapt a real network to a drawn shift on real faces, and measure whether it helped."""
+    """Adapt a real network to a simulated shift on real faces, and measure whether it helped."""
     from rsft.face.demo import demo as run_demo
 
     with show.progress(quiet=json) as listener:

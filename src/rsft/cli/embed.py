@@ -11,16 +11,18 @@ from rsft.cli.options import FORMS, Aligned, Json, Landmarks, Model, Overwrite, 
 
 def embed(
     pool: Annotated[Path, typer.Option(help=f"Pictures: {FORMS}.")],
-    out: Annotated[Path, typer.Option(help="Folder to make, with embeddings.npy and embedding.json.")],
+    out: Annotated[Path, typer.Option(help="Folder to create, with embeddings.npy and embedding.json.")],
     model: Model = "dlib",
     aligned: Aligned = False,
     landmarks: Landmarks = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
-    show_faces: Annotated[bool, typer.Option("--show-faces", help="Name the pictures that were left out.")] = False,
+    show_faces: Annotated[
+        bool, typer.Option("--show-faces", help="Print the names of pictures left out, not hashes.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Embed pictures once, for `rsft plan` or for use elsewhere."""
+    """Compute the embeddings of pictures, for `rsft plan` or for use elsewhere."""
     from rsft.face.embed_folder import embed_folder
     from rsft.face.runs.pseudonyms import new_pseudonyms
 
@@ -44,4 +46,4 @@ def embed(
         for name, reason in left_out[:10]:
             print(f"  {name}: {reason}")
         if left_out and not show_faces:
-            print("  Names are hashed: embedding.json has them, or --show-faces.")
+            print("  Names are hashed. embedding.json contains them, and --show-faces prints them.")

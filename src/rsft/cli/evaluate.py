@@ -13,28 +13,30 @@ def evaluate(
     evaluation: Annotated[Path, typer.Option("--eval", help=EVAL_HELP)],
     model: Model = "dlib",
     eval_root: EvalRoot = None,
-    retain: Annotated[Path | None, typer.Option(help="A second set, evaluated likewise.")] = None,
+    retain: Annotated[Path | None, typer.Option(help="Second evaluation set.")] = None,
     retain_root: Annotated[Path | None, typer.Option(help="Like --eval-root, for --retain.")] = None,
     embeddings: Annotated[
-        Path | None, typer.Option(help="An output of `rsft embed` that has the pictures of --eval: none is read.")
+        Path | None, typer.Option(help="Output of `rsft embed` for the pictures of --eval, which are then not read.")
     ] = None,
     templates: Annotated[
-        Path | None, typer.Option(help="A CSV, template,path: templates of several pictures are compared.")
+        Path | None, typer.Option(help="CSV template,path. Compare templates of several pictures in place of pictures.")
     ] = None,
     identification: Annotated[
-        bool, typer.Option("--identification", help="Also search people in a gallery of some of them.")
+        bool, typer.Option("--identification", help="Also search for people in a gallery of some of them.")
     ] = False,
-    distractors: Annotated[Path | None, typer.Option(help="Pictures of others, put into that gallery.")] = None,
-    enrolled_fraction: Annotated[float, typer.Option(help="Of the people with two pictures, in that gallery.")] = 0.5,
+    distractors: Annotated[Path | None, typer.Option(help="Pictures of other people, added to that gallery.")] = None,
+    enrolled_fraction: Annotated[
+        float, typer.Option(help="Share of the people with two or more pictures who are in that gallery.")
+    ] = 0.5,
     groups: Groups = None,
     attributes: Attributes = None,
-    det: Annotated[Path | None, typer.Option(help="Where to draw FNMR over FMR, as .svg.")] = None,
+    det: Annotated[Path | None, typer.Option(help="SVG file to write, with FNMR over FMR.")] = None,
     aligned: Aligned = False,
     landmarks: Landmarks = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Verify pairs: accuracy, TAR at fixed FMRs and EER, with 95 % intervals; identification and groups on demand."""
+    """Measure accuracy, TAR at fixed FMRs and EER with 95 % intervals; optionally identification and groups."""
     from rsft.face.evaluate import evaluate_folders
 
     with show.progress(quiet=json) as listener:

@@ -1,4 +1,4 @@
-"""`rsft export` and `rsft gallery migrate`: a tuned model leaves, and takes a gallery with it."""
+"""`rsft export` and `rsft gallery migrate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,23 +8,23 @@ import typer
 from rsft.cli import show
 from rsft.cli.options import Aligned, Json, Overwrite
 
-gallery = typer.Typer(help="Enrolled faces.", no_args_is_help=True)
+gallery = typer.Typer(help="Work with galleries of enrolled faces.", no_args_is_help=True)
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="Folder of a run, or as for --model.")],
+    run: Annotated[str, typer.Argument(help="Run folder, or a model as for --model of `rsft fit`.")],
     onnx: Annotated[Path | None, typer.Option(help="ONNX file to write, with NAME.json beside it.")] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Folder to make, with safetensors weights and bundle.json.")
+        Path | None, typer.Option(help="Folder to create, with safetensors weights and bundle.json.")
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Faces to compare the graph with the network on.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Faces to compare the ONNX graph and the network on.")] = None,
     aligned: Aligned = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an --onnx file that `rsft export` made before.")
+        bool, typer.Option("--overwrite", help="Replace an --onnx file that `rsft export` wrote.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write a model as ONNX with its preprocessing inside, compared with onnxruntime, or as a bundle."""
+    """Write a model as ONNX, with its preprocessing and checked with onnxruntime, or as a safetensors bundle."""
     from rsft.face.export import export as run_export
 
     result = run_export(run, onnx=onnx, bundle=bundle, pictures=pictures, aligned=aligned, overwrite=overwrite)
@@ -32,25 +32,27 @@ def export(
         show.print_json(result)
         return
     if onnx is not None:
-        print(f"{onnx}: off by {result['error']:.1g} from the network on {result['chips']} chips, by onnxruntime")
+        print(f"{onnx}: differs by {result['error']:.1g} from the network on {result['chips']} chips, in onnxruntime")
     if bundle is not None:
         print(f"{bundle}: weights and bundle, fingerprint {result['fingerprint']}")
 
 
 @gallery.command()
 def migrate(
-    old: Annotated[Path, typer.Argument(help="Output of `rsft embed` with the model used so far.")],
-    pool: Annotated[Path, typer.Option(help="The pictures it was made of.")],
-    model: Annotated[str, typer.Option(help="The model used from now on, such as the folder of a run.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new gallery to make.")],
-    probes: Annotated[Path | None, typer.Option(help="Pictures to look for in the gallery before and after.")] = None,
-    old_model: Annotated[str | None, typer.Option(help="With --probes: the model used so far.")] = None,
-    fmr: Annotated[str, typer.Option(help="Which threshold of the models accepts a match.")] = "0.001",
+    old: Annotated[Path, typer.Argument(help="Output of `rsft embed` by the old model: the gallery.")],
+    pool: Annotated[Path, typer.Option(help="The pictures of the gallery.")],
+    model: Annotated[str, typer.Option(help="The new model, such as a run folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to create for the new gallery.")],
+    probes: Annotated[Path | None, typer.Option(help="Pictures to search for in the old and the new gallery.")] = None,
+    old_model: Annotated[
+        str | None, typer.Option(help="The old model. Needed for --probes and for its decisions.")
+    ] = None,
+    fmr: Annotated[str, typer.Option(help="FMR of the models' thresholds that accept a match.")] = "0.001",
     aligned: Aligned = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Embed a gallery with another model, and say whose match that changes."""
+    """Embed a gallery with another model, and report the matches that change."""
     from rsft.face.migrate import CHANGES_FILE
     from rsft.face.migrate import migrate as run_migrate
 
@@ -70,10 +72,10 @@ def migrate(
     if json:
         show.print_json(found)
         return
-    print(f"{found['enrolled']} pictures enrolled anew, {found['left_out']} left out: {out}")
+    print(f"{found['enrolled']} pictures enrolled again, {found['left_out']} left out: {out}")
     print(
-        f"Of {found['probes']} probes, {found['changed']} have another nearest picture, {found['identity_changed']} of "
-        f"another identity, {found['decision_changed']} are decided otherwise at FMR {fmr}: {out / CHANGES_FILE}"
+        f"Of {found['probes']} probes, {found['changed']} have another nearest picture, {found['identity_changed']} "
+        f"another identity and {found['decision_changed']} another decision at FMR {fmr}: {out / CHANGES_FILE}"
     )
     if None in found["thresholds"]:
-        print(f"  A model has no threshold for FMR {fmr}: set thresholds on your own data.")
+        print(f"  A model has no threshold for FMR {fmr}: set one on your own data with `rsft threshold`.")

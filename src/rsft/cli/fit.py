@@ -33,7 +33,7 @@ def fit(
     pool: Pool,
     target: Target,
     evaluation: Evaluation,
-    out: Annotated[Path, typer.Option(help="Run folder to make.")],
+    out: Annotated[Path, typer.Option(help="Run folder to create.")],
     model: Model = "dlib",
     eval_root: EvalRoot = None,
     retain: Retain = None,
@@ -49,11 +49,11 @@ def fit(
     overwrite: Overwrite = False,
     resume: Resume = False,
     show_faces: Annotated[
-        bool, typer.Option("--show-faces", help="Put pictures into the report, and names into the run folder.")
+        bool, typer.Option("--show-faces", help="Show pictures in the report, and names in the run folder.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Adapt a model: plan, fine-tune on what is accepted, evaluate, write the model and a report."""
+    """Adapt a model: plan, fine-tune on the accepted pictures, evaluate, and write the model and a report."""
     from rsft.face.fit import fit as run_fit
 
     with show.progress(quiet=json) as listener:

@@ -10,16 +10,17 @@ from rsft.cli.options import Json
 
 
 def forget(
-    identity: Annotated[str, typer.Option(help="The person, by the name in the pool.")],
+    identity: Annotated[str, typer.Option(help="Name of the person, as in the pool.")],
     runs: Annotated[
-        list[Path] | None, typer.Argument(help="Run folders, and outputs of `rsft plan` and `rsft embed`.")
+        list[Path] | None, typer.Argument(help="Run folders, and outputs of `rsft plan` or `rsft embed`.")
     ] = None,
     manifest: Annotated[
-        list[Path] | None, typer.Option(help="A CSV or Parquet manifest, or pairs: rewritten without the person.")
+        list[Path] | None,
+        typer.Option(help="CSV or Parquet manifest, or pairs, to rewrite without the person. Repeatable."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say which runs used a person, and take the person out of manifests."""
+    """Report which runs used a person, and remove the person from manifests."""
     from rsft.face.forget import forget as run_forget
 
     found = run_forget(identity, runs or [], manifest or [])

@@ -1,31 +1,31 @@
-"""The command line under `torchrun` or `accelerate launch`: the first process prints, and all end together."""
+"""The command line under `torchrun` or `accelerate launch`. The first process prints, and all end together."""
 
 import os
 
 
 def number() -> int:
-    """Of this process; 0 without a launcher."""
+    """Return the number of this process; 0 without a launcher."""
     return int(os.environ.get("RANK", "0"))
 
 
 def processes() -> int:
-    """How many the launcher started."""
+    """Return the number of processes that the launcher started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def name() -> str:
-    """What marks the messages of this process among those of others."""
+    """Return a text that identifies this process in its messages; empty if it is the only one."""
     return f" (process {number()} of {processes()})" if processes() > 1 else ""
 
 
 def is_of_others(error: RuntimeError) -> bool:
-    """Whether an error tells that another process is gone."""
+    """Return whether an error was caused by the end of another process."""
     text = str(error)
     return processes() > 1 and any(word in text for word in ("gloo", "NCCL", "Connection", "store"))
 
 
 def leave(code: int) -> None:
-    """End with the others; without a launcher, nothing."""
+    """End this process together with the others; do nothing without a launcher."""
     if processes() > 1:
         from rsft.tuning import distributed as group
 

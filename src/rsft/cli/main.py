@@ -1,4 +1,4 @@
-"""`rsft`: the commands. Exit code 0: done; 1: the job failed; 2: bad input."""
+"""The `rsft` program. Its exit code is 0 on success, 1 if the job failed and 2 for bad input."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from rsft.cli.report import report
 from rsft.cli.threshold import threshold
 from rsft.errors import InputError, RsftError, WithdrawnDataWarning
 
-INTERRUPTED = 130  # what typer makes of Ctrl-C
+INTERRUPTED = 130  # exit code of typer after Ctrl-C
 CONTINUED = {
     **dict.fromkeys(("fit", "embed"), "; run again with --resume to reuse what was embedded"),
     "compare": "; run again with the same --out to continue",
@@ -41,15 +41,16 @@ for name, group in (("data", data), ("models", models), ("gallery", gallery)):
 
 
 def run() -> None:
-    """The entry point: errors become one line and an exit code; of several processes the first prints."""
+    """Run the program. Errors become one line and an exit code; of several processes only the first prints."""
     if launch.number():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  stays open until the process ends
     code = _run()
     launch.leave(code)
     sys.exit(code)
 
 
 def _run() -> int:
+    """Run the command and return the exit code."""
     warnings.showwarning = _warn
     show.log_to_stderr()
     try:
@@ -65,16 +66,17 @@ def _run() -> int:
     except RuntimeError as error:
         if not launch.is_of_others(error):
             raise
-        return _fail(f"another process ended, see what it says ({str(error).splitlines()[0]}).", 1)
+        return _fail(f"another process failed: see its message ({str(error).splitlines()[0]}).", 1)
     return 0
 
 
 def _interrupted(command: list[str]) -> str:
-    """What becomes of what was done."""
+    """Return the message after an interruption, with the way to continue the command."""
     return f"interrupted{CONTINUED.get(command[0] if command else '', '')}."
 
 
 def _fail(error: object, code: int) -> int:
+    """Print an error in one line and return the exit code."""
     print(f"rsft{launch.name()}: {error}", file=sys.stderr)
     return code
 
@@ -87,6 +89,6 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Ours are for the user, and need no line of code; others are for whoever looks into them."""
+    """Print a warning in one line; only warnings of other libraries get their place in the code."""
     where = "" if issubclass(category, WithdrawnDataWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"rsft: warning: {where}{message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`rsft models`: what there is, and whether it is right."""
+"""`rsft models` and `rsft models check`."""
 
 from typing import Annotated
 
@@ -10,12 +10,12 @@ from rich.table import Table
 from rsft.cli import show
 from rsft.cli.options import Json
 
-models = typer.Typer(help="Models by name, and whether a model is right.", invoke_without_command=True)
+models = typer.Typer(help="List the models that have a name, or check a model.", invoke_without_command=True)
 
 
 @models.callback()
 def list_all(context: typer.Context, json: Json = False) -> None:
-    """List the models that --model knows by name, and the networks whose checkpoints it knows."""
+    """List the models that --model accepts by name, and the networks whose checkpoints it accepts."""
     from rsft.face.models import list_models
 
     if context.invoked_subcommand is not None:
@@ -34,23 +34,23 @@ def list_all(context: typer.Context, json: Json = False) -> None:
     console.print(table)
     names = ", ".join(family["name"] for family in found["architectures"])
     console.print(
-        f"Also: timm:NAME, hub:ORG/NAME/FILE, an .onnx file, the folder of a run, or a checkpoint (.pt, .safetensors, "
+        f"Also: timm:NAME, hub:ORG/NAME/FILE, an .onnx file, a run folder, or a checkpoint (.pt, .safetensors, "
         f"...) of {names}."
     )
 
 
 @models.command()
 def check(
-    model: Annotated[str, typer.Argument(help="As for --model.")],
+    model: Annotated[str, typer.Argument(help="Model, as for --model of `rsft fit`.")],
     json: Json = False,
 ) -> None:
-    """Compare a model's outputs with those recorded with it: a wrong crop, colour order or normalisation is named."""
+    """Compare a model's outputs with those recorded with it, and name a wrong crop, colour order or normalisation."""
     from rsft.face.models import RUNTIME, check_model
 
     found = check_model(model)
     if json:
         show.print_json(found)
         return
-    print(f"{model}: off by {found['error']:.1g} from {found['reference']}; licence {found['licence']}")
+    print(f"{model}: differs by {found['error']:.1g} from {found['reference']}; licence {found['licence']}")
     if found["reference"] == RUNTIME:
-        print("  No outputs were recorded with it, so its crop, colour order and normalisation are not checked.")
+        print("  The model has no recorded outputs, so its crop, colour order and normalisation are not checked.")

@@ -22,47 +22,53 @@ from rsft.errors import InputError
 
 
 def plan(
-    pool: Annotated[Path, typer.Option(help=f"{POOL_HELP} Or an output of `rsft embed`. {matrix.MATRIX_HELP}")],
-    target: Annotated[
-        Path | None, typer.Option(help=f"{TARGET_HELP} Or an output of `rsft embed`. {matrix.MATRIX_HELP}")
+    pool: Annotated[Path, typer.Option(help=f"{POOL_HELP} {matrix.MATRIX_HELP}")],
+    target: Annotated[Path | None, typer.Option(help=f"{TARGET_HELP} {matrix.MATRIX_HELP}")] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="CSV for --shares: path,<attributes...>. Default: the manifest.")
     ] = None,
-    attributes: Annotated[Path | None, typer.Option(help="With --shares: a CSV, path,<attributes...>.")] = None,
     shares: Annotated[
-        Path | None, typer.Option(help="For --target: a TOML table of target shares an attribute.")
+        Path | None, typer.Option(help="In place of --target: TOML file with the target shares of each attribute.")
     ] = None,
     model: Model = "dlib",
-    out: Annotated[Path | None, typer.Option(help="Folder for plan.json and accepted.parquet.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to create, with plan.json and accepted.parquet.")] = None,
     config: Config = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Plan on each kind of features, and rank them.")] = False,
-    features: Annotated[str | None, typer.Option(help="activations, covariates or embedding.")] = None,
-    method: Annotated[str | None, typer.Option(help="Estimator of the ratio: classifier, auto, ...")] = None,
-    envelope: Annotated[str | None, typer.Option(help="max, max_tv=0.02, rate=0.1, quantile=0.97 or log_m=1.")] = None,
-    retain_fraction: Annotated[float | None, typer.Option(help="Share of the pool in the target, 0 to 1.")] = None,
-    accept_by: Annotated[str | None, typer.Option(help="item, or identity: all its items or none.")] = None,
-    floor: Annotated[int | None, typer.Option(help="Items that an accepted identity gets at least.")] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Plan with each kind of features, or each estimator for rows, and rank the plans."
+        ),
+    ] = False,
+    features: Annotated[
+        str | None, typer.Option(help="Features to plan with: activations, covariates or embedding.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Estimator of the density ratio: classifier, auto, ...")] = None,
+    envelope: Annotated[
+        str | None, typer.Option(help="Rule for M: max, max_tv=0.02, rate=0.1, quantile=0.97 or log_m=1.")
+    ] = None,
+    retain_fraction: Annotated[
+        float | None, typer.Option(help="Share of the pool in the target mixture, 0 to 1.")
+    ] = None,
+    accept_by: Annotated[str | None, typer.Option(help="Unit that is accepted: item or identity.")] = None,
+    floor: Annotated[int | None, typer.Option(help="Minimum number of items of each accepted identity.")] = None,
     aligned: Aligned = False,
     landmarks: Landmarks = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Of rows of features: identity or class of each, .npy or FILE.csv:COLUMN.")
+        Path | None, typer.Option(help="For rows of features: identity or class of each row, .npy or FILE.csv:COLUMN.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of rows of features: write the accepted of so many, 1 by default.")
+        int | None,
+        typer.Option(min=1, help="For rows of features: number of epochs whose accepted rows are written. Default: 1."),
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Say before any training what would be accepted, what it costs, and whether to try."""
+    """Report, before any training, what would be accepted, at what cost, and whether it is worth trying."""
     from rsft.data.matrix import is_matrix
 
-    given = {
-        "features": features,
-        "method": method,
-        "envelope": envelope,
-        "retain_fraction": retain_fraction,
-        "accept_by": accept_by,
-        "floor": floor,
-    }
+    given = {"features": features, "method": method, "envelope": envelope, "accept_by": accept_by}
+    given |= {"retain_fraction": retain_fraction, "floor": floor}
     if is_matrix(pool):
         places = {"pool": pool, "target": target, "shares": shares, "attributes": attributes, "out": out}
         rows = {"labels": labels, "epochs": epochs, "compare": compare, "seed": seed, "overwrite": overwrite}
@@ -74,14 +80,8 @@ def plan(
     matrix.refuse_pictures({"--labels": labels, "--epochs": epochs})
     from rsft.face.plan import plan_attributes, plan_folders
 
-    if (target is None) == (shares is None) or (attributes is not None and shares is None):
-        raise InputError(
-            "the target is stated by --target, or by --attributes and --shares together, or by --shares alone where "
-            "the pool has attributes itself."
-        )
+    _check_target(target, shares, attributes, landmarks)
     if shares is not None:
-        if landmarks is not None:
-            raise InputError("landmarks are for pictures that are embedded: with --shares none is. Leave one out.")
         known = plan_attributes(
             pool=pool,
             attributes=attributes,
@@ -91,7 +91,7 @@ def plan(
             seed=seed,
             overwrite=overwrite,
         )
-        show.print_json(known.to_dict()) if json else show.print_plan(known.to_dict())
+        show.print_plans(known.to_dict(), [], compare=False, as_json=json)
         return
     assert target is not None
     with show.progress(quiet=json) as listener:
@@ -108,9 +108,15 @@ def plan(
             overwrite=overwrite,
             listener=listener,
         )
-    if json:
-        ranking = {"ranking": [ranked.to_dict() for ranked in plans]} if compare else {}
-        show.print_json(made.to_dict() | ranking)
-    else:
-        show.print_ranking([ranked.to_dict() for ranked in plans])
-        show.print_plan(made.to_dict())
+    show.print_plans(made.to_dict(), [ranked.to_dict() for ranked in plans], compare=compare, as_json=json)
+
+
+def _check_target(target: Path | None, shares: Path | None, attributes: Path | None, landmarks: Path | None) -> None:
+    """Raise an error if the options for pictures do not state exactly one target, or if `--shares` has landmarks."""
+    if (target is None) == (shares is None) or (attributes is not None and shares is None):
+        raise InputError(
+            "state the target by --target, or by --attributes and --shares together, or by --shares alone if the pool "
+            "has attributes itself."
+        )
+    if shares is not None and landmarks is not None:
+        raise InputError("landmarks are for pictures that are embedded, and with --shares none is: leave one out.")

@@ -13,7 +13,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     json: Json = False,
 ) -> None:
-    """Write report.html anew from the files of a run folder."""
+    """Write report.html again, from the files of a run folder."""
     from rsft.report.page import write_report
 
     path = write_report(run)

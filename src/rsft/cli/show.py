@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""The output of the commands: tables, JSON and progress."""
 
 import json
 import logging
@@ -22,7 +22,13 @@ SETS = {"target": "target", "retain": "retention"}
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A listener for stages that draws one bar each, on the error stream; nothing where `quiet` or not the first."""
+    """Yield a listener that draws a progress bar for each stage on the error stream.
+
+    Only the first process draws.
+
+    Args:
+        quiet: Draw nothing.
+    """
     console = Console(stderr=True, quiet=quiet or launch.number() > 0)
     columns = (TextColumn("{task.description:28s}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
@@ -37,19 +43,19 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def log_to_stderr() -> None:
-    """What the library has to say, such as a model's licence, goes to the error stream as it is."""
+    """Print the log messages of the library, such as the licence of a model, on the error stream."""
     logger = logging.getLogger("rsft")
     logger.setLevel(logging.INFO)
     logger.addHandler(logging.StreamHandler())
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     print(json.dumps(value, indent=1))
 
 
 def print_metrics(metrics: dict[str, Any], out: str) -> None:
-    """The table of a run, its verdict and where the report is."""
+    """Print the table of a run, its verdict and the path of its report."""
     console = Console(highlight=False)
     fmrs = list(metrics[TUNED]["target"]["tar_at_fmr"])
     fmrs = [fmr for fmr in fmrs if metrics[PRETRAINED]["target"]["tar_at_fmr"][fmr]["value"] is not None] or fmrs[:1]
@@ -65,19 +71,28 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     console.print(table)
     console.print(f"\n[bold]{metrics['verdict']['text']}[/bold]")
     console.print(
-        f"{metrics['acceptance_rate']:.1%} of the pool accepted an epoch, {metrics['images_trained']} samples trained "
+        f"{metrics['acceptance_rate']:.1%} of the pool accepted per epoch, {metrics['images_trained']} samples trained "
         f"on, {metrics['images_decoded']} pictures decoded, {len(metrics['quarantined'])} left out, "
         f"{sum(metrics['seconds'].values()):.0f} s."
     )
     console.print(f"Report: {out}/report.html")
 
 
+def print_plans(plan: dict[str, Any], ranking: list[dict[str, Any]], *, compare: bool, as_json: bool) -> None:
+    """Print a plan and, with `compare`, the ranking that it is the best of."""
+    if as_json:
+        print_json(plan | ({"ranking": ranking} if compare else {}))
+    else:
+        print_ranking(ranking)
+        print_plan(plan)
+
+
 def print_ranking(ranking: list[dict[str, Any]]) -> None:
-    """Several plans side by side, the best first; nothing for a single one."""
+    """Print several plans as a table, the best first; print nothing for fewer than two."""
     if len(ranking) < 2:
         return
-    table = Table(title="Plans, the best first", title_justify="left", box=box.SIMPLE)
-    for heading in ("features", "method", "outcome", "accepted told from target", "effective size"):
+    table = Table(title="Plans, best first", title_justify="left", box=box.SIMPLE)
+    for heading in ("features", "method", "outcome", "accepted vs. target", "effective size"):
         table.add_column(heading)
     for plan in ranking:
         after = "-" if plan["after"] is None else f"AUC {plan['after']:.3f} (pool {plan['before']:.3f})"
@@ -87,14 +102,14 @@ def print_ranking(ranking: list[dict[str, Any]]) -> None:
 
 
 def print_plan(plan: dict[str, Any]) -> None:
-    """A plan in a few lines."""
+    """Print a plan."""
     console = Console(highlight=False)
     envelope, figures, arrival = plan["envelope"], plan["diagnostics"], plan["arrival"]
     console.print(f"[bold]{plan['verdict']['outcome'].capitalize()}[/bold]: {plan['verdict']['reason']}.")
     rows = {
         "envelope": f"{envelope['rule']}: M = {plan['m']:.2f}",
         "acceptance rate": f"{envelope['acceptance_rate']:.1%}",
-        "accepted an epoch": f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items",
+        "accepted per epoch": f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items",
         "clipped (total variation)": f"{envelope['clipped_mass']:.1%}",
         "effective size": f"{envelope['effective_size']:.0f} items",
     }
@@ -108,7 +123,7 @@ def print_plan(plan: dict[str, Any]) -> None:
             f": {', '.join(arrival['unsupported'])}" if arrival["unsupported"] else ""
         )
         rows["mean ratio over the pool"] = f"{figures['mean_ratio']:.3f} +- {figures['mean_ratio_error']:.3f}"
-        for name, key in (("pool told from target (AUC)", "before"), ("accepted told from target", "after")):
+        for name, key in (("pool vs. target (AUC)", "before"), ("accepted vs. target (AUC)", "after")):
             if arrival[key]:
                 rows[name] = str(Interval(**arrival[key]["auc"]))
     table = Table(show_header=False)
@@ -121,9 +136,9 @@ def print_plan(plan: dict[str, Any]) -> None:
 
 
 def _covariate_table(covariates: list[dict[str, Any]]) -> Table:
-    """Means, and how far they are from the target's in standard deviations of the pool."""
+    """Return a table of covariate means, and their distances from the target in standard deviations of the pool."""
     table = Table(title="What shifts", title_justify="left", box=box.SIMPLE)
-    for heading in ("covariate", "pool", "accepted", "target", "pool is off by", "accepted"):
+    for heading in ("covariate", "pool", "accepted", "target", "pool differs by", "accepted differs by"):
         table.add_column(heading, justify="left" if heading == "covariate" else "right")
     for row in covariates:
         means = [f"{row[key]:.2f}" for key in ("pool", "accepted", "target")]
@@ -133,6 +148,7 @@ def _covariate_table(covariates: list[dict[str, Any]]) -> Table:
 
 
 def _price_table(prices: list[dict[str, Any]]) -> Table:
+    """Return a table of other envelopes and their cost."""
     table = Table(title="Other envelopes", title_justify="left", box=box.SIMPLE)
     for heading in ("rule", "M", "accepted", "clipped", "effective size"):
         table.add_column(heading, no_wrap=True)
@@ -143,12 +159,12 @@ def _price_table(prices: list[dict[str, Any]]) -> Table:
 
 
 def print_verification(result: dict[str, Any]) -> None:
-    """Accuracy, TAR at each FMR and EER, and what else was asked for."""
+    """Print the result of `evaluate_folders` for one set."""
     table = Table(show_header=False)
     if result["accuracy"]:
         table.add_row("accuracy", str(Interval(**result["accuracy"])))
     if result["folds"]:
-        for name, rule in (("exact", "exact thresholds"), ("grid", "reference's grid of thresholds")):
+        for name, rule in (("exact", "exact thresholds"), ("grid", "insightface's grid of thresholds")):
             brief = result["folds"][name]
             text = f"{brief['mean']:.4f}, spread {brief['spread']:.4f}, standard error {brief['standard_error']:.4f}"
             table.add_row(f"over {result['folds']['count']} folds, {rule}", text)
@@ -173,10 +189,10 @@ def print_verification(result: dict[str, Any]) -> None:
 
 
 def print_groups(found: dict[str, Any]) -> None:
-    """FMR and FNMR of every group, a table for each threshold."""
+    """Print FMR and FNMR of every group, with one table for each threshold."""
     console = Console(highlight=False)
     for fmr, threshold in found["thresholds"].items():
-        title = f"By {escape(found['attribute'])}, at {threshold:.4f} for all: FMR {fmr} over all"
+        title = f"By {escape(found['attribute'])}, at threshold {threshold:.4f}: FMR {fmr} over all"
         table = Table(title=title, title_justify="left", box=box.SIMPLE)
         for heading in ("group", "people", "FMR", "FNMR"):
             table.add_column(heading)
@@ -196,7 +212,7 @@ def print_groups(found: dict[str, Any]) -> None:
 
 
 def print_thresholds(found: dict[str, Any]) -> None:
-    """Each threshold, the rate measured at it, and its bound."""
+    """Print each threshold, the measured rate and its upper bound."""
     table = Table(box=box.SIMPLE)
     for heading in ("FMR", "threshold", "measured", "at most", "matches", "safe"):
         table.add_column(heading, no_wrap=True)
@@ -212,14 +228,14 @@ def print_thresholds(found: dict[str, Any]) -> None:
 
 
 def _rate(rate: dict[str, Any]) -> str:
-    """A small rate with its interval."""
+    """Return a small rate with its interval as text."""
     if rate["value"] is None:
         return str(rate.get("note", "-"))
     return f"{rate['value']:.2g} [{rate['low']:.2g}, {rate['high']:.2g}]"
 
 
 def print_forgotten(found: dict[str, Any]) -> None:
-    """What each run did with the person, what to do, and what was removed."""
+    """Print how each run used the person, what to do, and what was removed from manifests."""
     for run in found["runs"]:
         told = f"{run['run']}: {run['pictures']} pictures of the person"
         if run["trained"] is not None:
@@ -228,24 +244,24 @@ def print_forgotten(found: dict[str, Any]) -> None:
             told += f", {run['accepted']} accepted"
         if run["through"]:
             told += f"; it started from {run['through']}, which used the person"
-        print(told + (". Make it again without them." if run["pictures"] or run["through"] else "."))
+        print(told + (". Make the run again without the person." if run["pictures"] or run["through"] else "."))
     for manifest in found["manifests"]:
         print(f"{manifest['manifest']}: {manifest['removed']} rows removed, {manifest['kept']} kept.")
 
 
 def print_comparison(result: dict[str, Any]) -> None:
-    """Every method's figures, what rejection is to them, and what they cost."""
+    """Print the figures of every method, the differences of rejection from them, and their cost."""
     console = Console(highlight=False)
     for metric in result["metrics"]:
         table = Table(title=metric, title_justify="left", title_style="bold", box=box.SIMPLE)
-        for heading in ("method", "value", "rejection less it"):
+        for heading in ("method", "value", "rejection minus method"):
             table.add_column(heading, no_wrap=True)
         for method, values in result["values"].items():
             difference = result["differences"]["rejection"].get(method)
             less = Interval(**difference[metric]).signed() if difference else ""
             table.add_row(method, str(Interval(**values[metric])), less)
         console.print(table)
-    table = Table(title="A training", title_justify="left", title_style="bold", box=box.SIMPLE)
+    table = Table(title="Cost of one training", title_justify="left", title_style="bold", box=box.SIMPLE)
     for heading in ("method", "learning rate", "samples", "distinct", "seconds"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for method, cost in result["cost"].items():
@@ -256,11 +272,11 @@ def print_comparison(result: dict[str, Any]) -> None:
 
 
 def print_check(found: dict[str, Any]) -> None:
-    """How many of each finding, and the first of them."""
+    """Print the number of each kind of finding, and one example."""
     against = found["against"] or {}
     rows = {
         "pictures that cannot be read": found["unreadable"],
-        "identities with one picture or none": found["single"],
+        "identities with fewer than two readable pictures": found["single"],
         "identities that differ in case only": found["case_collisions"],
         "groups of pictures with the same bytes": found["exact_duplicates"],
         "pairs that look nearly the same": found["near_duplicates"],
@@ -270,8 +286,8 @@ def print_check(found: dict[str, Any]) -> None:
         "doubtful labels": found["doubtful_labels"],
     }
     table = Table(title=f"{found['pictures']} pictures of {found['identities']} identities", title_justify="left")
-    for heading in ("finding", "how many", "such as"):
-        table.add_column(heading, justify="right" if heading == "how many" else "left")
+    for heading in ("finding", "number", "example"):
+        table.add_column(heading, justify="right" if heading == "number" else "left")
     for name, findings in rows.items():
         if findings is not None:
             first = "" if not findings else findings[0]
@@ -280,10 +296,10 @@ def print_check(found: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(table)
     for name, values in found["provenance"].items():
-        told = ", ".join(f"{value or 'not told'} ({count})" for value, count in values.items())
+        told = ", ".join(f"{value or 'not stated'} ({count})" for value, count in values.items())
         console.print(f"{name}: {escape(told)}")
     if not found["provenance"]:
-        print("Licence and source of the pictures are not told: a manifest has columns for them.")
+        print("The licence and source of the pictures are not stated. A manifest can state them in columns.")
     if found["withdrawn"]:
-        print(f"Seems to be of {found['withdrawn']}, which its makers have withdrawn.")
-    print("--json lists all of them.")
+        print(f"The pool appears to be {found['withdrawn']}. Its authors have withdrawn this data set.")
+    print("Use --json to list all findings.")

@@ -6,28 +6,28 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
-from rsft.cli.options import Aligned, EvalRoot, Json, Model, Seed
+from rsft.cli.options import EVAL_HELP, Aligned, EvalRoot, Json, Model, Seed
 
 
 def threshold(
-    evaluation: Annotated[Path, typer.Option("--eval", help="As for `rsft evaluate`: the people it is set on.")],
-    fmr: Annotated[list[float], typer.Option(help="The false match rate wished; may be given several times.")],
+    evaluation: Annotated[Path, typer.Option("--eval", help=EVAL_HELP)],
+    fmr: Annotated[list[float], typer.Option(help="False match rate to find a threshold for. Repeatable.")],
     model: Model = "dlib",
     eval_root: EvalRoot = None,
-    embeddings: Annotated[Path | None, typer.Option(help="An output of `rsft embed` that has the pictures.")] = None,
+    embeddings: Annotated[Path | None, typer.Option(help="Output of `rsft embed` for the pictures of --eval.")] = None,
     safe: Annotated[
-        bool, typer.Option("--safe", help="With --write: those that keep to the rate in 97.5 % of the draws.")
+        bool, typer.Option("--safe", help="With --write: thresholds that keep the rate in 97.5 % of bootstrap draws.")
     ] = False,
-    write: Annotated[bool, typer.Option("--write", help="Put them into the model's bundle.json.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the thresholds into the model's bundle.json.")] = False,
     aligned: Aligned = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Set thresholds for wished false match rates, say how sure they are, and keep them with a model."""
+    """Find thresholds for false match rates, with their uncertainty, and optionally store them with a model."""
     from rsft.face.threshold import bundle_of, set_thresholds, write_thresholds
 
     if write:
-        bundle_of(Path(model))  # before the work, not after it
+        bundle_of(Path(model))  # raise the error before the work
     with show.progress(quiet=json) as listener:
         found = set_thresholds(
             evaluation=evaluation,

@@ -1,7 +1,7 @@
 """Tests of how far two samples differ, over all features together and in each covariate."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -230,29 +230,3 @@ def _one_shift(name: str, pool: np.ndarray, target: np.ndarray, accepted: np.nda
         float(ks_2samp(target, pool).statistic),
         float(ks_2samp(target, kept).statistic),
     )
-
-
-def attribute_shares(
-    pool: Sequence[Hashable], accepted: np.ndarray, target: Mapping[Hashable, float] | None = None
-) -> dict[Hashable, dict[str, float]]:
-    """Compute the share of each attribute value in the pool and among the accepted items.
-
-    Args:
-        pool: (N,) attribute values of the pool.
-        accepted: (n,) integer rows of the accepted items in the pool.
-        target: Value -> its share of the target, in [0, 1]; None if unknown.
-
-    Returns:
-        Value -> its shares "pool", "accepted" and, if `target` is known, "target", in the order in which the values
-        first occur in the pool.
-
-    >>> attribute_shares(["day", "day", "night"], np.array([0, 2]))
-    {'day': {'pool': 0.6666666666666666, 'accepted': 0.5}, 'night': {'pool': 0.3333333333333333, 'accepted': 0.5}}
-    """
-    shares: dict[Hashable, dict[str, float]] = {}
-    kept = [pool[int(row)] for row in accepted]
-    for value in dict.fromkeys(pool):
-        shares[value] = {"pool": pool.count(value) / len(pool), "accepted": kept.count(value) / max(len(kept), 1)}
-        if target is not None:
-            shares[value]["target"] = float(target.get(value, 0.0))
-    return shares

@@ -25,15 +25,8 @@ from rsft.face.runs.time_spent import TimeSpent
 from rsft.run_folder import adding_to
 from rsft.types import UNIFORM, PathLike
 
-FMRS = (0.01, 0.001)
 EQUAL_TIME = "uniform, equal time"
 EMBEDDED_FOLDER, COST_FILE = "embedded", "cost.json"
-TIMED_STEPS = 5
-MIN_IDENTITIES = 8
-VALIDATION_FRACTION = 0.25  # share of the pool's people
-MAX_VALIDATION_ITEMS = 2000
-DRAWS = 500
-LOSS_PRICE = 10.0  # weight of the loss beyond the bound, relative to the gain, in the validation score
 LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 
 # features with activations, and the pairs of their pictures that are compared

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from rsft.face.adaptation.planning import WORDS
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.align import AlignedFace
-from rsft.face.pictures.covariates import WORDS, covariates
+from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.drawn_shifts import low_resolution, mask, night
 from rsft.face.pictures.embedding import face_reader
 from rsft.face.pictures.orl import orl_faces

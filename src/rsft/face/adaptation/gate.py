@@ -143,8 +143,8 @@ def pair_weights(pairs: PairList, likeness: np.ndarray) -> np.ndarray:
         likeness: (N,) probability that each picture is accepted for the target alone, in [0, 1].
 
     Returns:
-        (2, P) weights in [0, 1], for `PathPoint.target` and `PathPoint.others`. The latter are all 1 if the pairs unlike
-        the target are equivalent to fewer than `MIN_PEOPLE` people.
+        (2, P) weights in [0, 1], for `PathPoint.target` and `PathPoint.others`. The latter are all 1 if the pairs
+        unlike the target are equivalent to fewer than `MIN_PEOPLE` people.
     """
     neither = (1 - likeness[pairs.a]) * (1 - likeness[pairs.b])
     told = worth_in_people(pairs, neither) >= MIN_PEOPLE
@@ -184,7 +184,7 @@ def pair_scores(pairs: PairList, weights: np.ndarray, scores: np.ndarray) -> tup
 
 
 def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
-    """Choose the share with the largest gain, averaged over the folds, among those that gain clearly and meet the bound.
+    """Choose the share with the largest mean gain over the folds, among those that gain clearly and meet the bound.
 
     A share gains clearly if the 95 % interval of its gain lies above 0. If no share qualifies, or the pairs like the
     target are equivalent to fewer than `MIN_PEOPLE` people, the pretrained weights are kept. The intervals are not
@@ -241,9 +241,8 @@ def within_bound(gate: Gate, loss_at: Callable[[float], float | None], max_loss:
             return replace(gate, share=share, candidate=share, retention=tried)
     if not tried:
         return gate
-    return replace(
-        gate, share=0.0, retention=tried, reason=f"every share that gained lost more than {max_loss:g} on the retention set"
-    )
+    reason = f"every share that gained lost more than {max_loss:g} on the retention set"
+    return replace(gate, share=0.0, retention=tried, reason=reason)
 
 
 def mean_point(points: Sequence[PathPoint]) -> PathPoint:
@@ -281,7 +280,7 @@ def _compressed(draws: np.ma.MaskedArray) -> np.ndarray:
 def _draws(fold: HeldOut, shares: Sequence[float], seed: int) -> np.ndarray:
     """Return the mean TAR (2, shares, 1 + B) of pairs like the target and of others, for the data and for each draw.
 
-    Identities are drawn. One that is drawn k times counts k times in its genuine pairs. Two that are drawn k and l times
+    An identity that is drawn k times counts k times in its genuine pairs. Two identities that are drawn k and l times
     count k * l times in their impostor pairs.
     """
     pairs, genuine = fold.pairs, fold.pairs.genuine

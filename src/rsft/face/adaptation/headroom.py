@@ -86,8 +86,8 @@ def find_headroom(
 def with_headroom(plan: Plan, pool: Features) -> Plan:
     """Add the headroom to the diagnostics and the verdict of a plan.
 
-    The verdict of a plan that is worth trying becomes `Outcome.MODEL_COPES` if the model already handles the target. The
-    plan is returned unchanged if the headroom cannot be estimated; see `find_headroom`.
+    The verdict of a plan that is worth trying becomes `Outcome.MODEL_COPES` if the model already handles the target.
+    The plan is returned unchanged if the headroom cannot be estimated; see `find_headroom`.
 
     Args:
         plan: Plan of the pool.

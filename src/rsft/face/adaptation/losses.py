@@ -1,7 +1,6 @@
 """Losses that a recipe can choose. Each starts from prototypes of the identities."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +8,7 @@ from torch.nn import functional as F
 
 from rsft.face.adaptation.adaface import AdaFaceLoss
 from rsft.face.adaptation.heads import PrototypeHead, PrototypeLoss
-
-if TYPE_CHECKING:
-    from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.recipe import Recipe
 
 
 class CosFaceLoss(nn.Module):
@@ -75,7 +72,7 @@ def takes_weights(loss: str) -> bool:
     return isinstance(make, type) and issubclass(make, PrototypeHead)
 
 
-def make_loss(recipe: "Recipe", prototypes: Tensor, steps: int) -> nn.Module:
+def make_loss(recipe: Recipe, prototypes: Tensor, steps: int) -> nn.Module:
     """Make the loss of a recipe.
 
     Args:

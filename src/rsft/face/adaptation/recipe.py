@@ -1,4 +1,4 @@
-"""The settings of a face run, with defaults that are safe."""
+"""Settings of a face run, with safe defaults."""
 
 import importlib.util
 import math
@@ -16,39 +16,41 @@ PLANNED = ("features", "method", "envelope", "retain_fraction", "accept_by", "fl
 
 
 class Recipe(TuningRecipe):
-    """How the pool is thinned and how the network is tuned; beside the settings of `TuningRecipe`, for its last stages.
+    """Settings for thinning the pool and for tuning the last stages of the network, on top of `TuningRecipe`.
 
     Attributes:
-        features: what the plan is made on, one of `FEATURES`.
-        method: estimator of the ratio, as in `fit_ratio`.
-        envelope: rule of `choose_envelope`.
-        retain_fraction: share of the pool in the target.
-        accept_by: "item" or "identity".
-        floor: items that an accepted identity gets at least; in training, views of them.
-        cut: first stage of the network that is tuned, or how many of its last are, as a negative number; those before
-            are frozen.
-        views: of each picture; itself, its mirror image, and so many more moved by up to `MAX_MOVE` pixels.
-        steps: of the optimiser; by default so many that a share `TRAINED_FRACTION` of the pool's views is trained on.
-        patience: of the trainings that the gate judges: so many validations without a better score on pairs of held-out
-            identities that look like the target end them, at the best; the last training then takes as many steps, in
-            proportion. None trains all steps.
-        validate_every: steps between these validations.
-        batch_size: samples in a step.
-        learnt_prototypes: whether the prototypes of identities are trained; they start as class means.
-        scale: of the cosines.
-        loss: "arcface", "cosface" (extra `losses`) or "adaface"; see `rsft.face.adaptation.losses`.
-        margin_rad: in radians, of ArcFace and AdaFace; by default none with the one and its paper's 0.4 with the other.
-        margin_cosine: of CosFace.
-        margin_ramp_fraction: share of the steps in which the margin grows from 0.
-        min_label_margin: items whose `label_margin` is below are neither trained on nor used by the gate: their labels
-            are doubtful. None trusts all.
-        folds: of the pool's identities, for the choice of how far to go towards the tuned weights; then all are trained
-            on. With 1 there is one training, on four fifths of them, and the others choose: the fastest, and the least
-            sure.
-        shares: of the tuned weights to choose from; 0 is the pretrained network. A comparison goes to the largest with
-            every method.
-        max_retention_loss: how much the validation score of pairs that look unlike the target may fall, and the TAR on
-            a retention set.
+        features: Kind of features that the plan is made on; see `plan_faces`.
+        method: Estimator of the ratio; see `fit_ratio`.
+        envelope: Rule for the envelope; see `choose_envelope`.
+        retain_fraction: Share of the pool in the target, in [0, 1].
+        accept_by: Unit that is accepted as a whole, "item" or "identity".
+        floor: Minimum number of items of an accepted identity; in training, of their views.
+        cut: First stage of the network that is tuned; the stages before it are frozen. A negative number is the number
+            of last stages that are tuned.
+        views: Number of views of each picture: the picture, its mirror image, and copies of it that are moved by up to
+            `MAX_MOVE` pixels.
+        steps: Number of optimiser steps. By default, it follows from the size of the pool; see `default_steps`.
+        patience: Number of validations in a row without a better score that ends a training, at its best weights. This
+            applies to the trainings that the gate judges, on held-out pairs like the target. The last training then
+            takes the same share of its steps. With None, all steps are trained.
+        validate_every: Number of steps between these validations.
+        batch_size: Number of samples in a step.
+        learnt_prototypes: Whether the prototypes of the identities are trained. They start as class means.
+        scale: Factor of the cosines.
+        loss: "arcface", "cosface" (needs the extra `losses`) or "adaface"; see `rsft.face.adaptation.losses`.
+        margin_rad: Margin of ArcFace and AdaFace in radians, in [0, pi / 2). None is no margin for ArcFace, and the 0.4
+            of the paper for AdaFace.
+        margin_cosine: Margin of CosFace, in [0, 1).
+        margin_ramp_fraction: Share of the steps in which the margin grows from 0, in [0, 1].
+        min_label_margin: Smallest `label_margin` of a trusted item. Items below it have doubtful labels, and are
+            neither trained on nor used by the gate. With None, every item is trusted.
+        folds: Number of folds of the pool's identities in which the gate chooses how far to go to the tuned weights.
+            All identities are trained on afterwards. With 1, there is a single training on four fifths of the
+            identities, and the others are used to choose. This is the fastest and least certain choice.
+        shares: Shares of the way to the tuned weights that the gate can choose, in [0, 1]. They must include 0, the
+            pretrained network. A comparison uses the largest share for every method.
+        max_retention_loss: Largest allowed fall of the validation score of pairs unlike the target, and of the TAR on a
+            retention set, in [0, 1].
     """
 
     features: str = "activations"
@@ -95,15 +97,19 @@ class Recipe(TuningRecipe):
         return loss
 
     def plan_options(self) -> dict[str, Any]:
-        """What `plan_faces` takes of it."""
+        """Return the settings that are arguments of `plan_faces`."""
         return {name: getattr(self, name) for name in PLANNED}
 
 
 def make_recipe(settings: Mapping[str, Any], source: str = "the settings") -> Recipe:
-    """A recipe of plain values.
+    """Make a recipe from plain values.
+
+    Args:
+        settings: Name -> value of the settings that differ from the defaults.
+        source: Where the settings come from, for the message of an error.
 
     Raises:
-        InputError: a key is unknown or a value out of range; the message says of what `source`.
+        InputError: If a name is unknown or a value is out of range.
     """
     try:
         return Recipe(**settings)

@@ -23,7 +23,14 @@ MIN_STEPS, MAX_STEPS = 60, 500
 
 
 def default_steps(views: int, batch_size: int) -> int:
-    """So many steps that a share `TRAINED_FRACTION` of the pool's views is trained on, within limits."""
+    """Return the number of steps in which about `TRAINED_FRACTION` times the pool's views are trained on.
+
+    The result is at least `MIN_STEPS` and at most `MAX_STEPS`.
+
+    Args:
+        views: Number of views of all pictures of the pool.
+        batch_size: Number of views in a batch.
+    """
     return min(MAX_STEPS, max(MIN_STEPS, round(TRAINED_FRACTION * views / batch_size)))
 
 
@@ -43,19 +50,22 @@ def train_stages(
     wrap: Callable[[nn.Module], nn.Module] = lambda loss: loss,
     **options: Any,
 ) -> tuple[nn.Sequential, TuningResult]:
-    """Tune a copy of the stages from `recipe.cut` on, with the class means of the rows as prototypes.
+    """Tune a copy of the stages from `recipe.cut` on, with the class means of the rows as initial prototypes.
 
     Args:
-        model: the pretrained network; it is not changed.
-        pool: embedded by it.
-        rows: (n,) items that are trained on.
-        batches: as for `fine_tune`.
-        recipe: the settings.
-        steps: of the training, in which a margin grows.
-        wrap: makes the loss take what else the targets hold.
-        **options: of `tune_by`.
+        model: The pretrained network. It is not changed.
+        pool: Features of the pool by this network.
+        rows: (n,) rows of the items that are trained on.
+        batches: Batches as for `fine_tune`.
+        recipe: Settings of the training.
+        steps: Number of steps of the training, which sets the length of the ramp of the margin.
+        wrap: Function that makes the loss accept the targets of the batches.
+        **options: Further arguments of `tune_by`.
+
+    Returns:
+        The tuned stages, and the result of the training.
     """
-    embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # they are sums over two views
+    embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # the embeddings are sums over two views
     loss = make_loss(recipe, class_means(embeddings, classes_of(pool, rows)), steps)
     suffix = copy.deepcopy(model.split(recipe.cut)[1])
     return suffix, tune_by(recipe, suffix, batches, wrap(loss), affine=(*AFFINE, Affine), **options)

@@ -1,4 +1,4 @@
-"""One training of a comparison: what `rsft.compare` needs to train and measure the last stages of a face network."""
+"""Training and measurement of the last stages of a face network, for the comparisons of `rsft.compare`."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,33 +32,37 @@ from rsft.types import UNIFORM
 FMRS = (0.01, 0.001)
 TIMED_STEPS = 5
 MIN_IDENTITIES = 8
-VALIDATION_FRACTION = 0.25  # of the pool's people
+VALIDATION_FRACTION = 0.25  # share of the pool's people that is held out
 MAX_VALIDATION_ITEMS = 2000
 DRAWS = 500
-LOSS_PRICE = 10.0  # how many points of gain a point of loss beyond the bound costs in the validation score
+LOSS_PRICE = 10.0  # penalty in the validation score for each unit of loss beyond the bound
 
-# what is compared: pictures with activations, and which of them
+# features with activations, and the pairs of their pictures to compare
 Measured = tuple[Features, PairList | AllPairs]
 
 
 def check_comparable(recipe: Recipe, identities: int) -> None:
-    """Refuse what cannot be compared; nothing needs to be embedded for that.
+    """Raise an error if methods cannot be compared with a recipe and pool. This check needs no embeddings.
+
+    Args:
+        recipe: Settings of the trainings.
+        identities: Number of identities in the pool.
 
     Raises:
-        InputError: the recipe's loss takes no weights of items, its weights are the pretrained ones, or the pool has
-            too few identities.
+        InputError: If the recipe's loss takes no weights of items, its only share is 0, or the pool has fewer than
+            `MIN_IDENTITIES` identities.
     """
     if not takes_weights(recipe.loss):
         usable_losses = " or ".join(name for name in LOSSES if takes_weights(name))
         raise InputError(f"the recipe's loss, {recipe.loss}, takes no weights of items: compare with {usable_losses}.")
     if max(recipe.shares) == 0:
-        raise InputError("the recipe's shares hold nothing but 0, the pretrained weights: add 1, or less.")
+        raise InputError("the recipe's shares hold nothing but 0, the pretrained weights: add a share above 0.")
     if identities < MIN_IDENTITIES:
         raise InputError(f"a comparison needs {MIN_IDENTITIES} identities or more in the pool, got {identities}.")
 
 
 class WeightedLoss(nn.Module):
-    """A head's loss of (classes, weights), the weights (B,) of mean 1 or None."""
+    """Loss of a head whose targets are (classes, weights). The weights (B,) have mean 1 over the pool, or are None."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -69,18 +73,21 @@ class WeightedLoss(nn.Module):
 
 
 class FaceTrial:
-    """Trains and measures the last stages of a network for one pool and target; what `compare` needs.
+    """Training and measurement of the last stages of a network for one pool and target, as `compare` needs them.
 
-    A quarter of the pool's identities is never trained on: by them the learning rate is chosen. The items of the
-    methods are views, of which the pool has the same number for each picture: view v of item `rows[i]` is i * V + v.
+    A quarter of the pool's identities is never trained on. The learning rate is chosen by their pictures. The items of
+    the methods are views. Every picture has V views, and view v of item `rows[i]` is number i * V + v.
 
     Args:
-        model: the pretrained network.
-        pool: with activations.
-        plan: of the pool.
-        measured: "target", and "retain" if there is one: what is compared at the end.
-        recipe: the settings; its learning rate is replaced by each that is tried.
-        seed: of who is held out.
+        model: The pretrained network.
+        pool: Features of the pool, with activations.
+        plan: Plan of the pool.
+        measured: Features and pairs to measure on: "target", and "retain" if there is a retention set.
+        recipe: Settings of the trainings. Its learning rate is replaced by each one that is tried.
+        seed: Seed for the choice of held-out identities.
+
+    Raises:
+        InputError: If the pool has no activations, or `check_comparable` raises an error.
 
     Attributes:
         pool: Features of the pool.
@@ -118,11 +125,11 @@ class FaceTrial:
         self._start = self._validation.of_pairs(None)
 
     def methods(self, shifted: np.ndarray | None = None, envelopes: Sequence[str] = ()) -> dict[str, Method]:
-        """The `alternatives` over the views that are trained on.
+        """Return the `alternatives` over the views that are trained on.
 
         Args:
-            shifted: (N,) bool, the oracle's items.
-            envelopes: rules of `choose_envelope` for further methods: the plan's ratio with another M.
+            shifted: (N,) bool, True for the items that the oracle accepts; None for no oracle.
+            envelopes: Rules of `choose_envelope`. Each adds a method that uses the plan's ratio with its envelope.
         """
         known = None if shifted is None else np.repeat(shifted[self.rows], self.views)
         methods = alternatives(self.of_views(self._plan), oracle=known)
@@ -133,7 +140,7 @@ class FaceTrial:
         return methods
 
     def of_views(self, plan: Plan) -> Plan:
-        """A plan of the pool as one of the views that are trained on."""
+        """Convert a plan of the pool to a plan of the views that are trained on."""
         of_views, rule = accept_views(plan.acceptance[self.rows], self._classes, self.views, self._recipe)
         log_ratio, likeness = (
             values[self.rows].repeat_interleave(self.views) for values in (plan.log_ratio, plan.likeness)
@@ -141,7 +148,17 @@ class FaceTrial:
         return replace(plan, acceptance=of_views, log_ratio=log_ratio, likeness=likeness, rule=rule)
 
     def train(self, batches: Batches, learning_rate: float, seed: int, **options: Any) -> nn.Module:
-        """Tune a copy of the last stages, as far as the largest of the recipe's shares; `options` of `fine_tune`."""
+        """Tune a copy of the last stages, and go the largest of the recipe's shares of the way to the tuned weights.
+
+        Args:
+            batches: Batches of views. Their number is the number of steps.
+            learning_rate: Peak learning rate.
+            seed: Seed of the training.
+            **options: Further arguments of `fine_tune`.
+
+        Returns:
+            The stages with the resulting weights.
+        """
         suffix, _ = train_stages(
             self._model,
             self.pool,
@@ -158,7 +175,7 @@ class FaceTrial:
         return suffix
 
     def measure(self, suffix: nn.Module) -> dict[str, np.ndarray]:
-        """TAR at each FMR on every set, with draws of identities; an FMR without sufficient data is left out."""
+        """Return the TAR at each FMR on every set and its bootstrap draws: (1 + B,). Unsupported FMRs are left out."""
         result = {}
         for key, (features, pairs) in self._measured.items():
             trial = scored({"": embed_activations(suffix, features)}, pairs)
@@ -169,19 +186,20 @@ class FaceTrial:
         return result
 
     def validate(self, suffix: nn.Module) -> float:
-        """Gain of target-like pairs of people held out, less what the others lose beyond the recipe's bound."""
+        """Return the gain of held-out pairs like the target, minus a penalty if the others lose more than the bound."""
         target, others = self._validation.of_pairs(suffix)
         excess = max(0.0, self._start[1] - others - self._recipe.max_retention_loss)
         return target - self._start[0] - LOSS_PRICE * excess
 
     def seconds_of_a_step(self) -> float:
-        """Of training, measured."""
+        """Measure the wall time of a training step, in seconds."""
         batches = Batches(self.methods()[UNIFORM], TIMED_STEPS, self._recipe.batch_size, seed=0)
         began = time.perf_counter()
         self.train(batches, self._recipe.learning_rate, seed=0)
         return (time.perf_counter() - began) / TIMED_STEPS
 
     def _of_views(self, batches: Batches) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor | None]]]:
+        """Yield the activations of each batch of views, with their classes and weights."""
         for items, weights in batches:
             item, view = np.divmod(items.numpy(), self.views)
             yield read_views(self._activations, self.rows[item], view), (self._classes[item], weights)

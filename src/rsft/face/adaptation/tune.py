@@ -1,4 +1,4 @@
-"""Tune the last stages on the accepted items, and keep the weights that held-out people support."""
+"""Tune the last stages on the accepted items, as far as held-out people gain by it."""
 
 import copy
 import itertools
@@ -28,8 +28,8 @@ from rsft.tuning.stopping import Stopping
 
 CHECKPOINT_STEPS = 50
 MAX_VALIDATION_ITEMS = 3000
-HOLD_OUT = 1 / 5  # of the identities, where there is one fold
-KEPT = -1
+HOLD_OUT = 1 / 5  # share of the identities that is held out with one fold
+KEPT = -1  # "fold" in the records of the training whose weights are used
 
 OnStep = Callable[[dict[str, float]], None]
 
@@ -39,11 +39,11 @@ class Line:
     """The straight line of weights from the pretrained to the tuned stages.
 
     Attributes:
-        suffix: The tuned stages, for their structure.
+        suffix: The tuned stages. Only their structure is used.
         start: The pretrained weights.
         end: The tuned weights.
         result: Result of the training.
-        times_trained: (N,) int, how often a view of each item of the pool was trained on.
+        times_trained: (N,) int number of times that a view of each item of the pool was trained on.
         length: The share of the training's steps after which its best weights were found.
     """
 
@@ -55,7 +55,7 @@ class Line:
     length: float
 
     def at(self, share: float) -> nn.Sequential:
-        """Return new stages with the weights at a share of the way, in [0, 1]."""
+        """Return new stages with the weights at a share of the way to the tuned weights, in [0, 1]."""
         suffix = copy.deepcopy(self.suffix)
         suffix.load_state_dict(interpolate(self.start, self.end, share))
         return suffix
@@ -69,7 +69,7 @@ class Tuned:
         prefix: The frozen stages.
         line: The line of weights of the last training.
         gate: How far to go from the pretrained weights, and why.
-        samples: Number of samples trained on, those of the cross-validation included.
+        samples: Number of samples trained on, including those of the cross-validation.
         doubtful: Number of items left out because their labels are doubtful.
     """
 
@@ -80,7 +80,7 @@ class Tuned:
     doubtful: int
 
     def at(self, share: float) -> nn.Sequential:
-        """Return a new network, all stages, at a share of the way from the pretrained to the tuned weights."""
+        """Return a new network, with all stages, at a share of the way from the pretrained to the tuned weights."""
         return nn.Sequential(*self.prefix, *self.line.at(share))
 
     def suffix(self) -> nn.Sequential | None:
@@ -91,8 +91,12 @@ class Tuned:
 def check_identities(identities: int, recipe: Recipe) -> None:
     """Raise an error if the pool has too few identities to tune on. This check needs no embeddings.
 
+    Args:
+        identities: Number of identities in the pool.
+        recipe: Settings, of which the number of folds is used.
+
     Raises:
-        InputError: A fold would have nobody to hold out, or fewer than two identities to train on.
+        InputError: If a fold would have nobody to hold out, or fewer than two identities to train on.
     """
     least = max(recipe.folds, 4 if recipe.folds == 2 else 3)
     if identities < least:
@@ -118,17 +122,17 @@ def tune(
     Args:
         model: The pretrained network. It is not changed.
         pool: Features of the pool, with activations.
-        plan: Acceptance and likeness of each item of the pool. Each view of an item is accepted by itself with the
-            item's probability, unless the recipe accepts by identity or sets a floor. The likeness weighs the
+        plan: Acceptance and likeness of each item of the pool. Each view of an item is accepted independently with the
+            item's probability, unless the recipe accepts by identity or sets a floor. The likeness weights the
             validation pairs.
         recipe: Settings of the training and the gate.
-        seed: Seed of the folds, the accept decisions and their order.
-        checkpoints: Folder in which the trainings are saved, and from which they continue.
+        seed: Seed for the folds, and for the accept decisions and their order.
+        checkpoints: Folder in which the trainings are saved and from which they continue, or None.
         on_step: Called with every record of the training history. Its "fold" is `KEPT` for the training that is used.
 
     Raises:
-        InputError: The pool has no activations, or too few identities.
-        InterruptedTrainingError: A signal ended a training. Its state is saved.
+        InputError: If the pool has no activations or too few identities.
+        InterruptedTrainingError: If a signal ended a training. Its state is saved.
     """
     people = pool.people
     trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
@@ -157,7 +161,7 @@ def tune(
 def _splits(
     people: np.ndarray, trusted: np.ndarray, recipe: Recipe, seed: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield (fold, rows to train on, rows held out); the identities are dealt out to the folds at random."""
+    """Yield (fold, rows to train on, held-out rows). Identities are divided among the folds at random."""
     names = np.random.default_rng(seed).permutation(np.unique(people[trusted]))
     fold_of = dict(zip(names, itertools.cycle(range(_groups(recipe)))))
     fold = np.array([fold_of.get(person, -1) for person in people])
@@ -180,7 +184,10 @@ class _Trainer:
     def train(
         self, rows: np.ndarray, name: str, *, fold: int, validation: Validation | None = None, length: float = 1.0
     ) -> Line:
-        """Train to the best of a validation, or for a share `length` of the steps; checkpoints lie in folder `name`."""
+        """Train on some rows until no validation improves, or for a share `length` of the steps.
+
+        Checkpoints are kept in the subfolder `name`.
+        """
         recipe, pool, acceptance = self.recipe, self.pool, self.plan.acceptance[rows]
         if pool.activations is None:
             raise InputError("tuning needs the pool's activations: embed it with `views=2` or more.")
@@ -210,13 +217,14 @@ class _Trainer:
         )
         if result.stopped_by not in ("steps", "accepted", "patience"):
             raise InterruptedTrainingError(
-                f"{result.stopped_by} came; step {result.steps} is saved. Run again with --resume to continue."
+                f"stopped by {result.stopped_by}; step {result.steps} is saved. Run again with --resume to continue."
             )
         start = copy.deepcopy(self.model.split(recipe.cut)[1].state_dict())
         end = copy.deepcopy(suffix.state_dict())
         return Line(suffix, start, end, result, batches.times_given, result.best_step / steps)
 
     def _checkpoints(self, name: str, items: int, accepted: float) -> Checkpoints | None:
+        """Return the checkpoints of one training, with the configuration that a resume must match."""
         if self.checkpoints is None:
             return None
         config = {"recipe": self.recipe.model_dump(), "seed": self.seed, "items": items}
@@ -225,7 +233,7 @@ class _Trainer:
 
 
 def total_steps(items: int, recipe: Recipe) -> int:
-    """Return about how many steps `tune` takes in all, for a progress bar."""
+    """Return the approximate number of steps of all trainings of `tune`, for a progress bar."""
     groups = _groups(recipe)
     sizes = [items * (groups - 1) // groups] * recipe.folds + [items] * (recipe.folds > 1)
     return sum(recipe.steps or default_steps(size * recipe.views, recipe.batch_size) for size in sizes)
@@ -237,6 +245,7 @@ def _groups(recipe: Recipe) -> int:
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Return at most `most` random rows, sorted."""
     if len(rows) <= most:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))

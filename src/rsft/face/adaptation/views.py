@@ -1,4 +1,4 @@
-"""Cached activations of pictures and their views: what trains on them, and what they embed to."""
+"""Cached activations of pictures and their views: batches of them for training, and their embeddings."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,13 +23,22 @@ EMBEDDING_BATCH = 128
 
 
 def read_views(activations: np.ndarray | JoinedArrays, rows: np.ndarray, views: np.ndarray) -> Tensor:
-    """View `views[i]` of item `rows[i]` as a network takes it: (N, V, ...) float16 -> (n, ...) float32."""
-    # copied: those read back from disk are mapped read-only, which torch does not take
+    """Return view `views[i]` of item `rows[i]` as network input: (N, V, ...) float16 -> (n, ...) float32."""
+    # copy, because activations read back from disk are mapped read-only, which torch does not accept
     return as_input(torch.from_numpy(np.array(activations[rows, views])))
 
 
 def embed_activations(suffix: nn.Module, features: Features, rows: np.ndarray | None = None) -> np.ndarray:
-    """Embeddings (n, D) of cached activations under other weights of the tuned stages, of all rows or some."""
+    """Embed pictures from their cached activations, with other weights of the tuned stages.
+
+    Args:
+        suffix: The stages from the cut on.
+        features: Features of the pictures, with activations.
+        rows: (n,) rows to embed, or None for all.
+
+    Returns:
+        (n, D) float32 embeddings.
+    """
     activations = features.activations
     assert activations is not None
     rows = np.arange(len(features)) if rows is None else rows
@@ -40,36 +49,41 @@ def embed_activations(suffix: nn.Module, features: Features, rows: np.ndarray | 
 def accept_views(
     acceptance: Tensor, classes: Tensor, views: int, recipe: Recipe
 ) -> tuple[Tensor, FloorAcceptance | IdentityAcceptance | None]:
-    """Every view is accepted by itself, as its item; or its identity is minded as the recipe says.
+    """Convert the acceptance of items to that of their views.
 
     Args:
-        acceptance: (n,) of the items.
-        classes: (n,) int64, identity of each.
-        views: V of each item.
-        recipe: the settings.
+        acceptance: (n,) acceptance probabilities of the items.
+        classes: (n,) int64 identity of each item.
+        views: Number V of views of each item.
+        recipe: Settings, of which `accept_by` and `floor` are used.
 
     Returns:
-        (n * V,) acceptance of view v of item i at i * V + v, and the rule that draws them, or None.
+        (n * V,) acceptance probabilities, that of view v of item i at i * V + v; and the acceptance rule for identities
+        that draws the views, or None if each view is accepted independently.
     """
     of_views = acceptance.repeat_interleave(views)
     return of_views, mind_identities(of_views, classes.repeat_interleave(views), recipe.accept_by, recipe.floor)
 
 
 class AcceptedViews:
-    """Batches of cached activations of accepted views, all of one size: what is left of an epoch opens the next.
+    """Batches of equal size of the cached activations of accepted views.
 
-    Each of several processes draws all batches, and is given its part of each.
+    Views left over from an epoch open the next batches. If there are several processes, each draws all batches and
+    yields its own part of each.
 
     Args:
-        activations: (N, V, ...) float16.
-        rows: (n,) the items to train on.
-        classes: (n,) int64.
-        ids: (N,) of the items.
-        sampler: over their n * V views, for one process; view v of item `rows[i]` is i * V + v.
-        batch_size: of every batch, all processes' parts together.
+        activations: (N, V, ...) float16 activations.
+        rows: (n,) rows of the items to train on.
+        classes: (n,) int64 class of each of these items.
+        ids: (N,) ids of all items.
+        sampler: Sampler of their n * V views, set up for one process. View v of item `rows[i]` is number i * V + v.
+        batch_size: Number of views in a batch, summed over all processes.
+
+    Attributes:
+        times_given: (N,) int number of times that a view of each item was in a batch.
 
     Raises:
-        InputError: a batch cannot be divided evenly.
+        InputError: If the processes cannot divide a batch evenly.
     """
 
     def __init__(
@@ -93,24 +107,26 @@ class AcceptedViews:
         self.times_given = np.zeros(len(activations), int)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
-        """Yield the batches of a pass; see `FullBatches`."""
+        """Yield (inputs, classes, ids) of the batches of a pass; see `FullBatches`."""
         for batch in self._batches:
             yield self._batch(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position, and how often each item was given."""
+        """Return the position and `times_given`, as plain values."""
         return self._batches.state_dict() | {"times_given": self.times_given.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict()`."""
+        """Continue from the position that `state_dict` returned."""
         self._batches.load_state_dict(state)
         self.times_given = np.array(state["times_given"])
 
     def _items_of(self, epoch: int) -> Iterable[int]:
+        """Return the numbers of the views that are accepted in an epoch."""
         self._sampler.set_epoch(epoch)
         return self._sampler
 
     def _batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor, list[str]]:
+        """Return this process's part of the batch with these numbers of views, and count its items."""
         item, view = np.divmod(indices, self._activations.shape[1])
         np.add.at(self.times_given, self._rows[item], 1)
         item, view = (np.split(part, self._processes)[self._rank] for part in (item, view))

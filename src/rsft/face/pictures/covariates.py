@@ -5,18 +5,6 @@ import numpy as np
 
 from rsft.face.pictures.align import AlignedFace
 
-# Covariate -> words for a low and for a high value.
-WORDS = {
-    "brightness": ("dark", "bright"),
-    "contrast": ("low contrast", "high contrast"),
-    "sharpness": ("blurred", "sharp"),
-    "noise": ("clean", "noisy"),
-    "mouth_detail": ("mouth covered", "mouth seen clearly"),
-    "yaw": ("turned to the left of the picture", "turned to the right of the picture"),
-    "roll_degrees": ("tilted to the left", "tilted to the right"),
-    "eye_distance_pixels": ("small face", "large face"),
-    "detector_confidence": ("hard to detect", "easy to detect"),
-}
 MIN_SPREAD = 1e-6
 
 

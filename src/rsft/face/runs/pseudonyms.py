@@ -25,7 +25,7 @@ class Pseudonyms:
         self.salt = salt
 
     def __call__(self, name: str) -> str:
-        """Return the first `HASH_DIGITS` hexadecimal digits of SHA-256 of salt and name, or the name if there is no salt."""
+        """Return the first `HASH_DIGITS` hexadecimal digits of SHA-256 of salt and name; without a salt, the name."""
         if self.salt is None:
             return name
         return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()[:HASH_DIGITS]

@@ -27,7 +27,7 @@ ToFace = Callable[[np.ndarray, str], AlignedFace]
 
 
 def shipped_model(model: FaceModel, found: Findings, source: str) -> FaceModel:
-    """Return the first tuned network with the weights that its gate keeps and its thresholds; `source` is its origin."""
+    """Return the first tuned network with the weights kept by its gate, its thresholds and the origin `source`."""
     first, report = found.tuned[0], found.reports[TARGET].systems[TUNED]
     thresholds = {f"{fmr:g}": threshold for fmr, threshold in report.thresholds.items()}
     return tuned(model, first.at(first.gate.share), thresholds, source)
