@@ -14,7 +14,13 @@ PICTURE = Path(__file__).with_name("architecture.svg")
 FLOOR, HEIGHT = 60, 42  # pixels from floor to floor, and of a box
 ENTRY, FACE, CORE, GROUND = "#ffe7b8", "#cfe2ff", "#d3efd6", "#e3e3e8"
 KEY = {ENTRY: "entry, tasks and report", FACE: "face", CORE: "core, one file each", GROUND: "foundations"}
-NOWHERE = {"rsft", "rsft.__main__", "rsft.types", "rsft.errors"}  # re-exports, and what every room may import
+NOWHERE = {
+    "rsft",
+    "rsft.__main__",
+    "rsft.types",
+    "rsft.threads",
+    "rsft.errors",
+}  # re-exports, and what every room may import
 # Room -> its name in the picture, left and right edge in pixels, floor from the top, colour.
 ROOMS = {
     "rsft.cli": ("cli", 16, 888, 0, ENTRY),
@@ -22,13 +28,13 @@ ROOMS = {
     "rsft.tasks": ("tasks", 556, 888, 1.4, ENTRY),
     "rsft.face.runs": ("runs", 32, 344, 2.4, FACE),
     "rsft.report": ("report", 388, 478, 3.1, ENTRY),
-    "rsft.face.adaptation": ("adaptation", 32, 344, 3.9, FACE),
+    "rsft.face.adaptation": ("adaptation", 140, 344, 3.9, FACE),
     "rsft.ranking": ("ranking", 484, 588, 5, CORE),
     "rsft.compare": ("compare", 680, 888, 5, CORE),
-    "rsft.face.pictures": ("pictures", 112, 284, 5.3, FACE),
+    "rsft.face.pictures": ("pictures", 32, 124, 5, FACE),
     "rsft.baselines": ("baselines", 624, 744, 6, CORE),
-    "rsft.face.evaluation": ("evaluation", 32, 156, 6.7, FACE),
-    "rsft.face.networks": ("networks", 240, 344, 6.7, FACE),
+    "rsft.face.evaluation": ("evaluation", 140, 232, 6.7, FACE),
+    "rsft.face.networks": ("networks", 248, 344, 6.7, FACE),
     "rsft.plan": ("plan", 400, 744, 7, CORE),
     "rsft.arrival": ("arrival", 496, 744, 8, CORE),
     "rsft.verdict": ("verdict", 496, 588, 9, CORE),

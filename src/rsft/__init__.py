@@ -1,4 +1,8 @@
-"""rsft: rejection sampling fine-tuning for PyTorch, face recognition first."""
+"""Rejection sampling fine-tuning for PyTorch, with face recognition as the first application."""
+
+from rsft.threads import sleep_while_waiting
+
+sleep_while_waiting()  # before anything imports PyTorch
 
 from rsft.baselines import Method, alternatives
 from rsft.compare import Comparison, compare

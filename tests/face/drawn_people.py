@@ -1,4 +1,4 @@
-"""People of noise and a network of one layer: a whole `fit` in a second or two, where real faces take half a minute."""
+"""Synthetic people and a network of one layer. A whole `fit` takes two seconds, and half a minute with real faces."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ PATCHES = SIZE // 8
 
 
 def tiny_model(seed: int = 0) -> FaceModel:
-    """Random projections of 8 x 8 means; the last stage can be tuned."""
+    """Return a network of random projections of 8 x 8 means, whose last stage can be tuned."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * PATCHES**2, 32))
@@ -22,10 +22,10 @@ def tiny_model(seed: int = 0) -> FaceModel:
 
 
 def draw_people(root: Path, *, seed: int = 0) -> Path:
-    """Folders as the `faces` fixture has: `pool` of 12 people, `target` of 4, `evaluation` and `retention` of 8.
+    """Draw the folders of the `faces` fixture: `pool` (12 people), `target` (4), `evaluation` and `retention` (8).
 
-    Half of the pool is dark, and all of the target and the evaluation set. The retention set holds light pictures of
-    the people evaluated, under the same names.
+    Half of the pool, the whole target and the whole evaluation set are dark. The retention set holds light pictures of
+    the people in the evaluation set, under the same names.
     """
     generator = np.random.default_rng(seed)
     for part, people, pictures in (("pool", 12, 6), ("target", 4, 6), ("evaluation", 8, 6)):

@@ -1,6 +1,6 @@
-"""`rsft` with parts of work so small that few pictures make several; a process can be killed in its first.
+"""The `rsft` program with parts so small that few pictures make several. A process can be killed in its first part.
 
-torchrun --nproc-per-node 2 small_parts.py KILLED ARGUMENTS    (KILLED: the number of a process, or -1)
+torchrun --nproc-per-node 2 small_parts.py KILLED ARGUMENTS    (KILLED: number of the process to kill, or -1 for none)
 """
 
 import os
@@ -13,6 +13,7 @@ from rsft.face.pictures import embedding
 
 
 def die(*arguments: Any) -> None:
+    """Kill this process in place of saving a part."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

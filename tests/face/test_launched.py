@@ -1,4 +1,4 @@
-"""Several processes under a launcher give what one gives; when one dies, the others do not wait for it."""
+"""Several processes under a launcher give the results of one, and do not wait for a process that died."""
 
 import json
 import os
@@ -32,6 +32,7 @@ ALIKE = ("embeddings.npy", "nuisances.npy", "embedding.json")
 
 
 def launch(processes: int, *arguments: object, killed: int = -1) -> subprocess.CompletedProcess[str]:
+    """Run a command in several processes, one of which can be killed (see `small_parts.py`)."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += [str(SCRIPT), str(killed), *map(str, arguments)]
     return subprocess.run(
@@ -46,7 +47,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """As each launched process has: how many threads there are decides how sums are rounded."""
+    """Use one thread, as each launched process does, because the number of threads affects the rounding of sums."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with threadpoolctl.threadpool_limits(1):
@@ -56,33 +57,33 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def alone(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Embedded by one process, in one part."""
+    """Embed the pool with one process, in one part."""
     out = tmp_path_factory.mktemp("launched") / "alone"
     embed_folder(pool=faces / "pool", out=out, aligned=True)
     return out
 
 
-def test_a_dead_process_ends_the_other_and_four_continue_to_the_bits_of_one(
+def test_a_dead_process_ends_the_other_and_four_resume_to_identical_embeddings(
     alone: Path, faces: Path, tmp_path: Path
 ) -> None:
-    """The pool has 102 pictures in 4 parts; of two processes the second has the second and the fourth."""
+    """The pool has 102 pictures in 4 parts. Of two processes, the second embeds the second and the fourth part."""
     command = ("embed", "--pool", faces / "pool", "--out", tmp_path / "out", "--aligned", "--json")
     dead = launch(2, *command, killed=1)
     assert dead.returncode != 0
-    assert "rsft/face" not in dead.stderr  # a traceback of the other would show it
+    assert "rsft/face" not in dead.stderr  # would be in a traceback of the surviving process
     assert not (tmp_path / "out").exists()
     made = {path.name for path in (tmp_path / "out.partial").glob("parts/*/0*")}
     assert made <= {"000000", "000002"}
     again = launch(4, *command, "--resume")
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["items"] == 101  # said once
+    assert json.loads(again.stdout)["items"] == 101  # only the first process prints
     for name in ALIKE:
         assert (tmp_path / "out" / name).read_bytes() == (alone / name).read_bytes(), name
     assert not (tmp_path / "out" / "parts").exists()
 
 
 @pytest.mark.usefixtures("_small_parts")
-def test_an_interrupted_embedding_continues_with_the_part_it_was_in(faces: Path, tmp_path: Path) -> None:
+def test_an_interrupted_embedding_continues_with_the_unfinished_part(faces: Path, tmp_path: Path) -> None:
     images, read = find_images(faces / "pool"), []
 
     class Counted(ImageSet):
@@ -113,12 +114,12 @@ def test_an_interrupted_embedding_continues_with_the_part_it_was_in(faces: Path,
         np.testing.assert_array_equal(getattr(continued, name), getattr(whole, name))
     read.clear()
     other = embed(replace(load_model("dlib"), cut=12), Counted(**vars(images)), aligned=True, folder=tmp_path)
-    assert sorted(read) == list(range(102))  # another cut is other work
+    assert sorted(read) == list(range(102))  # another cut needs other activations, so nothing is reused
     assert other.nuisances.shape[1] != whole.nuisances.shape[1]
 
 
-def test_two_processes_fit_as_one(faces: Path, tmp_path: Path) -> None:
-    """Batches are the same, halved; sums over halves differ in rounding."""
+def test_two_processes_fit_the_same_model_as_one(faces: Path, tmp_path: Path) -> None:
+    """Both processes get one half of each batch, so only the rounding of sums differs."""
     sets = {"pool": faces / "pool", "target": faces / "target", "retain": faces / "retention"}
     evaluation = faces / "evaluation"
     alone = fit(**sets, evaluation=evaluation, out=tmp_path / "alone", recipe=RECIPE, aligned=True).metrics  # type: ignore[arg-type]
@@ -128,7 +129,7 @@ def test_two_processes_fit_as_one(faces: Path, tmp_path: Path) -> None:
     result = launch(2, "fit", *options)
     assert result.returncode == 0, result.stderr
     metrics = json.loads(result.stdout)
-    for run in (metrics, alone):  # names are hashed with a salt of the run
+    for run in (metrics, alone):  # names are hashed with a salt that differs between runs
         run["quarantined"] = [reason for _, reason in run["quarantined"]]
     for key in ("acceptance_rate", "images_decoded", "images_trained", "pretrained", "quarantined", "doubtful_labels"):
         assert metrics[key] == alone[key], key

@@ -1,4 +1,4 @@
-"""The pages on evaluation and privacy say what is so."""
+"""The pages on evaluation, privacy and data agree with the code."""
 
 import re
 from pathlib import Path
@@ -15,14 +15,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 EVALUATION, PRIVACY, DATA = ((DOCS / f"{name}.md").read_text() for name in ("evaluation", "privacy", "data"))
 
 
-def test_the_example_runs() -> None:
+def test_the_evaluation_example_runs() -> None:
     (block,) = re.findall(r"```python\n(.*?)```", EVALUATION, re.S)
     names: dict[str, object] = {}
     exec(block, names)
     assert names["threshold"].wished == 0.001  # type: ignore[attr-defined]
 
 
-def test_the_options_are_those_of_the_commands() -> None:
+def test_the_pages_name_only_existing_options() -> None:
     from typer.main import get_command
 
     from rsft.cli.main import app
@@ -38,7 +38,7 @@ def test_the_options_are_those_of_the_commands() -> None:
         assert set(re.findall(r"--[a-z][a-z-]+", page)) <= options
 
 
-def test_numbers_and_names_are_those_of_the_code() -> None:
+def test_numbers_and_names_agree_with_the_code() -> None:
     assert f"2^{MAX_LISTED.bit_length() - 1} comparisons are listed" in EVALUATION
     assert f"bins of 2^-{BINS.bit_length() - 1}" in EVALUATION
     assert (GRID[1], round(GRID[-1], 2)) == (0.01, 3.99)

@@ -24,13 +24,13 @@ def compare(
         typer.Option(help="Also try rejection with this rule for M: max, max_tv=0.02, ... Repeatable."),
     ] = None,
     oracle: Annotated[
-        str | None, typer.Option(help="ATTRIBUTE=VALUE. Also train on the pool pictures with this value.")
+        str | None, typer.Option(help="ATTRIBUTE=VALUE. Also train on only the pool pictures with this value.")
     ] = None,
     attributes: Annotated[
         Path | None, typer.Option(help="CSV for --oracle: path,<attributes...>. Default: the manifest.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings of each method.")] = 5,
-    workers: Annotated[int, typer.Option(min=1, help="Number of trainings at a time, in processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes, each running one training at a time.")] = 1,
     aligned: options.Aligned = False,
     landmarks: options.Landmarks = None,
     allow_overlap: options.AllowOverlap = False,

@@ -47,7 +47,7 @@ def migrate(
     old_model: Annotated[
         str | None, typer.Option(help="The old model. Needed for --probes and for its decisions.")
     ] = None,
-    fmr: Annotated[str, typer.Option(help="FMR of the models' thresholds that accept a match.")] = "0.001",
+    fmr: Annotated[str, typer.Option(help="FMR whose threshold in each model accepts a match.")] = "0.001",
     aligned: Aligned = False,
     overwrite: Overwrite = False,
     json: Json = False,

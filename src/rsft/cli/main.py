@@ -21,6 +21,7 @@ from rsft.cli.plan import plan
 from rsft.cli.report import report
 from rsft.cli.threshold import threshold
 from rsft.errors import InputError, RsftError, WithdrawnDataWarning
+from rsft.threads import use_real_cores
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C
 CONTINUED = {
@@ -53,6 +54,7 @@ def _run() -> int:
     """Run the command and return the exit code."""
     warnings.showwarning = _warn
     show.log_to_stderr()
+    use_real_cores()
     try:
         app()
     except SystemExit as end:

@@ -1,7 +1,7 @@
 """`rsft plan`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,10 +64,10 @@ def plan(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Report, before any training, what would be accepted, at what cost, and whether it is worth trying."""
+    """Report, before any training, what would be accepted, at what cost, and whether tuning is worth trying."""
     from rsft.data.matrix import is_matrix
 
-    given = {"features": features, "method": method, "envelope": envelope, "accept_by": accept_by}
+    given: dict[str, Any] = {"features": features, "method": method, "envelope": envelope, "accept_by": accept_by}
     given |= {"retain_fraction": retain_fraction, "floor": floor}
     if is_matrix(pool):
         places = {"pool": pool, "target": target, "shares": shares, "attributes": attributes, "out": out}

@@ -1,7 +1,6 @@
 """`rsft data check`: find problems of a pool before training on it."""
 
 import hashlib
-import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from rsft.errors import InputError, UnreadableImageError
 from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.evaluation.protocol import read_protocol
 from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.threads import cores
 from rsft.types import PathLike
 
 READ_AHEAD = 256
@@ -125,7 +125,7 @@ def _prints(images: ImageSet, stages: Stages, stage: str) -> _Prints:
         return hashlib.sha256(content).digest(), difference_hash(picture), thumbnail(picture)
 
     found: list[tuple[bytes, int, np.ndarray] | str] = []
-    with stages.stage(stage, len(images)) as advance, ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
+    with stages.stage(stage, len(images)) as advance, ThreadPoolExecutor(max_workers=cores()) as threads:
         for start in range(0, len(images), READ_AHEAD):
             found += threads.map(read, range(start, min(start + READ_AHEAD, len(images))))
             advance(len(found) - start)

@@ -1,4 +1,4 @@
-"""The choice of how far to go, and how sure its gain and loss are."""
+"""The choice of the share of the way to the tuned weights, and the intervals of its gain and loss."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,9 +27,9 @@ SHARES = (0.0, 0.5, 1.0)
 def held_out(
     effect: float, elsewhere: float, *, seed: int, people: int = 30, likeness: float = 1.0, spread: float = 0.0
 ) -> HeldOut:
-    """Normal scores; the tuned weights add `effect` to genuine pairs like the target, `elsewhere` to the others.
+    """Return normal scores; tuned weights add `effect` to genuine pairs like the target, `elsewhere` to the others.
 
-    Half of the pictures are like the target; a person's own effect varies by `spread`.
+    Half of the pictures are like the target. An additional effect of each person has standard deviation `spread`.
     """
     generator = np.random.default_rng(seed)
     pairs = list_all_pairs(np.arange(people).repeat(6))
@@ -53,11 +53,11 @@ def test_a_clear_gain_is_taken_with_an_interval_above_zero() -> None:
     assert (result.share, result.candidate) == (1.0, 1.0)
     assert result.gain.low is not None
     assert result.loss.high is not None
-    assert result.gain.low > 0 == result.loss.high  # nothing changed for pairs unlike the target
+    assert result.gain.low > 0 == result.loss.high  # pairs unlike the target have the same scores
     assert result.gain.value == pytest.approx(result.path[2].target - result.path[0].target)
 
 
-def test_a_gain_that_costs_more_than_the_bound_is_not() -> None:
+def test_a_gain_that_costs_more_than_the_bound_is_not_taken() -> None:
     result = gate(held_out(1.0, -2.0, seed=0))
     assert (result.share, result.candidate) == (0.0, 1.0)
     assert "costs more than 0.01" in result.reason
@@ -65,17 +65,17 @@ def test_a_gain_that_costs_more_than_the_bound_is_not() -> None:
     assert result.loss.value > 0.01
 
 
-def test_no_gain_and_too_few_pairs_are_told_apart() -> None:
+def test_no_gain_and_too_few_people_have_different_reasons() -> None:
     assert "no tuned weights did better" in gate(held_out(-1.0, 0.0, seed=0)).reason
     few = gate(held_out(1.0, 0.0, seed=0, likeness=0.0))
     assert (few.share, few.gain) == (0.0, Interval(None, None, None, "insufficient data"))
-    assert "nothing can be told" in few.reason
+    assert "equivalent to 0 people, and 5 are needed" in few.reason
 
 
-def test_what_only_seems_to_gain_is_not_shipped() -> None:
-    """Both networks favour people at random, the same in law: the better of the two is shipped one time in forty.
+def test_a_gain_by_chance_is_rarely_taken() -> None:
+    """Both networks favour random people, with the same distribution: the tuned one is taken one time in forty.
 
-    Of 60, within 5 standard errors; the rule that ships the better of the two does so in half of them.
+    The bound is 5 standard errors over 60 cases. A rule that takes the better network would take it in half of them.
     """
     shipped, better = [], []
     pairs = list_all_pairs(np.arange(30).repeat(3))
@@ -91,7 +91,7 @@ def test_what_only_seems_to_gain_is_not_shipped() -> None:
     assert np.mean(shipped) < 0.025 + 5 * np.sqrt(0.025 * 0.975 / 60) < np.mean(better)
 
 
-def test_a_pair_counts_for_the_target_with_one_picture_like_it() -> None:
+def test_a_pair_counts_for_the_target_if_one_picture_is_like_it() -> None:
     pairs = list_all_pairs(np.arange(20).repeat(3))
     alike, others = pair_weights(pairs, np.tile([1.0, 0.5, 0.0], 20))
     of_first = (pairs.identity[pairs.a] == 0) & pairs.genuine
@@ -99,8 +99,8 @@ def test_a_pair_counts_for_the_target_with_one_picture_like_it() -> None:
     assert others.tolist() == (1 - alike).tolist()
 
 
-def test_a_loss_that_a_gain_of_the_target_makes_up_for_is_seen() -> None:
-    """Over all pairs the TAR rises; over those unlike the target it falls by more than the bound."""
+def test_a_gain_of_the_target_does_not_hide_a_loss_elsewhere() -> None:
+    """The TAR over all pairs rises, but that of pairs unlike the target falls by more than the bound."""
     fold = held_out(2.0, -0.5, seed=0)
     order = [np.argsort(-fold.scores[share], kind="stable") for share in (0.0, 1.0)]
     before, after = (tar_in_order(fold.pairs.genuine[by], np.ones(len(by)), OTHERS_FMRS) for by in order)
@@ -110,8 +110,8 @@ def test_a_loss_that_a_gain_of_the_target_makes_up_for_is_seen() -> None:
     assert "costs more than 0.01" in result.reason
 
 
-def test_a_loss_at_strict_fmrs_is_seen() -> None:
-    """Half of the other genuine pairs fall below the best hundredth of impostors: .5 lost, .25 over FMRs up to 1."""
+def test_a_loss_at_small_fmrs_is_measured_in_full() -> None:
+    """Half of the other genuine pairs fall below the top 1 % of impostors. The loss is .5, or .25 over FMRs up to 1."""
     pairs, strict = list_all_pairs(np.arange(30).repeat(6)), []
     weights = pair_weights(pairs, np.tile(np.arange(6) < 3, 30).astype(float))
     noise = np.random.default_rng(0).normal(size=len(pairs))
@@ -127,24 +127,24 @@ def test_a_loss_at_strict_fmrs_is_seen() -> None:
 
 
 @pytest.mark.parametrize("people", [1, 3])
-def test_nothing_is_shipped_on_a_few_people(people: int) -> None:
+def test_the_pretrained_weights_are_kept_if_few_people_look_like_the_target(people: int) -> None:
     pairs = list_all_pairs(np.arange(30).repeat(6))
     weights = pair_weights(pairs, np.repeat(np.arange(30) < people, 6).astype(float))
     noise = np.random.default_rng(0).normal(size=len(pairs))
     fold = hold_out(pairs, weights, lambda share: noise + pairs.genuine * (1 + share), SHARES, seed=0)
     result = decide([fold], 1.0, seed=0)
     assert result.share == 0.0
-    assert f"worth those of {people} people" in result.reason
+    assert f"equivalent to {people} people" in result.reason
 
 
-def test_where_hardly_anybody_looks_unlike_the_target_all_pairs_are_held_to_the_bound() -> None:
+def test_the_bound_is_on_all_pairs_if_few_people_look_unlike_the_target() -> None:
     pairs = list_all_pairs(np.arange(30).repeat(6))
     for unlike in (0, 3):
         assert set(pair_weights(pairs, np.repeat(np.arange(30) >= unlike, 6).astype(float))[1]) == {1.0}
 
 
-def test_a_smaller_share_is_taken_where_only_it_gains_clearly() -> None:
-    """The larger gains more in the mean, by a few people."""
+def test_a_smaller_share_is_taken_if_only_it_gains_clearly() -> None:
+    """The larger share has a larger mean gain, but only through a few people."""
     pairs = list_all_pairs(np.arange(30).repeat(6))
     weights = pair_weights(pairs, np.ones(180))
     noise = np.random.default_rng(0).normal(size=len(pairs))
@@ -156,8 +156,8 @@ def test_a_smaller_share_is_taken_where_only_it_gains_clearly() -> None:
     assert (result.share, result.candidate, list(result.allowed)) == (0.5, 0.5, [0.5])
 
 
-def test_the_interval_is_as_wide_as_the_gain_varies_over_identities() -> None:
-    """Each of 40 folds has 20 other people, with effects of their own; normal intervals are 3.92 deviations wide."""
+def test_the_width_of_the_interval_matches_the_variation_over_identities() -> None:
+    """Each of 40 folds has 20 different people. A normal 95 % interval is 3.92 standard deviations wide."""
     gains, widths = [], []
     for seed in range(40):
         fold = held_out(0.5, 0.0, seed=seed, people=20, spread=1.0)
@@ -169,7 +169,7 @@ def test_the_interval_is_as_wide_as_the_gain_varies_over_identities() -> None:
         gains.append(interval.value)
         widths.append(interval.high - interval.low)
     ratio = np.mean(widths) / (3.92 * np.std(gains, ddof=1))
-    # 5 standard errors of a deviation from 40 draws, 1 / sqrt(2 * 39) each
+    # 5 standard errors of a standard deviation from 40 draws, 1 / sqrt(2 * 39) each
     assert abs(np.log(ratio)) < 5 / np.sqrt(78)
 
 
@@ -189,9 +189,10 @@ def test_a_retention_set_steps_the_gate_back() -> None:
 
 
 def copied_tar(fold: HeldOut, share: float, kind: int, times: np.ndarray, fmrs: Sequence[float]) -> float:
-    """The slow way: every person as many times as drawn, each copy compared with every copy of another person.
+    """Compute the TAR with every person copied as often as drawn, by repetition of the pairs.
 
-    The genuine comparisons of a person are those of each copy by itself.
+    Impostor pairs are those between every copy of one person and every copy of another. Genuine pairs are those within
+    each copy.
     """
     rows: list[int] = []
     for row, (a, b) in enumerate(zip(fold.pairs.a, fold.pairs.b, strict=True)):
@@ -205,13 +206,13 @@ def copied_tar(fold: HeldOut, share: float, kind: int, times: np.ndarray, fmrs: 
         return float("nan")
     tars = []
     for fmr in fmrs:
-        allowed = np.flatnonzero(false <= fmr * false[-1])  # the longest beginning with at most that share
+        allowed = np.flatnonzero(false <= fmr * false[-1])  # the longest prefix with at most that share
         tars.append(true[allowed[-1]] if len(allowed) else 0.0)
     return float(np.mean(tars) / true[-1])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_intervals_are_those_of_people_drawn_with_all_their_comparisons(seed: int) -> None:
+def test_intervals_equal_a_bootstrap_by_copies_of_people(seed: int) -> None:
     fold = held_out(0.8, -0.3, seed=seed, people=7, spread=0.5)
     result = decide([fold], 1.0, seed=seed)
     people = 7

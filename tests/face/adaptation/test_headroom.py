@@ -1,4 +1,4 @@
-"""Whether a network copes with the target already, by clusters whose verification is known."""
+"""Whether the model already handles the target, on clusters with a known TAR."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ PEOPLE, PICTURES, WIDTH = 60, 8, 24
 
 
 def pool(noise_alike: float, seed: int = 0, usual_noise: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings and people of a pool whose every fourth picture is like the target, with other noise."""
+    """Return embeddings, people and a mask of target-like pictures: every fourth picture, with noise of its own."""
     generator = np.random.default_rng(seed)
     people = np.repeat(np.arange(PEOPLE), PICTURES)
     alike = np.arange(len(people)) % 4 == 0
@@ -22,7 +22,7 @@ def pool(noise_alike: float, seed: int = 0, usual_noise: float = 0.3) -> tuple[n
 
 
 def tar(embeddings: np.ndarray, people: np.ndarray, rows: np.ndarray) -> float:
-    """Of the items where `rows` (N,) is true against all but themselves, by sorting."""
+    """Compute the TAR of the items in the mask `rows` (N,) against all other items, by sorting."""
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     scores = unit[rows] @ unit.T
     same = people[rows][:, None] == people
@@ -32,7 +32,7 @@ def tar(embeddings: np.ndarray, people: np.ndarray, rows: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0, 1.6])
-def test_the_gap_is_that_of_all_comparisons(noise: float) -> None:
+def test_the_gap_equals_that_of_all_comparisons(noise: float) -> None:
     embeddings, people, alike = pool(noise)
     found = find_headroom(embeddings, people, alike.astype(float))
     assert found is not None
@@ -44,8 +44,8 @@ def test_the_gap_is_that_of_all_comparisons(noise: float) -> None:
     assert found.gap.value == pytest.approx(found.usual.value - found.alike.value)
 
 
-def test_the_interval_holds_the_gap_of_the_population() -> None:
-    """In 34 of 40 pools or more: 95 % less three standard errors; the population is all pools together."""
+def test_the_interval_covers_the_gap_of_the_population() -> None:
+    """At least 34 of 40 intervals cover it: 95 % minus three standard errors. The population is all pools together."""
     drawn = [pool(1.0, seed) for seed in range(40)]
     gaps = [
         tar(embeddings, people, people >= 0) - tar(embeddings, people, alike) for embeddings, people, alike in drawn
@@ -65,10 +65,10 @@ def test_the_interval_holds_the_gap_of_the_population() -> None:
     [
         (0.3, 0.3, Outcome.MODEL_COPES, False),
         (1.6, 0.3, Outcome.WORTH_TRYING, False),
-        (1.2, 1.2, Outcome.WORTH_TRYING, True),  # bad at all pictures alike
+        (1.2, 1.2, Outcome.WORTH_TRYING, True),  # equally bad on all pictures
     ],
 )
-def test_a_network_that_copes_needs_no_training(
+def test_a_model_that_handles_the_target_needs_no_training(
     noise: float, usual_noise: float, outcome: Outcome, hardly_worse: bool
 ) -> None:
     embeddings, people, alike = pool(noise, usual_noise=usual_noise)
@@ -83,7 +83,7 @@ def test_a_network_that_copes_needs_no_training(
     assert judged.diagnostics.keys() >= plan.diagnostics.keys()
 
 
-def test_a_verdict_that_was_no_stays_no() -> None:
+def test_a_negative_verdict_is_kept() -> None:
     embeddings, people, _ = pool(0.3)
     plan = plan_from_ratio(attribute_ratio([0] * len(people), {0: 1.0}))
     judged = with_headroom(plan, features_of(embeddings, people))
@@ -92,7 +92,7 @@ def test_a_verdict_that_was_no_stays_no() -> None:
 
 
 @pytest.mark.parametrize("people", [np.arange(40), np.zeros(40, int)], ids=["one picture each", "one person"])
-def test_what_cannot_tell_is_left_out(people: np.ndarray) -> None:
+def test_pools_without_both_kinds_of_comparisons_have_no_headroom(people: np.ndarray) -> None:
     embeddings = np.random.default_rng(0).normal(size=(40, WIDTH))
     assert find_headroom(embeddings, people, np.ones(40)) is None
     assert find_headroom(embeddings, people, np.zeros(40)) is None

@@ -8,7 +8,7 @@ from rsft.face.adaptation.adaface import AdaFaceLoss
 from rsft.face.adaptation.heads import PrototypeHead, PrototypeLoss, class_means
 
 
-def test_without_margin_it_is_cross_entropy_on_scaled_cosines() -> None:
+def test_without_a_margin_the_loss_is_cross_entropy_of_scaled_cosines() -> None:
     generator = torch.Generator().manual_seed(0)
     prototypes, embeddings = torch.randn(5, 8, generator=generator), torch.randn(7, 8, generator=generator)
     classes = torch.arange(7) % 5
@@ -27,7 +27,7 @@ def test_the_margin_is_added_to_the_angle(degrees: float) -> None:
     assert other == pytest.approx(math.sin(angle), abs=1e-5)
 
 
-def test_the_own_logit_always_falls_as_the_angle_grows() -> None:
+def test_the_logit_of_the_own_class_always_falls_as_the_angle_grows() -> None:
     angles = torch.linspace(0, math.pi, 2000)
     embeddings = torch.stack([angles.cos(), angles.sin()], 1)
     loss = PrototypeLoss(torch.tensor([[1.0, 0.0]]), margin_rad=0.5)
@@ -37,8 +37,8 @@ def test_the_own_logit_always_falls_as_the_angle_grows() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("learnt", [False, True])
-def test_no_gradient_is_lost_where_an_embedding_is_its_prototype(dtype: torch.dtype, learnt: bool) -> None:
-    """A cosine is 1, or in rounding a little more, exactly where training starts."""
+def test_gradients_are_finite_if_an_embedding_equals_its_prototype(dtype: torch.dtype, learnt: bool) -> None:
+    """When training starts, cosines are 1, or slightly more by rounding."""
     above = 0
     for seed in range(1000):
         embeddings = torch.randn(6, 16, generator=torch.Generator().manual_seed(seed)).to(dtype).requires_grad_()
@@ -52,10 +52,10 @@ def test_no_gradient_is_lost_where_an_embedding_is_its_prototype(dtype: torch.dt
         gradients = [embeddings.grad] + ([loss.prototypes.grad] if learnt else [])
         assert bool(value.isfinite())
         assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients), seed
-    assert above > 1000  # the clamp is needed
+    assert above > 1000  # otherwise the clamp would not be tested
 
 
-def test_the_margin_grows_with_the_batches_that_train() -> None:
+def test_the_margin_grows_with_training_batches_only() -> None:
     embedding = torch.tensor([[math.cos(1.0), math.sin(1.0)]])
     loss = PrototypeLoss(torch.tensor([[1.0, 0.0]]), scale=1.0, margin_rad=0.4, ramp_batches=4)
     angles = []
@@ -67,7 +67,7 @@ def test_the_margin_grows_with_the_batches_that_train() -> None:
     assert angles == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4, 1.4], abs=1e-4)
 
 
-def test_only_learnt_prototypes_train() -> None:
+def test_only_learnt_prototypes_require_a_gradient() -> None:
     assert [PrototypeLoss(torch.eye(2), learnt=learnt).prototypes.requires_grad for learnt in (False, True)] == [0, 1]
 
 
@@ -77,7 +77,7 @@ def test_a_margin_out_of_range_is_refused() -> None:
 
 
 @pytest.mark.parametrize("make", [PrototypeLoss, AdaFaceLoss])
-def test_weights_count_items_as_often(make: type[PrototypeHead]) -> None:
+def test_a_weight_multiplies_the_loss_of_its_item(make: type[PrototypeHead]) -> None:
     generator = torch.Generator().manual_seed(0)
     prototypes, embeddings = (torch.randn(n, 8, generator=generator) for n in (5, 4))
     classes = torch.tensor([0, 1, 2, 2])

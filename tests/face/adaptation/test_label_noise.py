@@ -1,4 +1,4 @@
-"""Wrong labels are found, right ones are kept."""
+"""Wrong labels are found, and right ones are trusted."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from rsft.face.adaptation.label_noise import label_margin
 
 
 def slow(embeddings: np.ndarray, people: np.ndarray) -> list[float]:
+    """Compute the margins (N,) one item at a time."""
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     margins = []
     for row, person in enumerate(people):
@@ -21,7 +22,7 @@ def slow(embeddings: np.ndarray, people: np.ndarray) -> list[float]:
     return margins
 
 
-def test_the_margin_is_that_of_a_slow_loop() -> None:
+def test_the_margin_equals_a_slow_loop() -> None:
     generator = np.random.default_rng(0)
     people = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])
     embeddings = generator.normal(size=(10, 6))
@@ -30,7 +31,7 @@ def test_the_margin_is_that_of_a_slow_loop() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_flipped_labels_are_found(share: float) -> None:
-    """Identities a little apart in 32 dimensions; an item that counted in its own mean would hide."""
+    """Identities are close in 32 dimensions. A wrong item would hide if it counted in the mean of its own identity."""
     generator = np.random.default_rng(1)
     true = np.arange(40).repeat(8)
     embeddings = generator.normal(size=(40, 32))[true] + 0.6 * generator.normal(size=(320, 32))

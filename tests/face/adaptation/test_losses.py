@@ -1,4 +1,4 @@
-"""The losses of a recipe: their formulas, and that no gradient is lost where training starts."""
+"""The losses of a recipe: their formulas, and finite gradients at the start of training."""
 
 import math
 
@@ -19,6 +19,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def gradients(loss: nn.Module, embeddings: Tensor, classes: Tensor) -> list[Tensor]:
+    """Return the loss, and its gradients with respect to the embeddings and to trained parameters."""
     value = loss(embeddings, classes)
     value.backward()
     trained = [parameter for parameter in loss.parameters() if parameter.requires_grad]
@@ -27,12 +28,12 @@ def gradients(loss: nn.Module, embeddings: Tensor, classes: Tensor) -> list[Tens
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_no_gradient_is_lost_where_an_embedding_is_its_prototype(name: str, dtype: torch.dtype) -> None:
-    """A cosine is 1, or in rounding a little more, exactly where training starts; learnt prototypes train too."""
+def test_gradients_are_finite_if_an_embedding_equals_its_prototype(name: str, dtype: torch.dtype) -> None:
+    """When training starts, cosines are 1, or slightly more by rounding. The prototypes are trained too."""
     settings = {"scale": 64.0, "margin_rad": 0.5, "margin_cosine": 0.4, "learnt_prototypes": True}
     recipe = make_recipe({"loss": name} | settings)
     classes, above = torch.arange(600), 0
-    for start in range(0, 1000, 100):  # a hundred seeds at a time
+    for start in range(0, 1000, 100):  # 100 seeds at a time
         seeds = range(start, start + 100)
         embeddings = torch.cat([random(6, 16, seed=seed) for seed in seeds]).to(dtype).requires_grad_()
         prototypes = class_means(embeddings.detach().float(), classes)
@@ -44,8 +45,8 @@ def test_no_gradient_is_lost_where_an_embedding_is_its_prototype(name: str, dtyp
 
 
 @pytest.mark.parametrize("name", ["ArcFaceLoss", "SubCenterArcFaceLoss"])
-def test_the_librarys_arcface_loses_gradients_there(name: str) -> None:
-    """Why ours is kept, and there is no sub-centre loss; should this fail, the library's may be taken."""
+def test_arcface_of_pytorch_metric_learning_has_non_finite_gradients_there(name: str) -> None:
+    """This is why rsft has its own ArcFace and no sub-centre loss. If this fails, that of the library can be used."""
     losses = pytest.importorskip("pytorch_metric_learning.losses")
     lost = 0
     for seed in range(20):
@@ -65,7 +66,7 @@ def test_cosface_is_cross_entropy_with_a_margin_on_the_cosine() -> None:
     torch.testing.assert_close(make_loss(recipe, prototypes, 10)(embeddings, classes), expected)
 
 
-def test_arcface_has_no_margin_unless_asked_and_adaface_that_of_its_paper() -> None:
+def test_by_default_arcface_has_no_margin_and_adaface_that_of_its_paper() -> None:
     embeddings, prototypes, classes = random(7, 8), random(5, 8, seed=1), torch.arange(7) % 5
     for name, margin in (("arcface", 0.0), ("adaface", 0.4)):
         default, told = (
@@ -76,8 +77,8 @@ def test_arcface_has_no_margin_unless_asked_and_adaface_that_of_its_paper() -> N
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_the_margin_grows_where_asked(name: str) -> None:
-    """With a margin the loss is larger; it is that without one in the first batch, and whole after the ramp."""
+def test_the_margin_grows_over_the_ramp(name: str) -> None:
+    """A margin makes the loss larger. It is 0 in the first batch, and has its full size after the ramp."""
     embeddings, prototypes, classes = random(7, 8), random(5, 8, seed=1), torch.arange(7) % 5
     recipe = make_recipe({"loss": name, "margin_rad": 0.3, "margin_cosine": 0.3, "margin_ramp_fraction": 0.5})
     loss = make_loss(recipe, prototypes, 4)
@@ -90,8 +91,8 @@ def test_the_margin_grows_where_asked(name: str) -> None:
 @pytest.mark.parametrize(
     ("z", "angle", "taken"), [(-1.0, 0.4, 0.0), (0.0, 0.0, 0.4), (0.5, -0.2, 0.6), (1.0, -0.4, 0.8)]
 )
-def test_adaface_is_the_papers_formula(z: float, angle: float, taken: float) -> None:
-    """ArcFace for the least recognisable, CosFace for the mean, an easier angle for the clearest."""
+def test_adaface_follows_the_formula_of_its_paper(z: float, angle: float, taken: float) -> None:
+    """The logit is that of ArcFace for the lowest quality and that of CosFace for the mean quality."""
     loss = AdaFaceLoss(torch.eye(2), scale=1.0, margin_rad=0.4)
     loss.get_buffer("norm_mean").fill_(10.0)
     loss.get_buffer("norm_deviation").fill_(1.0 - 1e-3)
@@ -102,7 +103,7 @@ def test_adaface_is_the_papers_formula(z: float, angle: float, taken: float) -> 
     assert loss.quality(3 * embedding).item() == 1.0
 
 
-def test_adaface_learns_the_norms_of_what_it_trains_on() -> None:
+def test_adaface_tracks_the_norms_of_training_batches_only() -> None:
     loss, classes = AdaFaceLoss(random(5, 8), momentum=0.25), torch.arange(20) % 5
     batches = [random(20, 8, seed=seed) * (1 + seed) for seed in range(3)]
     mean = deviation = math.nan
@@ -118,8 +119,8 @@ def test_adaface_learns_the_norms_of_what_it_trains_on() -> None:
     assert loss.get_buffer("norm_deviation").item() == pytest.approx(deviation, rel=1e-5)
 
 
-def test_low_precision_leaves_the_prototypes_as_they_are() -> None:
-    """The library would cast its weights to the type of the embeddings, for good."""
+def test_autocast_keeps_the_prototypes_in_float32() -> None:
+    """The library would permanently cast its weights to the dtype of the embeddings."""
     recipe = Recipe(loss="cosface", learnt_prototypes=True)
     loss = make_loss(recipe, random(5, 8), 10)
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Plans on real faces: what shifts is named, what is accepted carries the shift."""
+"""Plans on real faces: the shifted covariates are named, and the accepted items have the shift."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def sides(faces: Path) -> tuple[Features, Features]:
     return pool, target
 
 
-def test_covariates_are_kept_with_the_features(sides: tuple[Features, Features], tmp_path: Path) -> None:
+def test_covariates_are_saved_with_the_features(sides: tuple[Features, Features], tmp_path: Path) -> None:
     pool, _ = sides
     pool.save(tmp_path)
     loaded = load_features(tmp_path)
@@ -38,18 +38,18 @@ def test_plans_on_each_kind_of_features(sides: tuple[Features, Features]) -> Non
     darkest = {row.name: row.before.value for row in arrival.covariates}
     assert darkest["brightness"] is not None
     assert darkest["brightness"] < -1
-    # items drawn at night are the ones that are like the target
+    # the dark items are like the target
     likeness = plan_faces(pool, target, envelope="max_tv=0.1").likeness.numpy()
     dark = pool.covariates["brightness"] < np.median(target.covariates["brightness"]) * 1.3
     assert likeness[dark].mean() > 5 * likeness[~dark].mean()
-    # people differ between pool and target, and ten dark pictures are few: only activations overlap enough
+    # pool and target have different people, and only ten pictures are dark: only activations overlap enough
     outcomes = {plan.features: plan.plan.verdict.outcome for plan in ranked}
     assert outcomes == {
         "activations": Outcome.WORTH_TRYING,
         "covariates": Outcome.TOO_LITTLE_SUPPORT,
         "embedding": Outcome.TOO_LITTLE_SUPPORT,
     }
-    # pictures drawn at night are harder for the network than the others of the same people
+    # dark pictures are harder for the network than other pictures of the same people
     for made in (ranked[0].plan, plan_faces(pool, target, envelope="max_tv=0.1")):
         assert made.diagnostics["tar_gap"] > 0.2
 

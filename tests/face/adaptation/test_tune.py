@@ -1,4 +1,4 @@
-"""The adaptation itself, on real faces."""
+"""Tuning of a network, on real faces."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def pool(faces: Path) -> Features:
 
 
 def test_cached_activations_give_the_embeddings_of_the_whole_network(pool: Features, faces: Path) -> None:
-    """Equal to the uncached network up to float16 rounding at the cut."""
+    """They are equal up to float16 rounding at the cut."""
     model = load_model("dlib")
     images = find_images(faces / "pool")
     chips = np.stack([images.read(images.ids.index(item)) for item in pool.ids[:8] if item.endswith(".jpg")])
@@ -43,14 +43,14 @@ def test_cached_activations_give_the_embeddings_of_the_whole_network(pool: Featu
     np.testing.assert_allclose(pool.embeddings[rows], direct, atol=2e-3)
 
 
-def test_what_cannot_be_used_is_quarantined_and_the_rest_goes_on(pool: Features) -> None:
+def test_unusable_pictures_are_quarantined_and_the_others_are_embedded(pool: Features) -> None:
     assert [(Path(item).name, reason) for item, reason in pool.quarantined] == [
         ("broken.jpg", "unreadable: not an image file")
     ]
     assert len(pool) == 101
 
 
-def test_features_are_read_back_as_written(pool: Features, tmp_path: Path) -> None:
+def test_saved_features_are_loaded_unchanged(pool: Features, tmp_path: Path) -> None:
     pool.save(tmp_path)
     again = load_features(tmp_path)
     assert (list(again.ids), again.fingerprint) == (list(pool.ids), pool.fingerprint)
@@ -61,13 +61,13 @@ def test_features_are_read_back_as_written(pool: Features, tmp_path: Path) -> No
         load_features(tmp_path)
 
 
-def test_tuning_changes_only_the_last_stages_and_leaves_the_model_alone(pool: Features) -> None:
+def test_tuning_changes_only_the_last_stages_and_not_the_model(pool: Features) -> None:
     model = load_model("dlib")
     fingerprint = model.fingerprint
     everything = torch.ones(len(pool), dtype=torch.float64)
     run = tune(model, pool, plan_with(everything), RECIPE, seed=0)
     assert model.fingerprint == fingerprint
-    before, after = model.network.state_dict(), run.at(1.0).state_dict()  # whatever the gate keeps
+    before, after = model.network.state_dict(), run.at(1.0).state_dict()  # independent of the gate
     moved = {int(name.split(".")[0]) for name in after if not torch.equal(before[name], after[name])}
     assert moved == set(range(11, 16))
     assert all(torch.equal(before[name], weights) for name, weights in run.at(0.0).state_dict().items())
@@ -76,7 +76,7 @@ def test_tuning_changes_only_the_last_stages_and_leaves_the_model_alone(pool: Fe
 
 
 def test_the_night_part_of_the_pool_is_found(pool: Features, faces: Path) -> None:
-    """The drawn shift is dark: what is accepted must be darker than the pool."""
+    """The target is dark, so the items most likely to be accepted are darker than the pool."""
     target = embed(load_model("dlib"), find_images(faces / "target"), aligned=True)
     result = plan_faces(pool, target, **RECIPE.plan_options(), seed=0)
     images = find_images(faces / "pool").subset([find_images(faces / "pool").ids.index(item) for item in pool.ids])
@@ -106,7 +106,7 @@ def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
     assert views.times_given.sum() == len(seen)
 
 
-def test_a_pass_that_was_over_when_saved_is_not_mixed_with_the_next() -> None:
+def test_a_pass_that_was_complete_when_saved_is_not_mixed_with_the_next() -> None:
     def make() -> AcceptedViews:
         sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
         ids = [f"item {row}" for row in range(10)]
@@ -121,11 +121,11 @@ def test_a_pass_that_was_over_when_saved_is_not_mixed_with_the_next() -> None:
     passes = [ids_of(whole) for _ in range(3)]
     batches = iter(cut)
     assert [next(batches)[2] for _ in passes[0]] == passes[0]
-    resumed.load_state_dict(cut.state_dict())  # with the last batch of the pass given, and the pass not ended
+    resumed.load_state_dict(cut.state_dict())  # after the last batch of the pass, but before its end
     assert [ids_of(resumed) for _ in range(3)] == [[], *passes[1:]]
 
 
-def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
+def test_a_pool_without_accepted_items_raises_an_error() -> None:
     sampler = RejectionSampler(torch.zeros(4))
     views = AcceptedViews(
         np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), ["a", "b", "c", "d"], sampler, 2
@@ -134,7 +134,7 @@ def test_a_pool_that_is_never_accepted_ends_with_a_clear_error() -> None:
         next(iter(views))
 
 
-def test_what_cannot_be_tuned_is_refused(pool: Features) -> None:
+def test_unsuitable_pools_are_refused(pool: Features) -> None:
     model, ones = load_model("dlib"), torch.ones(len(pool), dtype=torch.float64)
     with pytest.raises(InputError, match="identities or more, got 1"):
         tune(model, with_people(pool, np.zeros(len(pool), int)), plan_with(ones), RECIPE, seed=0)
@@ -166,8 +166,8 @@ def test_items_with_doubtful_labels_are_left_out(pool: Features) -> None:
 
 
 @pytest.mark.parametrize(("accept_by", "floor"), [("identity", 1), ("item", 6)])
-def test_training_minds_identities_as_the_plan_does(pool: Features, accept_by: str, floor: int) -> None:
-    """A short training is on views that the rule accepts in its first epoch, and on no others."""
+def test_training_uses_the_acceptance_rule_for_identities(pool: Features, accept_by: str, floor: int) -> None:
+    """A short training uses only views that the rule accepts in its first epoch."""
     people, steps = pool.people, 2
     acceptance = torch.full((len(pool),), 0.5 if accept_by == "identity" else 0.03, dtype=torch.float64)
     rule = mind_identities(
@@ -183,10 +183,10 @@ def test_training_minds_identities_as_the_plan_does(pool: Features, accept_by: s
     assert (most == 0).any()
 
 
-def test_patience_ends_at_the_best_and_the_last_training_is_as_long(
+def test_patience_ends_at_the_best_weights_and_sets_the_length_of_the_last_training(
     pool: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores that rise twice and then fall: the start, steps 2, 4 and 6; the second fold likewise."""
+    """In both folds the scores rise twice and then fall: they are of the start and of steps 2, 4, 6 and 8."""
     scores = iter([0.1, 0.2, 0.3, 0.25, 0.24, 0.1, 0.2, 0.3, 0.2, 0.1])
     monkeypatch.setattr("rsft.face.adaptation.held_out.pair_scores", lambda *arguments: (next(scores), 0.0))
     everything, records = torch.ones(len(pool), dtype=torch.float64), list[dict[str, float]]()
@@ -198,8 +198,8 @@ def test_patience_ends_at_the_best_and_the_last_training_is_as_long(
     assert run.samples == 20 * recipe.batch_size
 
 
-def test_patience_watches_held_out_pairs_like_the_target(pool: Features) -> None:
-    """A learning rate that wrecks the network is noticed, and the weights before it are the end of the line."""
+def test_patience_ends_a_training_that_harms_held_out_pairs_like_the_target(pool: Features) -> None:
+    """The learning rate is far too high. The end of the line is the weights before they got worse."""
     everything = torch.ones(len(pool), dtype=torch.float64)
     wrecking = {
         "learning_rate": 0.1,
@@ -215,7 +215,7 @@ def test_patience_watches_held_out_pairs_like_the_target(pool: Features) -> None
     assert run.line.result.best_step < run.line.result.steps
 
 
-def test_one_fold_trains_once_on_four_fifths_of_the_identities(pool: Features) -> None:
+def test_with_one_fold_there_is_one_training_on_four_fifths_of_the_identities(pool: Features) -> None:
     people, everything = pool.people, torch.ones(len(pool), dtype=torch.float64)
     recipe = RECIPE.model_copy(update={"folds": 1, "steps": 40})
     run = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0)
@@ -225,10 +225,8 @@ def test_one_fold_trains_once_on_four_fifths_of_the_identities(pool: Features) -
 
 
 @pytest.mark.parametrize("loss", ["cosface", "adaface"])
-def test_a_launcher_that_asks_for_low_precision_gets_it(
-    pool: Features, loss: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As `accelerate launch --mixed_precision bf16` does; what is trained stays in float32."""
+def test_a_launcher_can_request_low_precision(pool: Features, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This is what `accelerate launch --mixed_precision bf16` does. The trained weights stay in float32."""
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     AcceleratorState._reset_state(reset_partial_state=True)
     everything = torch.ones(len(pool), dtype=torch.float64)
@@ -245,8 +243,8 @@ def test_a_launcher_that_asks_for_low_precision_gets_it(
 
 
 @pytest.mark.parametrize(("folds", "least"), [(1, 3), (2, 4), (3, 3), (4, 4)])
-def test_the_fewest_identities_are_tuned_and_fewer_refused(pool: Features, folds: int, least: int) -> None:
-    """With them, each fold has two people to train on and, the single one aside, one to hold out."""
+def test_the_fewest_allowed_identities_are_tuned_and_fewer_are_refused(pool: Features, folds: int, least: int) -> None:
+    """Every fold then has at least two people to train on and one to hold out."""
     recipe = RECIPE.model_copy(update={"folds": folds, "steps": 1})
     people, ones = pool.people, torch.ones(len(pool), dtype=torch.float64)
     rows = np.flatnonzero(people < least)

@@ -1,4 +1,4 @@
-"""Blocks give what listing gives; a thinned tail gives it too, within the error of what was drawn."""
+"""Scoring in blocks equals scoring a list of pairs; with a thinned tail, up to sampling error."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ FMRS = (0.05, 0.01, 0.001)
 
 
 def people(sizes: list[int], width: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings around a centre a person, shuffled, and who is who."""
+    """Return shuffled embeddings around one centre per person, and the identity of each."""
     generator = np.random.default_rng(seed)
     identity = generator.permutation(np.repeat(np.arange(len(sizes)), sizes))
     centres = generator.normal(size=(len(sizes), width))
@@ -50,7 +50,7 @@ def cosines(embeddings: np.ndarray, identity: np.ndarray) -> np.ndarray:
 
 
 def both(embeddings: np.ndarray, identity: np.ndarray, draws: int = 100) -> tuple[VerificationReport, ...]:
-    """Listed, and in blocks."""
+    """Return the reports from listed pairs and from blocks."""
     everyone = AllPairs(identity)
     listed = scored({"x": embeddings}, everyone)
     assert not isinstance(listed, EmbeddedTrial)
@@ -59,7 +59,7 @@ def both(embeddings: np.ndarray, identity: np.ndarray, draws: int = 100) -> tupl
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("sizes", [[5] * 60, [1] * 30 + [40, 2, 2], [2, 1]])
-def test_blocks_give_what_listing_gives(sizes: list[int]) -> None:
+def test_scoring_in_blocks_equals_scoring_listed_pairs(sizes: list[int]) -> None:
     listed, blocks = both(*people(sizes))
     one, other = listed.systems["x"], blocks.systems["x"]
     assert (one.pairs_genuine, one.pairs_impostor) == (other.pairs_genuine, other.pairs_impostor)
@@ -70,7 +70,7 @@ def test_blocks_give_what_listing_gives(sizes: list[int]) -> None:
     assert one.eer == pytest.approx(other.eer, abs=0.5 / one.pairs_genuine)
 
 
-def test_what_is_much_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sets_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, identity = people([3] * 20)
     monkeypatch.setattr(trials, "MAX_LISTED", 1000)
     trial = scored({"x": embeddings}, AllPairs(identity))
@@ -82,7 +82,7 @@ def test_what_is_much_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_thinned_tail_is_exact_at_the_threshold_and_close_in_its_draws(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tail of 180,000 comparisons is drawn down to some 12,000."""
+    """The tail of 180,000 comparisons is thinned to about 12,000."""
     embeddings, identity = people([4] * 150, seed=seed)
     whole, _ = both(embeddings, identity, draws=200)
     monkeypatch.setattr(scores, "MIN_TAIL", 100)
@@ -95,7 +95,7 @@ def test_a_thinned_tail_is_exact_at_the_threshold_and_close_in_its_draws(
     for column, fmr in enumerate(FMRS):
         false = (plain > thresholds[0, column]).sum()
         allowed = int(fmr * len(plain))
-        # of all comparisons, never more than the rate asked for, and at most what one bin holds less
+        # over all comparisons, the FMR never exceeds the requested one, and falls short of it by one bin at most
         assert allowed - max(3, 0.01 * allowed) <= false <= allowed
         assert tars[0, column] == pytest.approx(whole.systems["x"].tar_at_fmr[fmr].value, abs=2 / 900)
         expected = whole.draws["x"][fmr]
@@ -103,8 +103,8 @@ def test_a_thinned_tail_is_exact_at_the_threshold_and_close_in_its_draws(
         assert tars[1:, column].std() == pytest.approx(expected.std(), rel=0.15)
 
 
-def test_a_tail_that_forgets_what_it_stands_for_is_found() -> None:
-    """The wrong rule: comparisons of a drawn tail counted once each put the thresholds of the draws too low."""
+def test_counting_thinned_comparisons_once_would_bias_the_draws() -> None:
+    """If each comparison of a thinned tail counts once, the thresholds of the draws are too low."""
     embeddings, identity = people([4] * 150)
     thinned = all_pairs_scores(embeddings, AllPairs(identity), FMRS, max_tail=12_000)
     weights = verification.identity_weights(AllPairs(identity), 20, np.random.default_rng(0))
@@ -115,7 +115,7 @@ def test_a_tail_that_forgets_what_it_stands_for_is_found() -> None:
     assert (wrong[1:, 0] > right[1:, 0] + 0.05).all()
 
 
-def test_the_total_of_a_draw_is_that_of_its_comparisons() -> None:
+def test_impostor_weights_are_the_same_with_and_without_a_list() -> None:
     embeddings, identity = people([1, 4, 2, 7])
     weights = verification.identity_weights(AllPairs(identity), 30, np.random.default_rng(0))
     one = scores.listed_scores(cosines(embeddings, identity), AllPairs(identity).listed(), FMRS)
@@ -123,7 +123,7 @@ def test_the_total_of_a_draw_is_that_of_its_comparisons() -> None:
     np.testing.assert_array_equal(one.impostor_weight(weights), other.impostor_weight(weights))
 
 
-def test_everybody_can_be_used_as_a_list() -> None:
+def test_all_pairs_have_the_same_interface_as_a_list() -> None:
     _, identity = people([1, 4, 2, 7])
     everybody = AllPairs(identity)
     listed = everybody.listed()
@@ -132,7 +132,7 @@ def test_everybody_can_be_used_as_a_list() -> None:
     assert (len(everybody), everybody.counts) == (len(listed), listed.counts)
     row = np.array([3, -1, 0, 1, -1, 2, *[-1] * 8])
     kept = everybody.restricted_to(row)
-    old = np.array([2, 3, 5, 0])  # of each new row
+    old = np.array([2, 3, 5, 0])  # old row of each new row
     np.testing.assert_array_equal(kept.identity, identity[old])
     part = listed.restricted_to(row)
     found = {frozenset(pair) for pair in zip(part.a.tolist(), part.b.tolist(), strict=True)}
@@ -140,7 +140,7 @@ def test_everybody_can_be_used_as_a_list() -> None:
     np.testing.assert_array_equal(part.identity, kept.identity)
 
 
-def test_what_has_no_cosine_is_refused() -> None:
+def test_embeddings_without_a_direction_are_refused() -> None:
     embeddings, identity = people([3, 3])
     embeddings[2] = 0
     with pytest.raises(InputError, match="1 embeddings have no direction, such as row 2 of length 0"):

@@ -1,4 +1,4 @@
-"""DET curves, folds and thresholds against other libraries, and thresholds against the law."""
+"""DET curves, folds and thresholds against other libraries and known distributions."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from rsft.face.evaluation.verification import verify
 
 
 def normal_trial(genuine: int, impostor: int, seed: int = 0) -> Trial:
-    """Pairs of pictures that occur once each; scores N(.5, .2^2) of genuine ones, N(0, .2^2) of impostors."""
+    """Return pairs of pictures that occur once each; scores are N(.5, .2^2) if genuine, N(0, .2^2) if impostor."""
     total = genuine + impostor
     identity = np.arange(2 * total)
     identity[1 : 2 * genuine : 2] = identity[0 : 2 * genuine : 2]
@@ -31,8 +31,8 @@ def normal_trial(genuine: int, impostor: int, seed: int = 0) -> Trial:
     return Trial(pairs, {"x": scores})
 
 
-def test_a_det_curve_is_on_the_roc_curves_of_others() -> None:
-    """scikit-learn's, and torchmetrics' on scores mapped to [0, 1]: outside of it, it takes them for logits."""
+def test_a_det_curve_lies_on_the_roc_curves_of_other_libraries() -> None:
+    """The scores are mapped to [0, 1] for torchmetrics, which takes scores outside of it for logits."""
     trial = normal_trial(400, 3000)
     scores, genuine = trial.values["x"], trial.pairs.genuine
     curve = det_curve(listed_scores(scores, trial.pairs, [0.1]))
@@ -52,13 +52,13 @@ def test_a_det_curve_is_on_the_roc_curves_of_others() -> None:
         assert (scores[~genuine] > threshold).mean() == fmr
 
 
-def test_torchmetrics_on_scores_as_they_are_is_another_curve() -> None:
-    """Why the scores above are mapped: its sigmoid in single precision joins scores that are apart."""
+def test_torchmetrics_merges_different_scores_outside_of_0_to_1() -> None:
+    """This is why the scores above are mapped: the sigmoid in single precision makes different scores equal."""
     scores = torch.tensor([-30.0, 0.5, 40.0, 41.0])
     assert len(BinaryROC()(scores, torch.tensor([0, 1, 0, 1]))[0]) < 5
 
 
-def test_a_det_curve_in_blocks_counts_all() -> None:
+def test_a_det_curve_in_blocks_counts_all_comparisons() -> None:
     generator = np.random.default_rng(0)
     identity = np.arange(200) // 4
     embeddings = generator.normal(size=(50, 16))[identity] + generator.normal(size=(200, 16))
@@ -72,9 +72,9 @@ def test_a_det_curve_in_blocks_counts_all() -> None:
 
 
 @pytest.mark.parametrize("fmr", [0.1, 0.01, 0.001])
-def test_tar_is_one_less_open_metric_learnings_fnmr(fmr: float) -> None:
-    """Its formula: the percentile of the distances of negative pairs, and the positive ones that are not below it."""
-    trial = normal_trial(700, 10_001)  # with FMR * 10,000 whole, its interpolation between two distances does nothing
+def test_tar_is_one_minus_the_fnmr_of_open_metric_learning(fmr: float) -> None:
+    """Its FNMR is the share of positive pairs whose distance is not below a percentile of the negative distances."""
+    trial = normal_trial(700, 10_001)  # FMR * 10,000 is whole, so the percentile is not interpolated
     distances = 1 - trial.values["x"]
     genuine = trial.pairs.genuine
     fnmr = (distances[genuine] >= np.percentile(distances[~genuine], 100 * fmr)).mean()
@@ -83,7 +83,7 @@ def test_tar_is_one_less_open_metric_learnings_fnmr(fmr: float) -> None:
 
 
 def insightface_accuracies(embeddings: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """As `verification.py` of insightface and `lfw.py` of facenet compute them, for ten folds of consecutive pairs."""
+    """Compute the accuracies of ten folds of consecutive pairs as insightface and facenet do."""
     first, second = embeddings[0::2], embeddings[1::2]
     distances = np.sum(np.square(first - second), 1)
     thresholds = np.arange(0, 4, 0.01)
@@ -95,7 +95,7 @@ def insightface_accuracies(embeddings: np.ndarray, same: np.ndarray) -> np.ndarr
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_folds_are_those_of_the_reference(seed: int) -> None:
+def test_fold_accuracies_equal_those_of_the_reference_code(seed: int) -> None:
     generator = np.random.default_rng(seed)
     same = generator.random(600) < 0.5
     first = generator.normal(size=(600, 24))
@@ -115,7 +115,7 @@ def test_folds_are_those_of_the_reference(seed: int) -> None:
 
 
 def effects(people: int, seed: int) -> Trial:
-    """Impostor scores that depend on who is compared: N(0, 1) and an effect N(0, .7^2) of each of the two people."""
+    """Return scores that depend on who is compared: impostors are N(0, 1) plus an effect N(0, .7^2) of each person."""
     pairs = list_all_pairs(np.repeat(np.arange(people), 2))
     generator = np.random.default_rng(seed)
     effect = generator.normal(0, 0.7, people)[pairs.identity]
@@ -123,8 +123,11 @@ def effects(people: int, seed: int) -> Trial:
     return Trial(pairs, {"x": scores})
 
 
-def test_a_safe_threshold_keeps_to_the_rate_and_the_bound_holds() -> None:
-    """Of 60 sets at most 8 may break a promise of 97.5 % (probability below 1e-4); the plain rules break it often."""
+def test_safe_thresholds_and_bounds_hold_as_often_as_stated() -> None:
+    """More than 8 violations of a 97.5 % bound in 60 sets have probability below 1e-4.
+
+    The plain threshold, and the bound for independent comparisons, are violated more often.
+    """
     wished = 0.05
     spread = np.sqrt(1 + 2 * 0.7**2)
     safe, plain, bounded, independent = 0, 0, 0, 0
@@ -142,16 +145,16 @@ def test_a_safe_threshold_keeps_to_the_rate_and_the_bound_holds() -> None:
     assert independent < 45
 
 
-def test_nothing_above_the_threshold_leaves_the_bound_of_clopper_and_pearson() -> None:
+def test_without_false_matches_the_bound_is_that_of_clopper_and_pearson() -> None:
     pairs = list_all_pairs(np.repeat(np.arange(12), 2))
     genuine = pairs.genuine
-    scores = np.where(genuine, 1.0, 0.0)  # all impostors tie: none lies above the largest
+    scores = np.where(genuine, 1.0, 0.0)  # all impostors tie, so none lies above the largest
     (found,) = thresholds_for(Trial(pairs, {"x": scores}), "x", [0.02], draws=50)
     assert found.false_matches == 0
     assert found.bound == pytest.approx(1 - 0.025 ** (1 / found.pairs_impostor))
 
 
-def test_a_threshold_in_blocks_is_that_of_listed_comparisons() -> None:
+def test_a_threshold_in_blocks_equals_that_of_listed_pairs() -> None:
     generator = np.random.default_rng(0)
     identity = np.arange(300) // 3
     embeddings = generator.normal(size=(100, 16))[identity] + generator.normal(size=(300, 16))
@@ -166,7 +169,7 @@ def test_a_threshold_in_blocks_is_that_of_listed_comparisons() -> None:
     assert (one.threshold, one.safe) == pytest.approx((other.threshold, other.safe), abs=1e-6)
 
 
-def test_rates_that_nothing_supports_are_refused() -> None:
+def test_rates_without_enough_comparisons_are_refused() -> None:
     trial = normal_trial(100, 500)
     with pytest.raises(InputError, match=r"FMR 0\.001 needs 3000 impostor comparisons"):
         thresholds_for(trial, "x", [0.001])

@@ -10,7 +10,7 @@ THRESHOLDS = {0.05: 0.35, 0.01: 0.5}
 
 
 def people(count: int = 60, pictures: int = 4) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The people of group "b" look alike; some pictures have no group."""
+    """Return embeddings, identities and groups. The people of group "b" look alike, and one picture has no group."""
     generator = np.random.default_rng(0)
     identity = np.repeat(np.arange(count), pictures)
     centres = generator.normal(size=(count, 16))
@@ -21,7 +21,7 @@ def people(count: int = 60, pictures: int = 4) -> tuple[np.ndarray, np.ndarray, 
     return embeddings, identity, values
 
 
-def test_rates_are_those_of_a_plain_loop_and_the_same_in_blocks() -> None:
+def test_rates_equal_a_plain_loop_for_listed_pairs_and_in_blocks() -> None:
     embeddings, identity, values = people()
     everybody = AllPairs(identity)
     listed = everybody.listed()
@@ -50,8 +50,8 @@ def test_rates_are_those_of_a_plain_loop_and_the_same_in_blocks() -> None:
     assert found.ratio("fmr", 0.05) == other.value / alike.value
 
 
-def test_a_threshold_of_each_groups_own_would_hide_the_difference() -> None:
-    """The wrong rule: with its own threshold every group has the FMR asked for."""
+def test_a_threshold_for_each_group_would_hide_the_difference() -> None:
+    """At its own threshold, every group has the requested FMR."""
     embeddings, identity, values = people()
     rates = []
     for value in "ab":
@@ -65,7 +65,7 @@ def test_a_threshold_of_each_groups_own_would_hide_the_difference() -> None:
 
 
 def test_intervals_cover_the_rates_of_the_population() -> None:
-    """Scores of impostors with an effect of each person; fewer than 50 of 60 intervals has probability below 1e-4."""
+    """Each person has an effect on impostor scores. Fewer than 50 covering intervals of 60: probability below 1e-4."""
     from scipy import stats
 
     truth = stats.norm.sf(1.5 / np.sqrt(1.5))
@@ -94,8 +94,8 @@ def test_rates_without_enough_comparisons_have_no_value() -> None:
     assert found.accuracies() is None
 
 
-def test_accuracies_are_rfws() -> None:
-    """Three groups with .9, .8 and .6 right in every fold: mean .7667, deviation .1528, errors .4 over .1."""
+def test_accuracies_follow_the_definition_of_rfw() -> None:
+    """Three groups have accuracies .9, .8 and .6 in every fold: mean .7667, deviation .1528, errors .4 over .1."""
     same = np.tile(np.arange(20) < 10, 6)
     count = len(same)
     identity = np.arange(2 * count)
@@ -106,7 +106,7 @@ def test_accuracies_are_rfws() -> None:
     for value, wrong in {"x": 1, "y": 2, "z": 4}.items():
         for number in (0, 1):
             rows = np.flatnonzero((group == value) & (fold == number))
-            # so many of each kind are on the wrong side, farther from the others than all that are right
+            # this number of each kind is on the wrong side, farther out than all correct scores
             scores[rows[:wrong]], scores[rows[10 : 10 + wrong]] = -1, 2
     pairs = PairList(np.arange(0, 2 * count, 2), np.arange(1, 2 * count, 2), identity, fold)
     values = np.repeat(group, 2).tolist()

@@ -7,6 +7,7 @@ from rsft.face.evaluation.identification import Enrolment, enrol, identify
 
 
 def people(sizes: list[int], noise: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return embeddings around one centre per person, and the identity of each."""
     generator = np.random.default_rng(seed)
     identity = np.repeat(np.arange(len(sizes)), sizes)
     return generator.normal(size=(len(sizes), 16))[identity] + noise * generator.normal(
@@ -17,7 +18,7 @@ def people(sizes: list[int], noise: float = 1.0, seed: int = 0) -> tuple[np.ndar
 def plain(
     embeddings: np.ndarray, identity: np.ndarray, enrolment: Enrolment, distractors: np.ndarray, fpir: float
 ) -> tuple[list[int], float]:
-    """Ranks of the mates, and FNIR, one probe after the other."""
+    """Compute the ranks of the mates and the FNIR, one probe at a time."""
     unit = [row / np.linalg.norm(row) for row in embeddings]
     gallery = [(identity[row], unit[row]) for row in enrolment.gallery]
     gallery += [(-1, row / np.linalg.norm(row)) for row in distractors]
@@ -33,7 +34,7 @@ def plain(
 
 
 @pytest.mark.parametrize("extra", [0, 25])
-def test_searches_are_those_of_a_plain_loop(extra: int) -> None:
+def test_rates_equal_a_plain_loop(extra: int) -> None:
     embeddings, identity = people([4] * 30 + [1] * 10)
     distractors = np.random.default_rng(1).normal(size=(extra, 16))
     enrolment = enrol(identity, seed=3)
@@ -48,7 +49,7 @@ def test_searches_are_those_of_a_plain_loop(extra: int) -> None:
     assert (found.probes_mated, found.probes_non_mated) == (45, 70)
 
 
-def test_distractors_make_it_harder() -> None:
+def test_distractors_make_identification_harder() -> None:
     embeddings, identity = people([3] * 40, noise=1.5)
     enrolment = enrol(identity)
     distractors = np.random.default_rng(1).normal(size=(500, 16))
@@ -57,8 +58,8 @@ def test_distractors_make_it_harder() -> None:
     assert among.thresholds[0.1] > alone.thresholds[0.1]
 
 
-def test_chance_finds_one_in_the_gallery() -> None:
-    """Embeddings that tell nothing: rank 1 in 1 of G searches, and FNIR 1 - FPIR / G, within 5 standard errors."""
+def test_random_embeddings_are_identified_by_chance() -> None:
+    """The mate has rank 1 in one of G searches, and FNIR is 1 - FPIR / G, within 5 standard errors."""
     generator = np.random.default_rng(0)
     identity = np.repeat(np.arange(400), 6)
     found = identify(generator.normal(size=(2400, 64)), identity, enrol(identity, fraction=0.05), draws=2)
@@ -80,7 +81,7 @@ def test_a_tie_counts_against_the_mate() -> None:
     assert found.hit_at_rank[5].value == 1
 
 
-def test_who_is_enrolled_is_drawn_by_the_seed() -> None:
+def test_the_seed_decides_who_is_enrolled() -> None:
     identity = np.repeat(np.arange(30), 3)
     one, again, other = (enrol(identity, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.gallery, again.gallery)
@@ -92,14 +93,17 @@ def test_who_is_enrolled_is_drawn_by_the_seed() -> None:
 
 
 def test_intervals_cover_the_rate_of_the_population() -> None:
-    """Of probes around 100 fixed gallery entries; the truth is measured on many more. Below 50 of 60: 1e-4."""
+    """The probes surround 60 fixed gallery entries, and the truth is measured on many more probes.
+
+    Fewer than 50 covering intervals of 60 have probability below 1e-4.
+    """
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(60, 8))
 
     def rank_one(pictures: int, seed: int) -> tuple[float, float, float]:
         identity = np.repeat(np.arange(60), pictures + 1)
         noise = np.random.default_rng(seed).normal(size=(len(identity), 8))
-        noise[:: pictures + 1] = 0  # the gallery stays
+        noise[:: pictures + 1] = 0  # the gallery is fixed
         found = identify(centres[identity] + noise, identity, enrol(identity, fraction=1), draws=200).hit_at_rank[1]
         assert found.value is not None
         assert found.low is not None

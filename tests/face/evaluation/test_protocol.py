@@ -27,7 +27,7 @@ def write_pairs(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_pairs(faces: Path) -> None:
+def test_a_csv_of_pairs_is_read_and_restricted(faces: Path) -> None:
     protocol = read_protocol(write_pairs(faces, "a,b,same,fold", "ann/1.png,ann/2.png,1,1", "ann/2.png,bob/1.png,0,2"))
     assert protocol.images.ids == ["ann/1.png", "ann/2.png", "bob/1.png"]
     assert protocol.pairs.listed().genuine.tolist() == [True, False]
@@ -39,12 +39,12 @@ def test_pairs(faces: Path) -> None:
     assert (pairs.a.tolist(), pairs.b.tolist(), pairs.genuine.tolist()) == ([0], [1], [False])
 
 
-def test_pictures_without_folders_are_linked_by_their_pairs(faces: Path) -> None:
+def test_pictures_without_folders_get_identities_from_their_pairs(faces: Path) -> None:
     lines = ("a,b,same", "loose1.png,loose2.png,1", "loose2.png,loose3.png,0")
     assert read_protocol(write_pairs(faces, *lines)).pairs.listed().genuine.tolist() == [True, False]
 
 
-def test_a_folder_is_everybody_against_everybody(faces: Path) -> None:
+def test_all_pairs_of_a_folder_are_compared(faces: Path) -> None:
     for loose in faces.glob("loose*"):
         loose.unlink()
     pairs = read_protocol(faces).pairs
@@ -53,20 +53,20 @@ def test_a_folder_is_everybody_against_everybody(faces: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_a_protocol(form: str, tmp_path: Path) -> None:
-    """Four pictures, three of them of one person."""
+def test_all_pairs_of_every_storage_form_are_compared(form: str, tmp_path: Path) -> None:
+    """Each form holds four pictures, three of them of one person."""
     protocol = read_protocol(FORMS[form](tmp_path))
     assert (len(protocol.pairs), protocol.pairs.counts) == (6, (3, 3))
     assert set(protocol.people) == {"10", "9"}
 
 
-def test_a_manifest_of_quoted_names_is_no_list_of_pairs(tmp_path: Path) -> None:
+def test_a_manifest_with_a_quoted_header_is_not_read_as_pairs(tmp_path: Path) -> None:
     path = FORMS["csv"](tmp_path)
     path.write_text(path.read_text().replace("identity,light,path", '"identity","light","path"'))
     assert len(read_protocol(path).images) == 4
 
 
-def test_a_bin_compares_its_pairs(tmp_path: Path) -> None:
+def test_the_pairs_of_a_bin_are_compared(tmp_path: Path) -> None:
     same = np.random.default_rng(0).random(60) < 0.5
     pictures = [picture(number) for number in range(120)]
     (tmp_path / "x.bin").write_bytes(pickle.dumps((pictures, same.tolist())))
@@ -82,8 +82,8 @@ def test_a_bin_compares_its_pairs(tmp_path: Path) -> None:
     assert read_protocol(tmp_path / "few.bin").pairs.fold is None
 
 
-def test_folds_of_pairs_are_insightfaces() -> None:
-    """As scikit-learn's KFold without shuffling, which insightface uses, deals them."""
+def test_folds_of_pairs_equal_those_of_insightface() -> None:
+    """Insightface uses KFold of scikit-learn without shuffling."""
     from sklearn.model_selection import KFold
 
     for count in (200, 607):
@@ -94,7 +94,7 @@ def test_folds_of_pairs_are_insightfaces() -> None:
 
 
 def test_folds_of_a_sorted_set_have_both_kinds() -> None:
-    """With consecutive folds, in a set of genuine pairs first, scores that tell nothing are judged below one half."""
+    """If genuine pairs are listed first, consecutive folds give random scores an accuracy below one half."""
     same = np.arange(600) < 300
     folds = pair_folds(same)
     assert folds is not None
@@ -113,7 +113,7 @@ def test_folds_of_a_sorted_set_have_both_kinds() -> None:
     assert accuracies["consecutive"] < 0.4
 
 
-def test_a_csv_of_pairs_may_name_pictures_of_a_pool_in_any_form(tmp_path: Path) -> None:
+def test_a_csv_of_pairs_may_name_pictures_in_any_storage_form(tmp_path: Path) -> None:
     root = FORMS["rec"](tmp_path)
     lines = ("a,b,same", "10/00000003.png,10/00000004.png,1", "10/00000003.png,9/00000006.png,0")
     protocol = read_protocol(write_pairs(tmp_path, *lines), root)

@@ -11,29 +11,29 @@ from rsft.face.evaluation.verification import tar_in_order, tars, verify
 
 
 def trial(people: int, pictures: int, separation: float, seed: int = 0) -> Trial:
-    """Scores of genuine pairs N(separation, 1), of impostors N(0, 1)."""
+    """Return scores N(separation, 1) of genuine pairs and N(0, 1) of impostor pairs."""
     pairs = list_all_pairs(np.repeat(np.arange(people), pictures))
     scores = np.random.default_rng(seed).normal(size=len(pairs.a)) + separation * pairs.genuine
     return Trial(pairs, {"model": scores.astype(np.float32)})
 
 
 def plain_tar(scores: np.ndarray, genuine: np.ndarray, fmr: float) -> float:
-    """By the definition: the best TAR of all thresholds whose FMR is at most the one asked for."""
+    """Return the TAR by its definition: the best of all thresholds whose FMR is at most the requested one."""
     thresholds = [threshold for threshold in scores[~genuine] if (scores[~genuine] > threshold).mean() <= fmr]
     return max((scores[genuine] > threshold).mean() for threshold in thresholds)
 
 
 @given(st.integers(0, 1000), st.sampled_from([0.01, 0.1]))
-def test_tar_is_that_of_the_definition_and_fmr_is_never_exceeded(seed: int, fmr: float) -> None:
+def test_tar_equals_its_definition_and_the_fmr_is_never_exceeded(seed: int, fmr: float) -> None:
     some = trial(12, 3, 1.5, seed)
-    scores, genuine = some.values["model"].round(1), some.pairs.genuine  # rounded: many ties
+    scores, genuine = some.values["model"].round(1), some.pairs.genuine  # rounding makes many ties
     result = verify([Trial(some.pairs, {"model": scores})], fmrs=[fmr], draws=2).systems["model"]
     assert result.tar_at_fmr[fmr].value == pytest.approx(plain_tar(scores, genuine, fmr))
     assert (scores[~genuine] > result.thresholds[fmr]).mean() <= fmr
 
 
 def test_an_fmr_may_be_reached_exactly() -> None:
-    """Of ten impostors one may lie above the threshold at FMR .1, three at .3: it is the score of the next."""
+    """Of ten impostors, one may lie above the threshold at FMR .1 and three at .3: the threshold is the next score."""
     pairs = list_all_pairs([0, 0, 1, 2, 3])  # one genuine, nine impostors
     pairs = PairList(np.append(pairs.a, 1), np.append(pairs.b, 4), pairs.identity)
     genuine = pairs.genuine
@@ -45,7 +45,7 @@ def test_an_fmr_may_be_reached_exactly() -> None:
     rates = trial.scores("model", [0.1, 0.3])
     assert [rates.threshold(fmr) for fmr in (0.1, 0.3)] == [0.8, pytest.approx(0.6)]
     found, thresholds = tars(rates, np.ones((1, 4), np.float32), [0.1, 0.3])
-    assert found.tolist() == [[1.0, 1.0]]  # .85 matches above .8, and does not above .9
+    assert found.tolist() == [[1.0, 1.0]]  # .85 matches at threshold .8, but not at .9
     assert thresholds[0].tolist() == [0.8, pytest.approx(0.6)]
     order = np.argsort(-scores)
     assert tar_in_order(genuine[order], np.ones(11), [0.1]) == 1.0
@@ -80,7 +80,7 @@ def test_unsupported_rates_are_insufficient_data() -> None:
 
 
 def test_a_difference_is_paired() -> None:
-    """The same scores differ by exactly 0, and a shift common to both is not in the interval."""
+    """Equal scores, and scores in the same order, differ by exactly 0 in every draw."""
     base = trial(30, 3, 1.5)
     scores = base.values["model"]
     report = verify([Trial(base.pairs, {"a": scores, "b": scores, "c": scores * 2 + 1})], fmrs=[0.1])
@@ -90,7 +90,7 @@ def test_a_difference_is_paired() -> None:
 
 
 def test_each_trial_has_its_own_threshold() -> None:
-    """Moving all scores of one trial changes nothing."""
+    """A constant that is added to all scores of one trial changes nothing."""
     one, two = trial(20, 3, 1.5, 0), trial(20, 3, 1.5, 1)
     moved = Trial(two.pairs, {"model": two.values["model"] + 100})
     plain, shifted = (verify([one, t], fmrs=[0.1], draws=2).systems["model"].tar_at_fmr[0.1] for t in (two, moved))
@@ -98,7 +98,7 @@ def test_each_trial_has_its_own_threshold() -> None:
 
 
 def test_accuracy_takes_each_threshold_from_the_other_folds() -> None:
-    """In fold 1 the scores are moved up: its own best threshold would be right always, the other's never."""
+    """Scores are higher in fold 1. A fold's own best threshold is always right, that of the other fold in one half."""
     identity = np.array([0, 0, 1, 1])
     pairs = PairList(np.array([0, 0, 0, 0]), np.array([1, 2, 1, 2]), identity, fold=np.array([0, 0, 1, 1]))
     result = verify([Trial(pairs, {"model": np.array([1.0, 0.0, 11.0, 10.0])})], draws=2).systems["model"]
@@ -106,27 +106,27 @@ def test_accuracy_takes_each_threshold_from_the_other_folds() -> None:
     assert result.accuracy.value == 0.5
 
 
-def test_only_one_kind_of_comparison_is_refused() -> None:
+def test_comparisons_of_a_single_kind_are_refused() -> None:
     with pytest.raises(InputError, match="at least two identities"):
         verify([Trial(list_all_pairs([0, 0]), {"model": np.array([1.0])})])
 
 
 @given(st.integers(0, 1000))
-def test_a_weight_counts_like_copies(seed: int) -> None:
+def test_a_whole_weight_counts_like_that_number_of_copies(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    genuine = generator.permutation(40) % 2 == 0  # in the order of falling scores
+    genuine = generator.permutation(40) % 2 == 0  # by descending score
     weights = np.where(genuine, generator.integers(1, 4, 40), 1)
     expected = tar_in_order(np.repeat(genuine, weights), np.ones(weights.sum()), fmrs=[0.1, 0.3])
     assert tar_in_order(genuine, weights, [0.1, 0.3]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("values", [400, 1 << 24])
-def test_cosines_are_the_same_by_a_product_or_one_by_one(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cosines_by_a_matrix_product_equal_those_of_single_pairs(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rsft.face.evaluation.trials.BLOCK_VALUES", values)
     generator = np.random.default_rng(0)
     embeddings = generator.normal(size=(90, 8)).astype(np.float32)
     every = list_all_pairs(np.arange(90))
-    some = generator.choice(len(every.a), 30, replace=False)  # too few for a product, in no order
+    some = generator.choice(len(every.a), 30, replace=False)  # unordered, and too few for a matrix product
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     for rows in (np.arange(len(every.a)), some):
         pairs = PairList(every.a[rows], every.b[rows], every.identity)

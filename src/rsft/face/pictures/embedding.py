@@ -1,7 +1,6 @@
 """Embed pictures: read and align each picture once, then run the network on the chip."""
 
 import itertools
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from rsft.face.networks.packages import package_file
 from rsft.face.pictures.align import AlignedFace, FaceAligner, warp
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.landmarks import points_digest
+from rsft.threads import cores
 from rsft.tuning.distributed import device, gather, on_first, rank_and_world_size, wait
 
 BATCH_SIZE = 32
@@ -276,7 +276,7 @@ def _read_faces(
             return str(error)
         return _views(face.chip, index, views), covariates(face, template)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=cores()) as pool:
         pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()
         for index in indices:
             pending.append((index, pool.submit(read, index)))

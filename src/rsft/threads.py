@@ -1,0 +1,30 @@
+"""Threads for the cores that are really there, which sleep while they wait.
+
+By default OpenMP's threads, which compute for PyTorch, spin while they wait for one another. Where another process runs on
+the same cores, they spin in the place of the work: a run of minutes then takes an hour. `benchmarks/threads.py` measures it.
+"""
+
+import os
+
+WAITING = "OMP_WAIT_POLICY"
+NUMBER = "OMP_NUM_THREADS"
+
+
+def sleep_while_waiting() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user has chosen; only works before PyTorch is imported."""
+    os.environ.setdefault(WAITING, "PASSIVE")
+
+
+def cores() -> int:
+    """Return how many cores this process may use, by its affinity and the limits of its container."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+def use_real_cores() -> None:
+    """Let PyTorch and OpenCV compute with one thread for each core, unless the user has chosen a number."""
+    if NUMBER not in os.environ:
+        import torch
+
+        torch.set_num_threads(cores())
