@@ -79,9 +79,8 @@ def main() -> None:
                 "ratio": round(seconds / base, 3),
             }
             results.setdefault(beside, {})[name] = row
-            print(
-                f"{beside:>22} {name:>11}: {seconds:6.1f} s ({row['ratio']:.2f} of spinning), {processor:6.1f} s of processors"
-            )
+            told = f"{seconds:6.1f} s, {seconds / base:.2f} of spinning, {processor:6.1f} s of processors"
+            print(f"{beside:>22}, {name:>10}: {told}")
     RESULTS.write_text(json.dumps(results, indent=1))
 
 

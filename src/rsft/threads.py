@@ -1,7 +1,7 @@
 """Threads for the cores that are really there, which sleep while they wait.
 
-By default OpenMP's threads, which compute for PyTorch, spin while they wait for one another. Where another process runs on
-the same cores, they spin in the place of the work: a run of minutes then takes an hour. `benchmarks/threads.py` measures it.
+OpenMP's threads, which compute for PyTorch, spin by default while they wait for one another. If another process runs on
+the same cores, they spin in the place of the work, and a run of minutes takes an hour. See `benchmarks/threads.py`.
 """
 
 import os

@@ -65,7 +65,7 @@ def test_a_threshold_for_each_group_would_hide_the_difference() -> None:
 
 
 def test_intervals_cover_the_rates_of_the_population() -> None:
-    """Each person has an effect on impostor scores. Fewer than 50 covering intervals of 60: probability below 1e-4."""
+    """Impostor scores have an effect of each person. Fewer than 50 of 60 covering intervals have probability < 1e-4."""
     from scipy import stats
 
     truth = stats.norm.sf(1.5 / np.sqrt(1.5))

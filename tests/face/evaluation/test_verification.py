@@ -98,7 +98,7 @@ def test_each_trial_has_its_own_threshold() -> None:
 
 
 def test_accuracy_takes_each_threshold_from_the_other_folds() -> None:
-    """Scores are higher in fold 1. A fold's own best threshold is always right, that of the other fold in one half."""
+    """Scores are higher in fold 1. A fold's own best threshold is always right, that of the other on half the pairs."""
     identity = np.array([0, 0, 1, 1])
     pairs = PairList(np.array([0, 0, 0, 0]), np.array([1, 2, 1, 2]), identity, fold=np.array([0, 0, 1, 1]))
     result = verify([Trial(pairs, {"model": np.array([1.0, 0.0, 11.0, 10.0])})], draws=2).systems["model"]

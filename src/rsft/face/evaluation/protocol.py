@@ -21,7 +21,7 @@ TARGET, RETAIN = "target", "retain"  # names of the protocols of a run
 COLUMNS = ("a", "b", "same")
 MAX_HEADER = 1 << 16  # number of characters read of a header line
 MIN_KEPT_FRACTION = 0.5  # smallest share of the pairs that must be usable
-FOLDS = 10  # of the pairs of a `.bin`, as in insightface
+FOLDS = 10  # number of folds of a `.bin`, as in insightface
 TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
 
 
