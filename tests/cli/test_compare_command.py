@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,14 @@ def embedded(faces: Path) -> Embedded:
     model = load_model("dlib")
     pool, target = (embed(model, find_images(faces / name), aligned=True, views=2) for name in ("pool", "target"))
     return model, pool, target
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    """Fewer bootstrap draws than a user gets: intervals are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rsft.face.adaptation.trial.DRAWS", 50)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def tiny_model(seed: int = 0) -> FaceModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * PATCHES**2, 32))
-    return face_model(network, name="tiny")
+    return face_model(network, name="tiny", cut=-1)
 
 
 def draw_people(root: Path, *, seed: int = 0) -> Path:

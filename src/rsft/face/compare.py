@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from rsft.compare import Comparison, compare
-from rsft.data.features import Features
 from rsft.envelope import check_rule
 from rsft.errors import InputError
 from rsft.face.adaptation.planning import plan_faces
@@ -16,7 +15,6 @@ from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.training import default_steps
 from rsft.face.adaptation.trial import FaceTrial, check_comparable
 from rsft.face.evaluation.groups import pictures_with
-from rsft.face.evaluation.pairs import AllPairs, PairList
 from rsft.face.evaluation.protocol import TARGET, usable
 from rsft.face.pictures.landmarks import points_digest
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, read_inputs
@@ -28,9 +26,6 @@ from rsft.types import UNIFORM, PathLike
 EQUAL_TIME = "uniform, equal time"
 EMBEDDED_FOLDER, COST_FILE = "embedded", "cost.json"
 LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
-
-# features with activations, and the pairs of their pictures that are compared
-Measured = tuple[Features, PairList | AllPairs]
 
 
 def compare_faces(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from rsft.data.features import Features
 from rsft.errors import InputError
 from rsft.face.adaptation.gate import within_bound
@@ -17,11 +19,12 @@ from rsft.face.evaluation.groups import group_of_each, rates_of_groups
 from rsft.face.evaluation.protocol import RETAIN, TARGET, usable
 from rsft.face.evaluation.trials import AnyTrial
 from rsft.face.evaluation.verification import VerificationReport, verify
+from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike
 from rsft.face.pictures.embedding import face_finder
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, read_inputs
 from rsft.face.runs.progress import Listener, Stages, silent
-from rsft.face.runs.pseudonyms import new_pseudonyms
+from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
 from rsft.face.runs.results import Findings, FitResult, headline_fmr, summarise
 from rsft.face.runs.run_files import shipped_model, write_run
 from rsft.plan import Plan
@@ -212,12 +215,14 @@ class _Run:
 
         return replace(tuned, gate=on_first(lambda: within_bound(tuned.gate, loss_at, self.recipe.max_retention_loss)))
 
-    def trial(self, key: str, features: _Embedded, suffix: Any) -> AnyTrial:
+    def trial(self, key: str, features: _Embedded, suffix: nn.Module | None) -> AnyTrial:
         """Score the pretrained and the tuned stages on the pictures of one protocol."""
         evaluated = features.evaluated[key]
         return trial_of({PRETRAINED: None, TUNED: suffix}, usable(self.inputs.protocols[key], evaluated), evaluated)
 
-    def write(self, found: Findings, metrics: dict[str, Any], shipped: Any, pseudonym: Any, show_faces: bool) -> None:
+    def write(
+        self, found: Findings, metrics: dict[str, Any], shipped: FaceModel, pseudonym: Pseudonyms, show_faces: bool
+    ) -> None:
         """Write the files of the run, and remove what was kept for resuming."""
         inputs, faces = self.inputs, None
         if show_faces:

@@ -12,7 +12,7 @@ from rsft.tuning.epochs import Epochs
 from rsft.tuning.objective import Loss, Objective, Penalty, default_accelerator
 from rsft.tuning.schedule import parameter_groups, warmup_cosine
 from rsft.tuning.stopping import Interruption, Stopping
-from rsft.tuning.trainer import Trainer
+from rsft.tuning.trainer import Trainer, Updates
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -126,15 +126,13 @@ def fine_tune(
     if optimizer is None:
         groups = parameter_groups(objective.trained(), learning_rate)
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(stop.steps, warmup_fraction))
     trainer = Trainer(
         objective,
-        optimizer,
+        Updates(optimizer, schedule, clip_norm, channels_last),
         accelerator,
         Epochs(batches, stop.epochs),
         stop=stop,
-        schedule=torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(stop.steps, warmup_fraction)),
-        clip_norm=clip_norm,
-        channels_last=channels_last,
         validate=validate,
         on_step=on_step,
     )

@@ -38,6 +38,23 @@ class Progress:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Updates:
+    """How the weights are updated; see `fine_tune`.
+
+    Attributes:
+        optimizer: Optimiser of the trained parameters.
+        schedule: Schedule of its learning rates.
+        clip_norm: Largest norm of the gradient of each part.
+        channels_last: Inputs are laid out with the channels last.
+    """
+
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    clip_norm: float
+    channels_last: bool
+
+
 class Trainer:
     """A training under way; see `fine_tune` for the arguments.
 
@@ -51,22 +68,18 @@ class Trainer:
     def __init__(
         self,
         objective: Objective,
-        optimizer: torch.optim.Optimizer,
+        updates: Updates,
         accelerator: "Accelerator",
         epochs: Epochs,
         *,
         stop: Stopping,
-        schedule: torch.optim.lr_scheduler.LambdaLR,
-        clip_norm: float,
-        channels_last: bool,
         validate: Callable[[nn.Module], float] | None,
         on_step: Callable[[dict[str, float]], None],
     ) -> None:
         self._objective, self._accelerator = objective, accelerator
         self._wrapped = accelerator.prepare_model(objective)
-        self._optimizer = accelerator.prepare_optimizer(optimizer)
-        self._schedule, self.epochs, self._stop = schedule, epochs, stop
-        self._clip_norm, self._channels_last, self._on_step = clip_norm, channels_last, on_step
+        self._optimizer = accelerator.prepare_optimizer(updates.optimizer)
+        self._updates, self.epochs, self._stop, self._on_step = updates, epochs, stop, on_step
         trained = [[p for p in part.parameters() if p.requires_grad] for part in objective.parts().values()]
         self._trained = [group for group in trained if group]
         self.history: list[dict[str, float]] = []
@@ -125,14 +138,14 @@ class Trainer:
         for number, (_, batch) in enumerate(batches, 1):
             last = number == len(batches)
             inputs, targets = send_to_device(batch[:2], self._accelerator.device)
-            if self._channels_last:
+            if self._updates.channels_last:
                 inputs = in_channels_last(inputs)
             with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
                 part = self._wrapped(inputs, targets)
                 self._accelerator.backward(part)
             value, samples = value + part.detach() / len(batches), samples + _batch_size(inputs)
         self._accelerator.unscale_gradients(self._optimizer)
-        norms = [nn.utils.clip_grad_norm_(group, self._clip_norm) for group in self._trained]
+        norms = [nn.utils.clip_grad_norm_(group, self._updates.clip_norm) for group in self._trained]
         signals = float(interruption is not None and interruption.name is not None)
         value, samples, signals, seconds = self._over_processes(value, samples, signals, seconds)
         progress = self.progress
@@ -143,9 +156,9 @@ class Trainer:
             self._optimizer.zero_grad(set_to_none=True)  # so that the step below changes nothing
             self._count_bad(batches, overflown=bool(value.isfinite()) and self._scale() > 1)
         self._optimizer.step()
-        rate = float(self._schedule.get_last_lr()[0])
+        rate = float(self._updates.schedule.get_last_lr()[0])
         self._note(step=progress.step, epoch=batches[-1][0], loss=value.item(), learning_rate=rate)
-        self._schedule.step()
+        self._updates.schedule.step()
         if not signals:
             return None
         return interruption.name if interruption is not None and interruption.name else "signal elsewhere"
@@ -174,9 +187,10 @@ class Trainer:
         self._bad_items += itertools.chain.from_iterable(batch[2] for _, batch in batches if len(batch) > 2)
         if progress.bad_in_a_row == MAX_BAD_STEPS:
             shown = ", ".join(str(item) for item in self._bad_items[:ITEMS_SHOWN])
+            rate = self._updates.schedule.get_last_lr()[0]
             raise DivergedError(
                 f"the loss was not finite in {MAX_BAD_STEPS} steps in a row, up to step {progress.step}: lower "
-                f"the learning rate (now {self._schedule.get_last_lr()[0]:g}) or check the data of these batches"
+                f"the learning rate (now {rate:g}) or check the data of these batches"
                 + (f": {shown}{', ...' if len(self._bad_items) > ITEMS_SHOWN else ''}." if shown else "."),
                 self._bad_items,
             )
@@ -208,7 +222,7 @@ class Trainer:
             state = {
                 "parts": {name: part.state_dict() for name, part in self._objective.parts().items()},
                 "optimizer": self._optimizer.state_dict(),
-                "schedule": self._schedule.state_dict(),
+                "schedule": self._updates.schedule.state_dict(),
                 "scaler": scaler.state_dict() if scaler else None,
                 "epochs": self.epochs.state_dict(),
                 "random": random_states,
@@ -224,7 +238,7 @@ class Trainer:
             load_weights(part, state["parts"].get(name, {}), f"the checkpoint's {name}")
         self._optimizer.load_state_dict(state["optimizer"])
         restore_strides(self._optimizer)
-        self._schedule.load_state_dict(state["schedule"])
+        self._updates.schedule.load_state_dict(state["schedule"])
         if self._accelerator.scaler and state["scaler"]:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         rank, random_states = self._accelerator.process_index, state["random"]
