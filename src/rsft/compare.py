@@ -15,7 +15,7 @@ from rsft.baselines import REJECTION, Batch, Method
 from rsft.errors import InputError
 from rsft.evaluation.difference import in_words
 from rsft.evaluation.seeds import interval_over_seeds
-from rsft.run_folder import adding_to
+from rsft.run_folder import adding_to, replace_file
 from rsft.types import PRETRAINED, Interval
 
 CONFIG_FILE, RESULT_FILE, RUNS_FOLDER = "compare.json", "comparison.json", "runs"
@@ -297,6 +297,4 @@ class _Store:
 
 def _write(path: Path, value: Any) -> None:
     """Write JSON to a temporary file, then rename it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value))
-    partial.replace(path)
+    replace_file(path, json.dumps(value).encode())

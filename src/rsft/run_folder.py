@@ -125,6 +125,24 @@ def adding_to(out: Path, *, inputs: Iterable[object] = ()) -> Path:
     return out
 
 
+def check_file(path: Path, *, inputs: Iterable[object] = (), replace: bool = False) -> None:
+    """Raise an error if a file may not be written; call it before any work.
+
+    Args:
+        path: The file to write.
+        inputs: The paths that the command reads, as for `check_apart`.
+        replace: Whether an existing file may be replaced.
+
+    Raises:
+        InputError: It is an input or lies in one, its folder does not exist, or it exists itself.
+    """
+    check_apart(path, inputs)
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder of '{path}' does not exist: create it first.")
+    if os.path.lexists(path) and not replace:
+        raise InputError(f"'{path}' exists: choose another name, or remove it.")
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file atomically: at any time, also after a crash, it has either its old or its new content.
 

@@ -180,3 +180,17 @@ def test_a_bundle_is_not_written_into_its_run(model: Path) -> None:
     before = contents(model)
     assert "lies in the input" in refused("export", model, "--bundle", model / "bundle")
     assert contents(model) == before
+
+
+def test_a_det_figure_replaces_no_file(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "drawing.svg").write_text("mine")
+    before = contents(tmp_path)
+    picture = photographs / "ann" / "1.png"
+    for name, reason in (
+        (tmp_path / "drawing.svg", "exists"),
+        (picture, "lies in the input"),
+        (photographs / "new.svg", "lies in the input"),
+        (tmp_path / "absent" / "new.svg", "create it first"),
+    ):
+        assert reason in refused("evaluate", "--eval", photographs, "--aligned", "--det", name)
+    assert contents(tmp_path) == before

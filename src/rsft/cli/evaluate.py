@@ -38,7 +38,10 @@ def evaluate(
 ) -> None:
     """Measure accuracy, TAR at fixed FMRs and EER with 95 % intervals; optionally identification and groups."""
     from rsft.face.evaluate import evaluate_folders
+    from rsft.run_folder import check_file, replace_file
 
+    if det is not None:
+        check_file(det, inputs=(evaluation, eval_root, retain, retain_root, model, embeddings, templates, distractors))
     with show.progress(quiet=json) as listener:
         results = evaluate_folders(
             model=model,
@@ -62,7 +65,7 @@ def evaluate(
     if det is not None:
         from rsft.report.figures import det_figure
 
-        det.write_text(det_figure({Path(model).name: results["target"]["det"]}), encoding="utf-8")
+        replace_file(det, det_figure({Path(model).name: results["target"]["det"]}).encode())
     if json:
         show.print_json(results["target"] | ({"retain": results["retain"]} if retain else {}))
     else:

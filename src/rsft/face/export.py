@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from rsft.face.networks.onnx.runtime import run_onnx
 from rsft.face.networks.parity import MAX_ERROR, drawn_chips, relative_error
 from rsft.face.pictures.embedding import chip_reader
 from rsft.face.runs.model_card import CARD_FILE
-from rsft.run_folder import replace_file
+from rsft.run_folder import check_file, replace_file
 from rsft.types import PathLike
 
 MAX_CHIPS = 16
@@ -66,11 +67,11 @@ def export(
         raise InputError("`export` needs `onnx`, a file, or `bundle`, a folder, to write.")
     if bundle is not None and Path(bundle).exists():
         raise InputError(f"'{bundle}' exists: choose another folder for the bundle.")
-    for out in (onnx, bundle):
-        if out is not None:
-            check_apart(Path(out), (model, pictures))
+    if bundle is not None:
+        check_apart(Path(bundle), (model, pictures))
     if onnx is not None:
-        _check_file(Path(onnx), overwrite)
+        check_file(Path(onnx), inputs=(model, pictures), replace=True)
+        _check_made_here(Path(onnx), overwrite)
     found = load_model(model)
     result: dict[str, Any] = {"fingerprint": found.fingerprint}
     if onnx is not None:
@@ -84,12 +85,10 @@ def export(
     return result
 
 
-def _check_file(onnx: Path, overwrite: bool) -> None:
-    """Raise an error if the folder of an ONNX file does not exist, or the file may not be written there."""
-    if not onnx.absolute().parent.is_dir():
-        raise InputError(f"the folder of '{onnx}' does not exist: create it first.")
+def _check_made_here(onnx: Path, overwrite: bool) -> None:
+    """Raise an error if an ONNX file or its `NAME.json` exists, unless `export` made both and may replace them."""
     described = onnx.with_suffix(".json")
-    there = [path for path in (onnx, described) if path.exists()]
+    there = [path for path in (onnx, described) if os.path.lexists(path)]
     if there and not overwrite:
         raise InputError(f"'{there[0]}' exists: pass --overwrite to replace it, or choose another name.")
     if there and (len(there) < 2 or not _is_description(described)):

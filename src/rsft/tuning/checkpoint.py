@@ -62,7 +62,8 @@ class Checkpoints:
         for path in (*partial.iterdir(), partial):
             _to_disk(path)
         final = self.folder / f"{PREFIX}{step:08d}"
-        shutil.rmtree(final, ignore_errors=True)
+        if final in self._whole():
+            shutil.rmtree(final)
         partial.rename(final)
         _to_disk(self.folder)
         for old in self._whole()[: -self.keep]:
@@ -100,7 +101,7 @@ class Checkpoints:
         return state
 
     def _whole(self) -> list[Path]:
-        return sorted(self.folder.glob(f"{PREFIX}*"))
+        return sorted(path for path in self.folder.glob(f"{PREFIX}*") if (path / STATE_FILE).is_file())
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
