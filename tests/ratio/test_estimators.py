@@ -13,9 +13,10 @@ from torch.distributions import Normal
 from rsft import fit_ratio
 from rsft.ratio import AUTO, METHODS
 from rsft.ratio.calibration import BENT, STRAIGHT, fit_calibrations
-from rsft.ratio.classifier import fit_classifier_ratio
-from rsft.ratio.crossfit import CrossFittedRatio
+from rsft.ratio.classifier import _fourier_expansions, _squares, fit_classifier_ratio
+from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Sample, Score, as_good, cross_fitted, draw_sample
 from rsft.ratio.logistic import fit_logistic
+from rsft.ratio.rows import both_sides
 
 ALL = [*METHODS, AUTO]
 
@@ -224,3 +225,163 @@ def test_constant_features_have_no_effect() -> None:
     ratio = fit_ratio(torch.ones(100, 2), torch.ones(100, 2))
     assert ratio.diagnostics["constant_features"] == 2
     torch.testing.assert_close(ratio.pool_log_ratio, torch.zeros(100, dtype=torch.float64), atol=0.1, rtol=0)
+
+
+def exact_odds(sample: Sample, shift: float) -> list[Score]:
+    """One score for each fold: the exact log odds of N(1, 1) against N(0, 1), and `shift` times the fold's number."""
+    prior = math.log(float(sample.y.sum()) / float(len(sample.y) - sample.y.sum()))
+
+    def of_fold(fold: int) -> Score:
+        return lambda x: (x * sample.spread + sample.mean)[:, 0] - 0.5 + prior + shift * fold
+
+    return [of_fold(fold) for fold in range(int(sample.fold.max()) + 1)]
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01])
+def test_exact_log_odds_are_kept_by_the_fold_of_each_item_and_averaged_for_new_ones(shift: float) -> None:
+    pool, target, exact = shifted(3000, 1)
+    target = target[:1000]
+    sides = both_sides(pool, target)
+    sample = draw_sample(*sides, folds=5)
+    wrong: list[Score] = [lambda x: torch.sin(50 * x[:, 0])] * 5
+    alternatives = [Alternative({"kind": 0.0}, wrong), Alternative({"kind": 1.0}, exact_odds(sample, shift))]
+    ratio = cross_fitted("exact", *sides, sample, alternatives)
+    of_pool, of_target = (torch.from_numpy(fold.astype(float)) for fold in (sample.pool_fold, sample.target_fold))
+    torch.testing.assert_close(ratio.pool_log_ratio, exact.double() + shift * of_pool, atol=1e-5, rtol=0)
+    truth = target[:, 0].double() - 0.5
+    torch.testing.assert_close(ratio.target_log_ratio, truth + shift * of_target, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ratio.log_ratio(target), truth + shift * 2, atol=1e-5, rtol=0)  # mean of 0 ... 4
+    # the diagnostics by their definitions
+    odds = torch.cat([ratio.pool_log_ratio, ratio.target_log_ratio]) + math.log(1000 / 3000)
+    y = torch.cat([torch.zeros(3000), torch.ones(1000)]).double()
+    loss = -(y * torch.sigmoid(odds).log() + (1 - y) * torch.sigmoid(-odds).log())
+    torch.testing.assert_close(ratio.held_out_loss, loss, atol=1e-5, rtol=0)
+    plain = ratio.pool_log_ratio.exp()
+    wins = (odds[y == 1][:, None] > odds[y == 0]).double().mean()
+    expected = {
+        "auc": float(wins),
+        "cross_entropy": float(loss.mean()),
+        "kind": 1.0,
+        "constant_features": 0.0,
+        "items_trained_on": 4000.0,
+        "target_items_trained_on": 1000.0,
+        "mean_ratio": float(plain.mean()),
+        "mean_ratio_error": float(plain.std()) / math.sqrt(3000),
+    }
+    assert ratio.diagnostics == pytest.approx(expected, abs=1e-4)
+    assert ratio.method == "exact"
+
+
+def test_folds_are_of_nearly_equal_size_and_hold_out_every_item_once() -> None:
+    pool, target, _ = shifted(103, 2)
+    sample = draw_sample(*both_sides(pool, target[:41]), folds=4, max_items=60, seed=1)
+    assert sorted(np.bincount(sample.pool_fold)) == [25, 26, 26, 26]
+    assert sorted(np.bincount(sample.target_fold)) == [10, 10, 10, 11]
+    assert (np.diff(sample.pool_fold.astype(int)) != 0).mean() > 0.5  # dealt at random, not in blocks
+    rows = sample.pool_rows
+    assert len(rows) == len(set(rows.tolist())) == 60
+    assert (np.diff(rows) > 0).all()
+    assert rows.max() >= 60  # drawn from the whole pool
+    assert sample.y.tolist() == [0.0] * 60 + [1.0] * 41
+    assert sample.fold.tolist() == [*sample.pool_fold[rows].tolist(), *sample.target_fold.tolist()]
+    drawn = torch.cat([pool[torch.from_numpy(rows)], target[:41]])
+    expected = (drawn - drawn.mean(0)) / drawn.std(0, correction=0)
+    torch.testing.assert_close(sample.x, expected, atol=1e-5, rtol=0)
+    for fold in range(4):
+        assert sample.others(fold).tolist() == [other != fold for other in sample.fold.tolist()]
+
+
+@pytest.mark.parametrize(("items", "folds"), [(3, 2), (2, 3), (4, 5)])
+def test_fewer_than_three_folds_or_fewer_items_than_folds_are_refused(items: int, folds: int) -> None:
+    pool, target, _ = shifted(20, 1)
+    for sides in ((pool, target[:items]), (pool[:items], target)):
+        with pytest.raises(ValueError, match="at least as many items on each side as folds, and 3 folds"):
+            draw_sample(*both_sides(*sides), folds=folds)
+    assert len(draw_sample(*both_sides(pool[:3], target[:3]), folds=3).y) == 6
+
+
+def test_a_loss_is_as_good_up_to_one_standard_error_of_the_paired_difference() -> None:
+    other = torch.linspace(0, 1, 100, dtype=torch.float64)
+    noise = torch.tensor([1.0, -1.0] * 50, dtype=torch.float64)
+    error = float(noise.std()) / 10
+    assert as_good(other + noise + 0.99 * error, other)
+    assert not as_good(other + noise + 1.01 * error, other)
+    assert as_good(other, other)
+    assert as_good(other - 1, other)
+
+
+@pytest.mark.parametrize("width", [3, 35, 36])
+def test_the_quadratic_expansion_has_all_products_of_up_to_35_features(width: int) -> None:
+    """35 features have 595 products of two; 36 have 630, more than `MAX_PRODUCTS`, and only the squares are used."""
+    x = normals(7, width, 0)
+    found = {tuple(column.tolist()) for column in _squares(x).T}
+    products = [(i, j) for i in range(width) for j in range(i, width) if width < 36 or i == j]
+    expected = [*x.T, *(x[:, i] * x[:, j] for i, j in products)]
+    assert _squares(x).shape == (7, len(expected))
+    assert found == {tuple(column.tolist()) for column in expected}
+
+
+def test_fourier_features_approximate_the_gaussian_kernel_at_half_one_and_two_median_distances() -> None:
+    """The mean of 2 cos(w x + b) cos(w y + b) is exp(-|x - y|^2 / 2 bandwidth^2), within 5 standard errors."""
+    x = normals(300, 3, 0)
+    distance = torch.cdist(x, x)
+    median = float(distance[~torch.eye(300, dtype=torch.bool)].median())
+    found = list(_fourier_expansions(x, seed=0))
+    assert [settings for settings, _ in found] == [{"bandwidth": 0.5}, {"bandwidth": 1.0}, {"bandwidth": 2.0}]
+    for settings, expand in found:
+        waves = expand(x)
+        assert torch.equal(waves[:, :3], x)
+        estimate = 2 * waves[:, 3:] @ waves[:, 3:].T / 500
+        kernel = torch.exp(-((distance / (settings["bandwidth"] * median)) ** 2) / 2)
+        assert float((estimate - kernel).abs().mean()) < 5 / math.sqrt(500) / 2
+        assert abs(float((estimate - kernel).mean())) < 0.03
+
+
+def test_a_penalty_shrinks_the_weights_and_its_choice_is_reported() -> None:
+    pool, target, _ = shifted(500, 2)
+    spread = [float(fit_ratio(pool, target, penalties=[p]).pool_log_ratio.std()) for p in (1e-6, 1e-3)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.05)
+    assert fit_ratio(pool, target, penalties=[0.03]).diagnostics["penalty"] == 0.03
+    losses = {p: fit_ratio(pool, target, penalties=[p]).diagnostics["cross_entropy"] for p in (0.3, 1e-3)}
+    chosen = fit_ratio(pool, target, penalties=[0.3, 1e-3]).diagnostics
+    assert chosen["cross_entropy"] == pytest.approx(min(losses.values()), abs=1e-3)
+
+
+def test_scores_that_are_all_equal_are_calibrated_to_the_odds_of_the_labels() -> None:
+    y = (torch.arange(100) < 25).float()
+    weight = torch.stack([torch.ones(100), (torch.arange(100) < 50).float()])
+    for knots in (STRAIGHT, BENT):
+        for calibration, share in zip(
+            fit_calibrations(torch.full((100,), 2.0), y, weight, knots), (0.25, 0.5), strict=True
+        ):
+            found = calibration(torch.tensor([2.0]))
+            assert float(found[0]) == pytest.approx(math.log(share / (1 - share)), abs=1e-3)
+
+
+def test_a_bent_calibration_is_flat_above_its_last_knot_and_straight_between_knots() -> None:
+    scores = torch.linspace(0, 1, 1001)
+    y = (torch.arange(1001) % 3 == 0).float()
+    (calibration,) = fit_calibrations(scores, y, torch.ones(1, 1001), BENT)
+    top = calibration(torch.tensor([0.95, 0.97, 1.0, 5.0]))
+    assert float(top.max() - top.min()) < 1e-4
+    for low, high in ((-1.0, 0.5), (0.5, 0.8), (0.8, 0.95)):
+        ends = calibration(torch.tensor([low, (low + high) / 2, high]))
+        assert float(ends[1]) == pytest.approx(float(ends[0] + ends[2]) / 2, abs=1e-4)
+
+
+def test_the_ratio_of_no_items_is_an_empty_double() -> None:
+    pool, target, _ = shifted(50, 2)
+    found = fit_ratio(pool, target).log_ratio(pool[:0])
+    assert (found.shape, found.dtype) == ((0,), torch.float64)
+
+
+def test_fit_logistic_agrees_with_scikit_learn_where_a_full_step_overshoots() -> None:
+    """Of 2,000 items 10 are positive and far away: the curvature at the start is far below that on the way."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 4, generator=generator)
+    y = (torch.arange(2000) < 10).float()
+    x[:10] += 5
+    weights, biases = fit_logistic(x, y, torch.ones(1, 2000), torch.tensor([0.1]), gap=1e-9)
+    oracle = LogisticRegression(C=10, tol=1e-10, max_iter=10_000).fit(x, y)
+    np.testing.assert_allclose(weights[0], oracle.coef_[0], atol=1e-2)
+    assert float(biases[0]) == pytest.approx(float(oracle.intercept_[0]), abs=2e-2)

@@ -104,3 +104,146 @@ def test_products_and_mixtures_match_their_formulas() -> None:
         product_ratio(torch.tensor([0.0, 1.0]).log(), torch.tensor([1.0, 0.0]).log())
     with pytest.raises(ValueError, match="sum to 1"):
         mixture_ratio([a.log(), b.log()], [0.5, 0.6])
+
+
+def test_the_ends_of_every_range_are_valid_and_leave_the_pool_unchanged() -> None:
+    x = torch.tensor([3.0, 1.0, 2.0, 2.0])
+    unchanged = torch.zeros(4, dtype=torch.float64)
+    for ratio in (
+        exponential_tilt(x, 0.0),
+        percentile_tilt(x, 0.0),
+        band_tilt(x, 0.0, 1.0),
+        band_tilt(x, 0.0, 0.5, outside=1.0),
+    ):
+        assert ratio.dtype == torch.float64
+        torch.testing.assert_close(ratio, unchanged, rtol=0, atol=1e-12)
+
+
+def test_a_band_holds_the_middles_of_its_ranks_ends_included() -> None:
+    """Five items have the mid-ranks .1, .3, .5, .7 and .9; those outside count a quarter of those inside."""
+    x = torch.tensor([5.0, 1.0, 3.0, 2.0, 4.0])
+    weights = torch.tensor([0.25, 0.25, 1.0, 0.25, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(band_tilt(x, 0.5, 0.75, outside=0.25).exp(), weights / weights.mean())
+    torch.testing.assert_close(band_tilt(x, 0.45, 0.7, outside=0.25).exp()[2], (weights / weights.mean())[2])
+    halves = band_tilt(torch.tensor([1.0, 2.0]), 0.25, 0.5)  # mid-ranks .25 and .75
+    assert halves.exp().tolist() == [2.0, 0.0]
+    assert band_tilt(torch.tensor([1.0, 2.0]), 0.5, 0.75).exp().tolist() == [0.0, 2.0]
+
+
+def test_equal_scores_have_their_mean_rank() -> None:
+    """Ranks 1, 2 and 3 of the equal ones have the mean 2, so the mid-ranks are 1.5 / 4 and 3.5 / 4."""
+    ratio = percentile_tilt(torch.tensor([7.0, 7.0, 9.0, 7.0]), 1.0).exp()
+    assert ratio.tolist() == pytest.approx([0.75, 0.75, 1.75, 0.75])
+    assert percentile_tilt(torch.tensor([7.0, 9.0]), 2.0).exp().tolist() == pytest.approx([0.2, 1.8])  # 1 to 9
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outside"), [(-0.1, 0.5, 0.0), (0.5, 0.4, 0.0), (0.5, 1.1, 0.0), (0.0, 0.5, -0.1), (0.0, 0.5, 1.1)]
+)
+def test_a_band_outside_of_its_range_is_refused(low: float, high: float, outside: float) -> None:
+    with pytest.raises(ValueError, match="needs 0 <= low < high <= 1"):
+        band_tilt(torch.tensor([1.0, 2.0, 3.0]), low, high, outside)
+
+
+@pytest.mark.parametrize(
+    "score", [torch.zeros(2, 2), torch.tensor(1.0), torch.tensor([0.0, math.inf]), torch.tensor([0.0, -math.inf])]
+)
+def test_a_score_that_is_not_one_finite_number_per_item_is_refused_by_every_tilt(score: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"exponential_tilt\(score=\.\.\.\)` needs \(N,\) finite"):
+        exponential_tilt(score, 1.0)
+    with pytest.raises(ValueError, match=r"percentile_tilt\(score=\.\.\.\)` needs \(N,\) finite"):
+        percentile_tilt(score, 1.0)
+    with pytest.raises(ValueError, match=r"band_tilt\(score=\.\.\.\)` needs \(N,\) finite"):
+        band_tilt(score, 0.0, 1.0)
+
+
+def test_an_infinite_power_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a value >= 0, got inf"):
+        percentile_tilt(torch.tensor([1.0, 2.0]), math.inf)
+
+
+def test_labels_may_be_a_tensor_and_shares_may_be_rounded() -> None:
+    """The rounding of shares is taken out, so that the mean ratio is 1; a value that is not named has share 0."""
+    labels = torch.tensor([0, 1, 1, 2])
+    shares = {0: 0.5, 1: 0.5 + 5e-7}
+    found = attribute_ratio(labels, shares)
+    assert found.dtype == torch.float64
+    assert found.exp().mean().item() == pytest.approx(1, abs=1e-12)
+    assert found.exp().tolist() == pytest.approx([2, 1, 1, 0], rel=1e-6)
+    raked = raked_ratio({"a": labels}, {"a": shares})
+    torch.testing.assert_close(raked, found)
+    with pytest.raises(ValueError, match="sum to 1"):
+        attribute_ratio(labels, {0: 0.5, 1: 0.5 + 5e-6})
+
+
+@pytest.mark.parametrize("shares", [{}, {0: -0.5, 1: 1.5}, {0: 0.5, 1: 0.6}])
+def test_bad_shares_are_refused_of_one_attribute_and_of_several(shares: dict[int, float]) -> None:
+    with pytest.raises(ValueError, match="shares >= 0 that sum to 1"):
+        attribute_ratio([0, 1], shares)
+    with pytest.raises(ValueError, match="shares >= 0 that sum to 1"):
+        raked_ratio({"a": [0, 1]}, {"a": shares})
+
+
+def test_a_share_of_zero_may_be_of_a_value_that_no_item_has() -> None:
+    assert attribute_ratio(["day"], {"day": 1.0, "fog": 0.0}).tolist() == [0.0]
+
+
+def test_raking_without_shares_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs attributes of the pool"):
+        raked_ratio({"a": [0, 1]}, {})
+
+
+def test_raking_leaves_out_values_of_share_zero_and_attributes_that_are_not_named() -> None:
+    pool = {"a": [0, 0, 1, 1], "b": [0, 1, 0, 1], "c": [0, 1, 2, 3]}
+    found = raked_ratio(pool, {"a": {0: 0.25, 1: 0.75}, "b": {1: 1.0}}).exp()
+    assert found.tolist() == pytest.approx([0, 1, 0, 3])
+
+
+def test_raking_keeps_to_its_tolerance_and_to_its_number_of_rounds() -> None:
+    """One attribute is met after one round, and the second round sees it; two that are not independent need more."""
+    assert raked_ratio({"a": [0, 1, 1]}, {"a": {0: 0.5, 1: 0.5}}, most=2).exp().tolist() == pytest.approx(
+        [1.5, 0.75, 0.75]
+    )
+    with pytest.raises(ValueError, match=r"after 1 rounds one is off by 0\.167"):
+        raked_ratio({"a": [0, 1, 1]}, {"a": {0: 0.5, 1: 0.5}}, most=1)
+    pool, goal = {"a": [0, 0, 1, 1, 1], "b": [0, 1, 0, 1, 1]}, {"a": {0: 0.2, 1: 0.8}, "b": {0: 0.7, 1: 0.3}}
+    for tolerance in (0.1, 1e-3, 1e-9):
+        ratio = raked_ratio(pool, goal, tolerance=tolerance).exp() / 5
+        assert abs(float(ratio[[0, 1]].sum()) - 0.2) < tolerance
+        assert abs(float(ratio[[0, 2]].sum()) - 0.7) < tolerance
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0.6], [1.5, -0.5], [1.0], [0.5, 0.25, 0.25]])
+def test_a_mixture_needs_one_share_for_each_ratio(weights: list[float]) -> None:
+    a, b = torch.zeros(3), torch.zeros(3)
+    with pytest.raises(ValueError, match="needs 2 shares >= 0 that sum to 1"):
+        mixture_ratio([a, b], weights)
+
+
+def test_a_mixture_may_leave_one_ratio_out_and_keeps_items_that_one_ratio_has() -> None:
+    a, b = torch.tensor([2.0, 0.0, 0.0]).log(), torch.tensor([0.0, 3.0, 0.0]).log()
+    assert mixture_ratio([a, b], [1.0, 0.0]).exp().tolist() == pytest.approx([2, 0, 0])
+    assert mixture_ratio([a, b], [0.5, 0.5]).exp().tolist() == pytest.approx([1, 1.5, 0])
+    assert mixture_ratio([a], [1.0]).dtype == torch.float64
+
+
+def test_ratios_of_several_columns_are_refused() -> None:
+    with pytest.raises(ValueError, match="product_ratio` needs"):
+        product_ratio(torch.zeros(3, 1), torch.zeros(3, 1))
+    with pytest.raises(ValueError, match="mixture_ratio` needs"):
+        mixture_ratio([torch.zeros(3, 1)], [1.0])
+    with pytest.raises(ValueError, match="product_ratio` needs"):
+        product_ratio()
+
+
+def test_one_item_with_all_factors_is_enough_for_a_product() -> None:
+    a, b = torch.tensor([2.0, 0.0, 1.0]).log(), torch.tensor([0.5, 1.0, 0.0]).log()
+    assert product_ratio(a, b).exp().tolist() == pytest.approx([3, 0, 0])
+    assert product_ratio(a).exp().tolist() == pytest.approx([2, 0, 1])
+
+
+def test_a_mixture_is_computed_in_double_precision_and_takes_rounded_shares() -> None:
+    a, b = torch.tensor([2.0, 0.5], dtype=torch.float64), torch.tensor([0.5, 1.5], dtype=torch.float64)
+    expected = (0.1 * a + 0.9 * b).tolist()
+    assert mixture_ratio([a.log(), b.log()], [0.1, 0.9]).exp().tolist() == pytest.approx(expected, rel=1e-12)
+    assert mixture_ratio([a.log(), b.log()], [0.1, 0.9 + 5e-7]).exp().tolist() == pytest.approx(expected, rel=1e-6)

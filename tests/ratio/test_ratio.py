@@ -96,3 +96,32 @@ def test_retain_pool_mixes_the_ratio_with_one() -> None:
         torch.testing.assert_close(retain_pool(r.log(), share).exp(), (1 - share) * r + share)
     with pytest.raises(ValueError, match="retain_fraction"):
         retain_pool(r.log(), 1.5)
+
+
+def test_density_ratio_sums_over_all_coordinates_of_an_item() -> None:
+    x = torch.arange(12.0).reshape(2, 3, 2) / 10
+    expected = [sum(float(v) - 0.5 for v in item.flatten()) for item in x]
+    assert density_ratio(x, Normal(1.0, 1.0), Normal(0.0, 1.0)).tolist() == pytest.approx(expected)
+
+
+def test_items_that_the_proposal_cannot_have_drawn_are_counted_and_the_first_is_named() -> None:
+    uniform = torch.distributions.Uniform(0, 1, validate_args=False)
+    with pytest.raises(ValueError, match="density 0 to 2 items, the first at row 1"):
+        density_ratio(torch.tensor([0.5, 2.0, 0.2, -1.0]), Normal(0.0, 1.0), uniform)
+    found = density_ratio(torch.tensor([0.5, 2.0]), uniform, Normal(0.0, 1.0))
+    assert found[1] == -math.inf  # the target need not cover the pool
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_the_pool_outside_of_zero_to_one_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="needs a value in"):
+        retain_pool(torch.zeros(3), share)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_mixture_with_the_pool_keeps_the_type_and_floors_the_ratio(share: float) -> None:
+    log_r = torch.tensor([-math.inf, 0.0, 1.0], dtype=torch.float64)
+    found = retain_pool(log_r, share)
+    assert found.dtype == torch.float64
+    assert retain_pool(log_r.float(), share).dtype == torch.float32
+    assert found.exp().tolist() == pytest.approx([share, 1.0, (1 - share) * math.e + share])

@@ -124,3 +124,46 @@ def test_an_infinite_envelope_is_rejected() -> None:
 def test_a_negative_seed_is_rejected() -> None:
     with pytest.raises(ValueError, match="seed"):
         accept(np.ones(2), seed=-1)
+
+
+def test_six_streams_have_different_numbers_that_stay_the_same() -> None:
+    """Aliases included: a stream shared by decision and order would tie the one to the other."""
+    numbers = {name: int(stream) for name, stream in Stream.__members__.items()}
+    assert numbers == {"ACCEPT": 0, "SHUFFLE": 1, "ONLINE": 2, "ROUND": 3, "ITEM": 4, "FLOOR": 5}
+
+
+@pytest.mark.parametrize("log_ratio", [torch.tensor(0.0), torch.zeros(2, 2), torch.zeros(2, dtype=torch.int64)])
+def test_a_log_ratio_of_another_shape_or_of_integers_is_rejected(log_ratio: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"acceptance_probability\(log_ratio=\.\.\.\)` needs a floating \(N,\)"):
+        acceptance_probability(log_ratio, 0.0)
+
+
+def test_the_first_of_several_wrong_ratios_is_named() -> None:
+    with pytest.raises(ValueError, match=r"has 2 values that are NaN or \+inf, the first at row 1"):
+        acceptance_probability(torch.tensor([0.0, math.inf, 0.0, math.nan]), 0.0)
+
+
+def test_a_decision_without_epoch_and_start_is_that_of_epoch_zero_from_the_first_item_on() -> None:
+    p = np.full(200, 0.5)
+    assert (accept(p, seed=3) == (uniforms(3, 0, 0, 200) < 0.5)).all()
+
+
+@pytest.mark.parametrize("stream", Stream)
+def test_both_parts_of_a_uniform_come_from_its_stream(stream: Stream) -> None:
+    top = random_words(5, 6, 10, 400, stream, bits=16)
+    low = random_words(5, 6, 10, 400, stream, part=1)
+    expected = [((int(t) << 37) + (int(w) >> 27)) / 2**53 for t, w in zip(top, low, strict=True)]
+    assert uniforms(5, 6, 10, 400, stream).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["seed", "epoch", "start"])
+@pytest.mark.parametrize("value", [-1, 2**64])
+def test_a_number_outside_of_64_bits_is_rejected_by_name(name: str, value: int) -> None:
+    seed, epoch, start = (value if name == each else 0 for each in ("seed", "epoch", "start"))
+    with pytest.raises(ValueError, match=f"`{name}` needs an integer"):
+        random_words(seed, epoch, start, start + 1)
+
+
+def test_the_largest_seed_epoch_and_index_are_valid() -> None:
+    last = 2**64 - 1
+    assert len(random_words(last, last, last, last + 1)) == 1

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rsft.sampling.acceptance import Stream, random_words
 from rsft.sampling.order import CHUNK_ITEMS, GLOBAL_ITEMS, WINDOW_ITEMS, chunk_size, order_window, split_into_windows
 
 FALSE_ALARM = 1e-6
@@ -80,3 +81,52 @@ def test_a_large_pool_is_cut_into_chunks_and_windows() -> None:
     assert all(a < b for chunks in windows for a, b in pairwise(chunks.tolist()))
     (one,) = split_into_windows(GLOBAL_ITEMS, GLOBAL_ITEMS, seed=0, epoch=0, shuffle=True)
     assert len(one) == GLOBAL_ITEMS // CHUNK_ITEMS
+
+
+@pytest.mark.parametrize(("window", "size"), [(32, 1), (63, 1), (64, 2), (2**20, 2**15), (2**24, 2**15)])
+def test_a_chunk_is_a_32nd_of_a_window_up_to_2_to_the_15_items(window: int, size: int) -> None:
+    assert chunk_size(window) == size
+
+
+@pytest.mark.parametrize(("items", "window"), [(1000, 64), (4097, 128), (96, 32), (64, 64)])
+def test_chunks_and_items_are_sorted_by_their_random_words(items: int, window: int) -> None:
+    """The slow way: sort chunk numbers by their words, then the accepted items of each window by theirs."""
+    seed, epoch, size = 5, 3, window // 32
+    chunks = range(-(-items // size))
+    by_chunk = random_words(seed, epoch, 0, len(chunks), Stream.SHUFFLE, part=1).tolist()
+    by_item = random_words(seed, epoch, 0, items, Stream.SHUFFLE, bits=32).tolist()
+    order = sorted(chunks, key=lambda chunk: by_chunk[chunk])
+    expected = [sorted(order[first : first + 32]) for first in range(0, len(order), 32)]
+    windows = split_into_windows(items, window, seed=seed, epoch=epoch, shuffle=True)
+    assert [part.tolist() for part in windows] == expected
+    for part in expected:
+        blocks = [(chunk * size, min((chunk + 1) * size, items)) for chunk in part]
+        accepted = [item for start, stop in blocks for item in range(start, stop) if item % 3]
+        found = order_window(
+            lambda start, stop: np.array([item for item in range(start, stop) if item % 3], np.int64),
+            blocks,
+            seed=seed,
+            epoch=epoch,
+            shuffle=True,
+        )
+        assert found.tolist() == sorted(accepted, key=lambda item: by_item[item])
+
+
+def test_without_shuffling_windows_and_items_ascend() -> None:
+    windows = split_into_windows(200, 64, seed=0, epoch=0, shuffle=False)
+    assert [part.tolist() for part in windows] == [
+        list(range(32)),
+        list(range(32, 64)),
+        list(range(64, 96)),
+        list(range(96, 100)),
+    ]
+    found = order_window(np.arange, [(4, 6), (0, 2)], seed=0, epoch=0, shuffle=False)
+    assert found.tolist() == [4, 5, 0, 1]
+
+
+def test_a_large_window_is_sorted_by_whole_keys_and_equal_keys_keep_the_order_of_their_items() -> None:
+    """Of 400,000 keys of 32 bits about 19 pairs are equal, and about as many differ in one given bit alone."""
+    items = 400_000
+    keys = random_words(1, 0, 0, items, Stream.SHUFFLE, bits=32)
+    assert len(np.unique(keys)) < items
+    assert (whole(items, 2**19, 1) == np.lexsort((np.arange(items), keys))).all()

@@ -453,3 +453,82 @@ def test_items_are_accepted_with_their_probability_with_several_ranks(window: in
     assert abs(float(counts.sum()) / epochs - 500) < 5 * math.sqrt(
         float((probability * (1 - probability)).sum()) / epochs
     )
+
+
+# Edges
+
+
+def test_a_window_has_at_least_32_items() -> None:
+    assert sorted(RejectionSampler(ACCEPTANCE, window=32)) == RejectionSampler(ACCEPTANCE).accepted().tolist()
+    with pytest.raises(ValueError, match="at least 32 items, got 31"):
+        RejectionSampler(ACCEPTANCE, window=31)
+
+
+@pytest.mark.parametrize(("items", "window"), [(2**24, 2**24), (2**24 + 1, 2**20)])
+def test_a_pool_of_up_to_2_to_the_24_items_is_one_window(items: int, window: int) -> None:
+    sampler = RejectionSampler(lambda start, stop: np.zeros(stop - start), items=items)
+    assert (sampler.items, sampler.window) == (items, window)
+
+
+@pytest.mark.parametrize("window", [None, 64])
+def test_the_sequence_is_what_one_rank_yields(window: int | None) -> None:
+    sampler = RejectionSampler(ACCEPTANCE, seed=2, window=window)
+    sequence = sampler.sequence()
+    assert (sequence.dtype, sampler.accepted().dtype) == (torch.int64, torch.int64)
+    assert sequence.tolist() == list(sampler)
+    sampler.set_epoch(3)
+    assert len(sampler) == len(sampler.sequence()) == len(sampler.accepted())
+    assert sampler.sequence().tolist() == list(sampler)
+
+
+def test_a_pool_of_no_items_has_an_empty_epoch() -> None:
+    sampler = RejectionSampler(torch.empty(0))
+    assert (len(sampler), list(sampler)) == (0, [])
+    assert sampler.sequence().dtype == sampler.accepted().dtype == torch.int64
+
+
+@pytest.mark.parametrize("index", [-1, 997])
+def test_an_update_takes_indices_of_the_pool_alone(index: int) -> None:
+    sampler = RejectionSampler(ACCEPTANCE)
+    with pytest.raises(ValueError, match=r"in \[0, 997\)"):
+        sampler.update(torch.tensor([5, index]), torch.tensor([0.5, 0.5]))
+    with pytest.raises(ValueError, match=r"\(n,\) indices"):
+        sampler.update(torch.tensor([[5, 6]]), torch.tensor([[0.5, 0.5]]))
+    sampler.update(torch.empty(0, dtype=torch.int64), torch.empty(0))  # nothing to change is no error
+    sampler.update(torch.tensor([996, 0], dtype=torch.int32), torch.tensor([1.0, 0.0]))
+    for epoch in range(1, 20):
+        sampler.set_epoch(epoch)
+        accepted = sampler.accepted().tolist()
+        assert 996 in accepted
+        assert 0 not in accepted
+
+
+def test_a_state_brings_its_seed() -> None:
+    original, other = RejectionSampler(ACCEPTANCE, seed=5), RejectionSampler(ACCEPTANCE, seed=6)
+    list(other)  # drawn with its own seed before
+    other.load_state_dict(original.state_dict())
+    assert list(other) == list(original)
+    assert (len(other), other.accepted().tolist()) == (len(original), original.accepted().tolist())
+
+
+@pytest.mark.parametrize("rank", [-1, 2, 5])
+def test_a_rank_outside_of_the_world_is_refused(rank: int) -> None:
+    with pytest.raises(ValueError, match=r"needs a rank in \[0, 2\)"):
+        RejectionSampler(ACCEPTANCE, rank=rank, world_size=2)
+
+
+@pytest.mark.parametrize("pad", [False, True])
+def test_an_epoch_that_was_set_before_the_state_was_loaded_follows_the_rest_of_the_resumed_one(pad: bool) -> None:
+    """One row is left for two ranks: it is padded to a step, or left out, and then the later epoch begins at once."""
+    whole = list(RejectionSampler(ACCEPTANCE))
+    later = RejectionSampler(ACCEPTANCE, rank=0, world_size=2, pad=pad)
+    later.set_epoch(1)
+    expected = list(later)
+    for left in (1, 10):
+        resumed = RejectionSampler(ACCEPTANCE, rank=0, world_size=2, pad=pad)
+        resumed.set_epoch(1)
+        state = {**RejectionSampler(ACCEPTANCE).state_dict(), "position": len(whole) - left, "world_size": 2}
+        resumed.load_state_dict(state)
+        if left > 1 or pad:
+            assert list(resumed) == whole[len(whole) - left :][::2]
+        assert list(resumed) == expected

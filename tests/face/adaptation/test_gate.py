@@ -16,6 +16,7 @@ from rsft.face.adaptation.gate import (
     hold_out,
     pair_weights,
     within_bound,
+    worth_in_people,
 )
 from rsft.face.evaluation.pairs import list_all_pairs
 from rsft.face.evaluation.verification import tar_in_order
@@ -226,3 +227,55 @@ def test_intervals_equal_a_bootstrap_by_copies_of_people(seed: int) -> None:
         around = np.array(changes[1:])[~np.isnan(changes[1:])]
         assert interval.value == pytest.approx(changes[0])
         assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(around, [0.025, 0.975])))
+
+
+@pytest.mark.parametrize(("people", "told"), [(4, False), (5, True)])
+def test_a_gain_needs_five_people_who_look_like_the_target(people: int, told: bool) -> None:
+    pairs = list_all_pairs(np.arange(30).repeat(6))
+    weights = pair_weights(pairs, np.repeat(np.arange(30) < people, 6).astype(float))
+    noise = np.random.default_rng(0).normal(size=len(pairs))
+    fold = hold_out(pairs, weights, lambda share: noise + pairs.genuine * (1 + 2 * share), SHARES, seed=0)
+    result = decide([fold], 1.0, seed=0)
+    assert ("are equivalent to" not in result.reason) is told
+    assert (result.share > 0) is told
+
+
+@pytest.mark.parametrize(("unlike", "told"), [(4, False), (5, True)])
+def test_five_people_who_look_unlike_the_target_are_the_fewest_held_to_the_bound_alone(unlike: int, told: bool) -> None:
+    pairs = list_all_pairs(np.arange(30).repeat(6))
+    others = pair_weights(pairs, np.repeat(np.arange(30) >= unlike, 6).astype(float))[1]
+    expected = (pairs.identity[pairs.a] < unlike) & (pairs.identity[pairs.b] < unlike)
+    assert others.tolist() == (expected.astype(float).tolist() if told else [1.0] * len(pairs))
+
+
+def test_pairs_without_weight_are_worth_nobody() -> None:
+    pairs = list_all_pairs(np.arange(4).repeat(3))
+    assert worth_in_people(pairs, np.zeros(len(pairs))) == 0
+    one = (pairs.genuine & (pairs.identity[pairs.a] == 0)).astype(float)
+    assert worth_in_people(pairs, one) == 1
+    assert worth_in_people(pairs, one * 0.1) == pytest.approx(0.3)  # at most the sum of the weights
+
+
+def test_folds_of_different_shares_are_not_put_together() -> None:
+    fold = held_out(1.0, 0.0, seed=0, people=10)
+    with pytest.raises(ValueError, match="shorter"):
+        gate(fold, replace(fold, path=fold.path[:2]))
+
+
+def test_a_gate_without_a_retention_set_says_so_in_json() -> None:
+    result = gate(held_out(1.0, 0.0, seed=0))
+    told = result.to_dict()
+    assert told["retention"] == []
+    assert (told["share"], told["candidate"], told["reason"]) == (result.share, result.candidate, result.reason)
+    assert (told["gain"], told["loss"]) == (result.gain.to_dict(), result.loss.to_dict())
+    assert within_bound(result, lambda share: 0.0, 0.01).to_dict()["retention"] == [[1.0, 0.0]]
+
+
+def test_the_candidate_of_a_gate_without_gains_is_the_best_of_the_tuned_weights() -> None:
+    result = gate(held_out(-1.0, 0.0, seed=0))
+    assert (result.share, result.candidate) == (0.0, 0.5)  # half of the way loses less than all of it
+    assert (result.gain, result.loss) == result.effects[0.5]
+
+
+def test_a_gain_that_costs_nothing_meets_a_bound_of_zero() -> None:
+    assert decide([held_out(1.0, 0.0, seed=0)], 0.0, seed=0).share == 1.0

@@ -15,7 +15,7 @@ from rsft.face.evaluation.all_pairs import normalised
 from rsft.face.evaluation.det import det_curve
 from rsft.face.evaluation.folds import folds_of
 from rsft.face.evaluation.pairs import AllPairs, PairList, list_all_pairs
-from rsft.face.evaluation.scores import all_pairs_scores, listed_scores
+from rsft.face.evaluation.scores import all_pairs_scores, false_match_rates, false_non_match_rates, listed_scores
 from rsft.face.evaluation.thresholds import thresholds_for
 from rsft.face.evaluation.trials import EmbeddedTrial, Trial, cosine_scores
 from rsft.face.evaluation.verification import verify
@@ -183,3 +183,64 @@ def test_thresholds_of_a_model_without_a_folder_cannot_be_written(tmp_path: Path
 
     with pytest.raises(InputError, match=r"no bundle.json to write thresholds into"):
         write_thresholds(tmp_path, [])
+
+
+@pytest.mark.parametrize("tail", [5, 40, 20_000])
+def test_rates_of_drawn_people_are_those_of_their_listed_comparisons(
+    tail: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the slow way: a comparison counts as often as its people were drawn, an impostor by the product of both."""
+    monkeypatch.setattr("rsft.face.evaluation.scores.MIN_TAIL", tail)
+    generator = np.random.default_rng(0)
+    pairs = list_all_pairs(np.repeat(np.arange(10), 2))
+    values = (generator.normal(size=len(pairs)) + 2 * pairs.genuine).round(1)  # many equal scores
+    first, second = pairs.identity[pairs.a], pairs.identity[pairs.b]
+    scores = listed_scores(values, pairs, [0.02])
+    weights = np.vstack([np.ones(10), generator.multinomial(10, np.full(10, 0.1), size=5), np.zeros(10)])
+    genuine, impostor = values[pairs.genuine], values[~pairs.genuine]
+    assert scores.impostors == len(impostor) == 180
+    assert len(scores.impostor) == min(180, max(tail, int(5 * 0.02 * 180)))
+    assert scores.impostor.tolist() == sorted(impostor, reverse=True)[: len(scores.impostor)]
+    assert scores.genuine.tolist() == sorted(genuine, reverse=True)
+    of_all = [sum(w[a] * w[b] for a, b in zip(first, second, strict=True) if a != b) for w in weights]
+    np.testing.assert_allclose(scores.impostor_weight(weights), of_all)
+    for threshold in (float(scores.impostor[-1]), float(scores.impostor[3]), 9.0):
+        false = [
+            sum(w[a] * w[b] for a, b, s in zip(first, second, values, strict=True) if a != b and s > threshold)
+            for w in weights
+        ]
+        np.testing.assert_allclose(
+            false_match_rates(scores, weights, threshold), np.array(false) / np.maximum(of_all, 1)
+        )
+        missed = [
+            sum(w[a] for a, b, s in zip(first, second, values, strict=True) if a == b and s <= threshold)
+            for w in weights
+        ]
+        np.testing.assert_allclose(false_non_match_rates(scores, weights, threshold)[:-1], np.array(missed[:-1]) / 10)
+        assert np.isnan(false_non_match_rates(scores, weights, threshold)[-1])
+        assert scores.false_matches(threshold) == (impostor > threshold).sum()
+        assert scores.matches(np.array([threshold])).tolist() == [(genuine > threshold).sum()]
+    for level in np.unique(impostor):  # also below a short tail, counted over all
+        assert scores.false_matches(level) == (impostor > level).sum()
+    for fmr in (0.0, 1 / 180, 0.1, 0.5, 1.0):
+        expected = min(t for t in impostor if (impostor > t).mean() <= fmr)
+        assert scores.threshold(fmr) == expected
+
+
+def test_a_tail_reaches_down_to_a_wished_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsft.face.evaluation.scores.MIN_TAIL", 5)
+    trial = normal_trial(50, 400)
+    values, impostor = trial.values["x"], trial.values["x"][~trial.pairs.genuine]
+    for below in (0.0, 0.2, 2.0):
+        scores = listed_scores(values, trial.pairs, [0.01], below)
+        assert len(scores.impostor) == max(20, (impostor > below).sum())
+
+
+def test_the_equal_error_rate_of_a_small_case() -> None:
+    """Two of four genuine scores lie below four of eight impostors: half of each are wrong at a threshold between."""
+    identity = np.arange(24)
+    identity[1:8:2] = identity[0:8:2]
+    pairs = PairList(np.arange(0, 24, 2), np.arange(1, 24, 2), identity)
+    values = np.array([0.9, 0.8, 0.3, 0.2, 0.7, 0.6, 0.55, 0.5, 0.1, 0.0, -0.1, -0.2])
+    assert listed_scores(values, pairs, [0.1]).eer == 0.5
+    assert listed_scores(np.where(pairs.genuine, 1.0, 0.0), pairs, [0.1]).eer == 0

@@ -138,4 +138,5 @@ def fold_accuracy(scores: np.ndarray, pairs: PairList, weights: np.ndarray) -> I
 def _weighted_mean(values: np.ndarray, weights: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Return the mean of the values selected by `where`, for each row of weights."""
     weights = weights[:, where]
-    return weights @ values[where] / weights.sum(1).clip(min=1)
+    totals = weights.sum(1)
+    return np.divide(weights @ values[where], totals, out=np.full(len(weights), np.nan), where=totals > 0)
