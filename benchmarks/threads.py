@@ -1,10 +1,12 @@
-"""What idle threads cost: the same work alone and beside a second job, with waiting threads that spin or sleep.
+"""What waiting threads cost: the same work alone and beside a second job, with OpenMP's threads spinning or sleeping.
 
-A small `rsft embed` and training loop run in a process of their own, under each setting in turn, several times:
-OpenMP's threads spin while they wait (its default), sleep (`OMP_WAIT_POLICY=PASSIVE`, which rsft sets), or there is one
-thread. Beside it runs nothing, or as many busy processes as there are cores. Seconds and processor seconds are told.
+Embedding and a short training run in a process of their own, under each setting in turn, several times: OpenMP's
+default, threads that spin while they wait, threads that sleep (`OMP_WAIT_POLICY=PASSIVE`, which `import rsft` sets), and
+one thread. Beside them runs nothing, or as many busy processes as there are cores.
 
-python benchmarks/threads.py [--repetitions 3]
+    python benchmarks/threads.py [--repetitions 3]
+
+Writes `benchmarks/results/threads.json`.
 """
 
 import argparse
@@ -20,12 +22,13 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "threads.json"
 SETTINGS = {
+    "default": {},
     "spinning": {"OMP_WAIT_POLICY": "ACTIVE"},
     "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
 }
 WORK = """
-import torch
+import torch  # first, so that rsft sets nothing
 from rsft.face.networks import load_model
 from rsft.face.pictures import embed, orl_faces
 images = orl_faces().subset(range(120))
@@ -70,7 +73,7 @@ def main() -> None:
                 process.kill()
     results: dict[str, Any] = {"cores": os.cpu_count(), "repetitions": repetitions}
     for beside, of_settings in found.items():
-        base = statistics.median(seconds for seconds, _ in of_settings["spinning"])
+        base = statistics.median(seconds for seconds, _ in of_settings["default"])
         for name, measured in of_settings.items():
             seconds, processor = (statistics.median(column) for column in zip(*measured, strict=True))
             row = {
@@ -79,7 +82,7 @@ def main() -> None:
                 "ratio": round(seconds / base, 3),
             }
             results.setdefault(beside, {})[name] = row
-            told = f"{seconds:6.1f} s, {seconds / base:.2f} of spinning, {processor:6.1f} s of processors"
+            told = f"{seconds:6.1f} s, {seconds / base:.2f} of the default, {processor:6.1f} s of processors"
             print(f"{beside:>22}, {name:>10}: {told}")
     RESULTS.write_text(json.dumps(results, indent=1))
 

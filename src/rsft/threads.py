@@ -1,7 +1,8 @@
 """Threads for the cores that are really there, which sleep while they wait.
 
-OpenMP's threads, which compute for PyTorch, spin by default while they wait for one another. If another process runs on
-the same cores, they spin in the place of the work, and a run of minutes takes an hour. See `benchmarks/threads.py`.
+OpenMP's threads, which compute for PyTorch, spin for a while when they wait for one another. If another process runs on
+the same cores, they spin in the place of the work. Sleeping threads cost nothing when the machine is free: see
+`benchmarks/threads.py`.
 """
 
 import os
