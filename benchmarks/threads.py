@@ -1,8 +1,8 @@
 """What waiting threads cost: the same work alone and beside a second job, with OpenMP's threads spinning or sleeping.
 
-Embedding and a short training run in a process of their own, under each setting in turn, several times: OpenMP's
-default, threads that spin while they wait, threads that sleep (`OMP_WAIT_POLICY=PASSIVE`, which `import rsft` sets), and
-one thread. Beside them runs nothing, or as many busy processes as there are cores.
+Embedding and a short training run in a process of their own, under each setting in turn, several times: the default,
+threads that spin while they wait, threads that sleep (`OMP_WAIT_POLICY=PASSIVE`, which `import rsft` sets), and one
+thread. Beside them runs nothing, or as many busy processes as there are cores.
 
     python benchmarks/threads.py [--repetitions 3]
 

@@ -21,7 +21,7 @@ from rsft.face.networks.chip_points import DLIB
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.align import FaceAligner
 from rsft.face.pictures.embedding import chip_reader, embed, face_reader
-from rsft.face.pictures.landmarks import COLUMNS, points_of, points_of_sets, read_landmarks
+from rsft.face.pictures.landmarks import COLUMNS, points_of_sets, read_landmarks
 from rsft.face.pictures.orl import orl_faces
 from rsft.face.plan import plan_folders
 
@@ -143,7 +143,7 @@ def test_a_comparison_uses_landmarks(chips: dict[str, Any], tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         run(landmarks=points)
     (folder,) = (tmp_path / "run" / "embedded" / "pool").iterdir()
-    of_these = points_of(points, images, aligned=False)
+    of_these = points_of_sets(points, {"pool": images}, False)["pool"]
     anew = embed(load_model("dlib"), images, views=RECIPE.views, landmarks=of_these)
     np.testing.assert_array_equal(load_features(folder / "000000").embeddings, anew.embeddings)
 
@@ -170,7 +170,7 @@ def test_a_fit_resumed_with_other_landmarks_does_not_reuse_the_embeddings(
     (of_others,) = set(embedded.iterdir()) - {of_these}
     moved, kept = (load_features(folder / "000000").embeddings for folder in (of_others, of_these))
     images = find_images(chips["pool"])
-    points = points_of(others, images, aligned=False)
+    points = points_of_sets(others, {"pool": images}, False)["pool"]
     anew = embed(load_model("dlib"), images, views=RECIPE.views, landmarks=points)
     np.testing.assert_array_equal(moved, anew.embeddings)
     assert not np.allclose(moved, kept, atol=0.01)
@@ -217,9 +217,9 @@ def test_invalid_landmarks_are_refused(text: str, words: str, tmp_path: Path) ->
 def test_landmarks_of_other_pictures_or_of_chips_are_refused(photographs: Path, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(f"{HEADER}\na,1,1,9,1,5,5,1,9,9,9\n")
     with pytest.raises(InputError, match="landmarks for none of the 3 pictures"):
-        points_of(tmp_path / "l.csv", find_images(photographs), aligned=False)
+        points_of_sets(tmp_path / "l.csv", {"pool": find_images(photographs)}, False)
     with pytest.raises(InputError, match="aligned chips have none"):
-        points_of(tmp_path / "l.csv", find_images(photographs), aligned=True)
+        points_of_sets(tmp_path / "l.csv", {"pool": find_images(photographs)}, True)
 
 
 def test_the_large_and_central_face_of_several_is_used(photographs: Path) -> None:

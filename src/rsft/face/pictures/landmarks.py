@@ -43,26 +43,6 @@ def read_landmarks(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return {item: _points(row, path, line) for line, (item, row) in enumerate(zip(items, rows, strict=True), 2)}
 
 
-def points_of(path: str | os.PathLike[str], images: ImageSet, aligned: bool) -> dict[str, np.ndarray]:
-    """Read the landmarks of some pictures and skip the rows of others; see `read_landmarks`.
-
-    Args:
-        path: The file.
-        images: The pictures.
-        aligned: Whether the pictures are aligned chips.
-
-    Returns:
-        Id of the picture -> (5, 2) float32 points, for the pictures that the file names.
-
-    Raises:
-        InputError: The file names none of the pictures, the pictures are aligned chips, which have no landmarks, or
-            the file is invalid.
-    """
-    points = points_of_sets(path, {"": images}, aligned)[""]
-    assert points is not None
-    return points
-
-
 def points_of_sets(
     path: str | os.PathLike[str] | None, sets: Mapping[str, ImageSet], aligned: bool
 ) -> dict[str, dict[str, np.ndarray] | None]:
