@@ -16,6 +16,7 @@ from rsft.face.adaptation.gate import Gate, HeldOut
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.evaluate import evaluate_folders
 from rsft.face.fit import fit
+from rsft.face.networks.load import load_model
 from rsft.face.runs.results import FitResult
 
 RECIPE = Recipe(steps=6, batch_size=8, views=2, learning_rate=1e-4, learnt_prototypes=True, margin_ramp_fraction=0.5)
@@ -81,7 +82,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_people(tmp_path_factory.mktemp("people"))
 
 
-def fit_that_passes_the_gate(people: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> FitResult:
+def fit_that_passes_the_gate(
+    people: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *, resume: bool = False, **changes: Any
+) -> FitResult:
     """Fit the tiny model with a gate that allows all shares on held-out people, so that the retention set decides."""
 
     def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
@@ -100,6 +103,7 @@ def fit_that_passes_the_gate(people: Path, out: Path, monkeypatch: pytest.Monkey
         model=tiny_model(),
         recipe=Recipe(**(settings | changes)),
         aligned=True,
+        resume=resume,
     )
 
 
@@ -140,3 +144,34 @@ def test_a_loss_on_the_retention_set_restores_the_pretrained_weights(
     assert "on the retention set" in result.verdict
     assert result.model.fingerprint == tiny_model().fingerprint
     assert result.metrics["tuned"] == result.metrics["pretrained"]
+
+
+def test_the_cut_of_a_run_travels_with_its_model(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What enters the cut is rounded to float16, so a tuned model is embedded with the cut it was tuned with."""
+    result = fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch, cut=-2, max_retention_loss=1.0)
+    assert result.model.cut == -2
+    assert json.loads((tmp_path / "run" / "model" / "bundle.json").read_text())["cut"] == -2
+    loaded = load_model(tmp_path / "run", network=tiny_model().own_stages)
+    assert (loaded.cut, loaded.fingerprint) == (-2, result.model.fingerprint)
+    evaluated = evaluate_folders(evaluation=people / "evaluation", model=loaded, aligned=True)["target"]
+    found = result.metrics["tuned"]["target"]
+    assert evaluated["eer"] == pytest.approx(found["eer"], abs=1e-9)
+    assert {fmr: tar["value"] for fmr, tar in evaluated["tar_at_fmr"].items()} == {
+        fmr: tar["value"] for fmr, tar in found["tar_at_fmr"].items()
+    }
+
+
+def test_a_run_stopped_after_its_model_was_written_can_be_resumed(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rsft.face.runs.run_files.write_report", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch)
+    assert (tmp_path / "run.partial" / "model").is_dir()
+    result = fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch, resume=True)
+    assert (tmp_path / "run" / "model").is_dir()
+    assert result.out == tmp_path / "run"

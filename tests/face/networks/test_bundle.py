@@ -212,3 +212,11 @@ def test_named_models_reproduce_the_outputs_of_their_own_runtimes(name: str) -> 
     assert listed["present"]
     assert listed["licence"] == found["licence"]
     assert listed["embedding_size"] == load_model(name).embedding_size
+
+
+def test_a_network_that_brings_its_preprocessing_is_refused() -> None:
+    """It would be applied twice, and the fingerprint would not tell."""
+    model = face_model(nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3 * 7 * 7, 8)), name="tiny")
+    with pytest.raises(InputError, match=r"has a `Preprocess` already: give it without, as `model.own_stages`"):
+        face_model(model.network, name="again")
+    assert face_model(model.own_stages, name="again").fingerprint == model.fingerprint

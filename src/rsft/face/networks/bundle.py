@@ -201,6 +201,8 @@ def face_model(
     points = np.asarray(template, float)
     if points.shape != (POINTS, 2) or not ((points >= 0) & (points <= size)).all():
         raise InputError(f"the template of a model needs five points (x, y) in its chip of {size} px, got {template}.")
+    if any(isinstance(stage, Preprocess) for stage in network.children()):
+        raise InputError(f"the network of '{name}' has a `Preprocess` already: give it without, as `model.own_stages`.")
     example = torch.zeros(1, 3, size, size)
     stages = in_stages(network.eval(), example)
     preprocess = Preprocess(order, mean, std)
