@@ -2,10 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq, minimize
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.distributions import Normal
@@ -385,3 +387,91 @@ def test_fit_logistic_agrees_with_scikit_learn_where_a_full_step_overshoots() ->
     oracle = LogisticRegression(C=10, tol=1e-10, max_iter=10_000).fit(x, y)
     np.testing.assert_allclose(weights[0], oracle.coef_[0], atol=1e-2)
     assert float(biases[0]) == pytest.approx(float(oracle.intercept_[0]), abs=2e-2)
+
+
+def test_a_step_that_does_not_lower_the_loss_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By symmetry the intercept is 0. Five items without weight make the first step a full 3 d, at odds of 9 d.
+
+    Of the items at 3, a share of 1/2 + d is positive. The loss of each is log 2 at the start and
+    log(2 cosh(4.5 d)) - 9 d^2 after a full step: the same at this d, where half of the step lowers it.
+    """
+    d = float(brentq(lambda d: math.log(math.cosh(4.5 * d)) - 9 * d**2, 0.1, 0.3, xtol=1e-15))
+    x = torch.tensor([3.0, 3, -3, -3, 0, 0, 0, 0, 0], dtype=torch.float64)[:, None]
+    y = torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 0, 0], dtype=torch.float64)
+    weight = torch.tensor([[0.5 + d, 0.5 - d] * 2 + [0.0] * 5], dtype=torch.float64)
+    penalty = torch.tensor([1e-12], dtype=torch.float64)
+    monkeypatch.setattr("rsft.ratio.logistic.MAX_STEPS", 1)
+    weights, biases = fit_logistic(x, y, weight, penalty)
+    assert float(weights) == pytest.approx(1.5 * d)
+    assert float(biases) == pytest.approx(0, abs=1e-12)
+    monkeypatch.setattr("rsft.ratio.logistic.MAX_STEPS", 200)
+    weights, _ = fit_logistic(x, y, weight, penalty, gap=1e-12)
+    assert float(weights) == pytest.approx(math.log((0.5 + d) / (0.5 - d)) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("knots", [STRAIGHT, BENT])
+def test_a_calibration_minimises_the_loss_with_penalties_of_one_for_the_slope_and_three_for_each_bend(
+    knots: tuple[float, ...],
+) -> None:
+    """By a general minimiser. A bend counts by the spread of its column, the slope by that of the scores."""
+    scores = normals(60, 1, 0)[:, 0].double()
+    y = (torch.arange(60) % 3 == 0).double() * (scores > -0.5)
+    (calibration,) = fit_calibrations(5 * scores + 2, y, torch.ones(1, 60, dtype=torch.float64), knots)
+    z = ((scores - scores.mean()) / scores.std()).numpy()
+    at = np.quantile(z, knots)
+    z = np.minimum(z, at[-1]) if knots else z
+    columns = np.stack([z, *(np.maximum(z - knot, 0) for knot in at[:-1])], 1)
+    strength = np.array([1.0, *(3 * columns[:, 1:].std(0, ddof=1) ** 2)])
+
+    def loss(given: np.ndarray) -> float:
+        odds = columns @ given[1:] + given[0]
+        return float((np.logaddexp(0, odds) - y.numpy() * odds).sum() + (strength * given[1:] ** 2).sum() / 2)
+
+    best = minimize(loss, np.zeros(1 + columns.shape[1]), tol=1e-12).x
+    np.testing.assert_allclose(calibration(5 * scores + 2), columns @ best[1:] + best[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_ratio_knows_its_method(method: str) -> None:
+    pool, target, _ = shifted(100, 2)
+    assert fit_ratio(pool, target, method).method == method
+
+
+@pytest.mark.parametrize(("method", "bend"), [("classifier", False), ("quadratic", True), ("kernel", True)])
+def test_flexible_methods_prefer_the_calibration_with_a_flat_tail(
+    method: str, bend: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may overestimate the largest ratios; a line cannot."""
+    preferred = []
+
+    def seen(*given: Any, bend: bool) -> CrossFittedRatio:
+        preferred.append(bend)
+        return cross_fitted(*given, bend=bend)
+
+    monkeypatch.setattr("rsft.ratio.classifier.cross_fitted", seen)
+    pool, target, _ = shifted(100, 2)
+    fit_ratio(pool, target, method)
+    assert preferred == [bend]
+
+
+def test_the_kernel_method_adds_500_waves_to_the_features() -> None:
+    x = normals(50, 3, 0)
+    assert [expand(x).shape for _, expand in _fourier_expansions(x, seed=0)] == [(50, 503)] * 3
+
+
+def test_each_bandwidth_is_tried_with_penalties_from_strong_to_almost_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[dict[str, float]] = []
+
+    def seen(
+        method: str, pool: Any, target: Any, sample: Sample, alternatives: list[Alternative], *, bend: bool
+    ) -> Any:
+        tried.extend(dict(alternative.settings) for alternative in alternatives)
+        return cross_fitted(method, pool, target, sample, alternatives, bend=bend)
+
+    monkeypatch.setattr("rsft.ratio.classifier.cross_fitted", seen)
+    pool, target, _ = shifted(50, 2)
+    penalties = (0.3, 0.03, 0.01, 0.001, 0.000001)
+    for method in ("classifier", "kernel"):
+        fit_ratio(pool, target, method)
+    kernel = [{"bandwidth": bandwidth, "penalty": penalty} for bandwidth in (0.5, 1.0, 2.0) for penalty in penalties]
+    assert tried == [*({"penalty": penalty} for penalty in penalties), *kernel]

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from rsft import RejectionSampler
 from rsft.sampling.probabilities import AcceptanceRule
 from rsft.sampling.quantise import quantise
+from rsft.sampling.sequence import GlobalSequence
 
 ACCEPTANCE = torch.rand(997, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -532,3 +533,94 @@ def test_an_epoch_that_was_set_before_the_state_was_loaded_follows_the_rest_of_t
         if left > 1 or pad:
             assert list(resumed) == whole[len(whole) - left :][::2]
         assert list(resumed) == expected
+
+
+@pytest.mark.parametrize("items", [3, 1000])
+def test_a_state_of_a_smaller_or_a_larger_pool_is_refused_by_its_size(items: int) -> None:
+    state = RejectionSampler(torch.ones(items)).state_dict()
+    with pytest.raises(ValueError, match=f"state of a pool of {items} items, but this pool has 997"):
+        RejectionSampler(ACCEPTANCE).load_state_dict(state)
+
+
+def test_a_rank_or_a_world_size_alone_is_taken_with_the_other_of_one_process() -> None:
+    whole = list(RejectionSampler(ACCEPTANCE))
+    assert list(RejectionSampler(ACCEPTANCE, world_size=2)) == whole[: len(whole) // 2 * 2 : 2]
+    assert list(RejectionSampler(ACCEPTANCE, rank=0)) == whole
+
+
+@pytest.mark.parametrize(("made", "used"), [((0, 1), (0, 2)), ((1, 2), (0, 2)), ((0, 2), (0, 1))])
+def test_a_sampler_of_the_process_group_is_not_used_in_another_group(
+    made: tuple[int, int], used: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rsft.sampling.sequence.group", lambda: made)
+    by_group, said = RejectionSampler(ACCEPTANCE), RejectionSampler(ACCEPTANCE, rank=made[0], world_size=made[1])
+    assert list(by_group) == list(said)
+    monkeypatch.setattr("rsft.sampling.sequence.group", lambda: used)
+    with pytest.raises(ValueError, match=f"made for rank {made[0]} of {made[1]}, .* is rank {used[0]} of {used[1]}"):
+        list(by_group)
+    assert len(list(said)) == len(said)
+
+
+def test_a_large_number_of_an_epoch_is_that_epoch_also_if_it_is_read_again() -> None:
+    sampler = RejectionSampler(ACCEPTANCE)
+    sampler.set_epoch(int("100000"))
+    iterator = iter(sampler)
+    first = [next(iterator) for _ in range(10)]
+    resumed = RejectionSampler(ACCEPTANCE)
+    resumed.load_state_dict(sampler.state_dict())
+    resumed.set_epoch(int("100000"))
+    assert first + list(resumed) == list(sampler)
+
+
+def test_without_another_epoch_the_resumed_one_is_repeated() -> None:
+    sampler = RejectionSampler(ACCEPTANCE)
+    sampler.set_epoch(2)
+    resumed = RejectionSampler(ACCEPTANCE)
+    resumed.load_state_dict(sampler.state_dict())
+    assert list(resumed) == list(resumed) == list(sampler)
+
+
+@pytest.mark.parametrize("pad", [False, True])
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
+def test_what_is_left_of_a_resumed_epoch_comes_before_a_later_one_if_it_is_a_step(left: int, pad: bool) -> None:
+    whole = list(RejectionSampler(ACCEPTANCE))
+    resumed, later = at(2, pad=pad)[0], at(2, pad=pad)[0]
+    for sampler in (resumed, later):
+        sampler.set_epoch(1)
+    state = {**RejectionSampler(ACCEPTANCE).state_dict(), "position": len(whole) - left, "world_size": 2}
+    resumed.load_state_dict(state)
+    if left >= (1 if pad else 2):
+        steps = -(-left // 2) if pad else left // 2
+        assert list(resumed) == whole[len(whole) - left :][::2][:steps]
+    assert list(resumed) == list(later)
+
+
+def test_a_state_without_updates_says_so_and_one_with_updates_has_each_with_its_value() -> None:
+    sampler = RejectionSampler(ACCEPTANCE)
+    assert [part.tolist() for part in (*sampler.state_dict()["pending"], *sampler.state_dict()["updated"])] == [[]] * 4
+    sampler.update(torch.tensor([7, 3]), torch.tensor([1.0, 0.0]))
+    pending = dict(zip(*(part.tolist() for part in sampler.state_dict()["pending"]), strict=True))
+    assert pending == {3: 0.0, 7: 1.0}
+    sampler.set_epoch(1)
+    state = sampler.state_dict()
+    assert dict(zip(*(part.tolist() for part in state["updated"]), strict=True)) == pending
+    assert [part.tolist() for part in state["pending"]] == [[], []]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_an_update_may_have_any_precision(dtype: torch.dtype) -> None:
+    sampler = RejectionSampler(ACCEPTANCE)
+    sampler.update(torch.arange(997), torch.linspace(0, 1, 997).to(dtype))
+    sampler.set_epoch(1)
+    fresh = RejectionSampler(torch.linspace(0, 1, 997).to(dtype).double())
+    assert sampler.accepted(1).tolist() == fresh.accepted(1).tolist()
+
+
+@pytest.mark.parametrize("left_out", ["_parts", "_count", "_choose", "_contents", "_restore"])
+def test_a_sequence_needs_all_of_its_parts(left_out: str) -> None:
+    methods = {name: getattr(RejectionSampler, name) for name in GlobalSequence.__abstractmethods__ if name != left_out}
+    unfinished = type("Unfinished", (GlobalSequence,), methods)
+    with pytest.raises(TypeError, match=left_out):
+        unfinished(0, 1, False)
+    whole = type("Whole", (unfinished,), {left_out: getattr(RejectionSampler, left_out)})
+    assert whole(0, 1, False).world_size == 1

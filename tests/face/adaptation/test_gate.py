@@ -1,7 +1,7 @@
 """The choice of the share of the way to the tuned weights, and the intervals of its gain and loss."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -279,3 +279,49 @@ def test_the_candidate_of_a_gate_without_gains_is_the_best_of_the_tuned_weights(
 
 def test_a_gain_that_costs_nothing_meets_a_bound_of_zero() -> None:
     assert decide([held_out(1.0, 0.0, seed=0)], 0.0, seed=0).share == 1.0
+
+
+def test_what_was_measured_and_decided_cannot_be_changed() -> None:
+    fold = held_out(1.0, 0.0, seed=0, people=10)
+    for record in (fold, fold.path[0], gate(fold)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(record, next(iter(vars(record))), None)
+
+
+def test_the_intervals_use_all_genuine_and_some_different_impostor_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsft.face.adaptation.gate.MAX_IMPOSTORS", 100)
+    pairs = list_all_pairs(np.arange(10).repeat(3))
+    weights, scores = np.random.default_rng(0).random((2, len(pairs))), np.arange(len(pairs)) / 100
+    seen = set()
+    for seed in (0, 0, 1):
+        fold = hold_out(pairs, weights, lambda share: scores, SHARES, seed=seed)
+        rows = (fold.scores[0.5] * 100).round().astype(int)  # each score tells the row of its pair
+        assert len(rows) == len(set(rows)) == pairs.genuine.sum() + 100
+        assert set(rows[fold.pairs.genuine]) == set(np.flatnonzero(pairs.genuine))
+        assert (fold.pairs.a.tolist(), fold.pairs.b.tolist()) == (pairs.a[rows].tolist(), pairs.b[rows].tolist())
+        np.testing.assert_array_equal(fold.weights, weights[:, rows])
+        assert fold.path[0].target == pytest.approx(
+            tar_in_order(pairs.genuine[::-1], weights[0][::-1], TARGET_FMRS)  # over all pairs
+        )
+        seen.add(frozenset(rows))
+    assert len(seen) == 2
+
+
+def test_pairs_like_the_target_are_scored_at_three_decades_of_rates_and_others_at_one() -> None:
+    np.testing.assert_allclose(TARGET_FMRS, 10 ** (np.arange(-30, 0) / 10))
+    np.testing.assert_allclose(OTHERS_FMRS, 10 ** (np.arange(-27, -17) / 9))
+
+
+def test_a_gain_of_one_person_is_not_clear_of_zero() -> None:
+    """A third of the draws do not have this person, and there nothing is gained: the interval begins at 0."""
+    pairs = list_all_pairs(np.arange(30).repeat(3))
+    noise = np.random.default_rng(0).normal(size=len(pairs))
+    one = pairs.genuine & (pairs.identity[pairs.a] == 0)
+    start = np.where(one, -9.0, noise + 3 * pairs.genuine)
+    weights = pair_weights(pairs, np.ones(90))
+    fold = hold_out(pairs, weights, lambda share: np.where(one & (share > 0), 9.0, start), (0.0, 1.0), seed=0)
+    result = decide([fold], 1.0, seed=0)
+    assert result.gain.value is not None
+    assert result.gain.value > 0.01
+    assert result.gain.low == 0
+    assert (result.share, result.reason) == (0.0, "on held-out identities the gain is not clear of zero")

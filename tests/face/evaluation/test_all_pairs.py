@@ -1,5 +1,7 @@
 """Scoring in blocks equals scoring a list of pairs; with a thinned tail, up to sampling error."""
 
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 
@@ -154,3 +156,56 @@ def test_too_many_genuine_comparisons_are_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(all_pairs, "MAX_GENUINE", 5)
     with pytest.raises(InputError, match="6 genuine comparisons are more than 5, the largest identity has 4"):
         all_pairs_scores(*people([4, 1])[:1], AllPairs(people([4, 1])[1]), FMRS)
+
+
+def test_the_fmr_of_a_thinned_tail_counts_each_comparison_as_often_as_it_stands_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embeddings, identity = people([4] * 150)
+    everybody = AllPairs(identity)
+    listed = scores.listed_scores(cosines(embeddings, identity), everybody.listed(), FMRS)
+    monkeypatch.setattr(scores, "MIN_TAIL", 100)
+    thinned = all_pairs_scores(embeddings, everybody, FMRS, max_tail=12_000)
+    assert thinned.copies is not None
+    assert thinned.copies.max() > 3
+    weights = verification.identity_weights(everybody, 20, np.random.default_rng(0))
+    for fmr in FMRS[:2]:
+        threshold = listed.threshold(fmr)
+        exact = scores.false_match_rates(listed, weights, threshold)
+        found = scores.false_match_rates(thinned, weights, threshold)
+        assert exact[0] == pytest.approx(fmr, rel=0.01)
+        np.testing.assert_allclose(found, exact, rtol=0.1)
+    # all that were kept stand for all that were there
+    lowest = float(np.nextafter(thinned.impostor[-1], np.float32(-2)))
+    assert thinned.copies.sum() == pytest.approx(thinned.false_matches(lowest), rel=0.001)
+
+
+def test_the_tail_covers_at_least_twice_the_largest_rate_however_bad_its_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three pictures on each side predict where the tail begins, which is often far too high."""
+    monkeypatch.setattr(all_pairs, "SAMPLED", 3)
+    monkeypatch.setattr(scores, "MIN_TAIL", 10)
+    embeddings, identity = people([3] * 20)
+    tails = [len(all_pairs_scores(embeddings, AllPairs(identity), [0.05], seed=seed).impostor) for seed in range(100)]
+    impostors = AllPairs(identity).counts[1]
+    assert min(tails) >= int(2 * 0.05 * impostors)
+    assert min(tails) < 3 * 0.05 * impostors
+
+
+@pytest.mark.parametrize(("below", "reaches"), [(None, 0.25), (0.9, 0.25), (0.2, 0.8)])
+def test_a_list_keeps_five_times_the_largest_rate_or_down_to_a_score(
+    below: float | None, reaches: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Impostor scores are 1/n, 2/n, ..., 1."""
+    monkeypatch.setattr(scores, "MIN_TAIL", 10)
+    pairs = AllPairs(people([2] * 30)[1]).listed()
+    values, count = np.full(len(pairs), 0.5), int((~pairs.genuine).sum())
+    values[~pairs.genuine] = (np.random.default_rng(0).permutation(count) + 1) / count
+    found = scores.listed_scores(values, pairs, [0.05, 0.01], below)
+    assert len(found.impostor) == int(reaches * count + 1e-9)
+    np.testing.assert_allclose(found.impostor, np.arange(count, count - len(found.impostor), -1) / count)
+
+
+def test_scores_cannot_be_changed() -> None:
+    embeddings, identity = people([2, 2])
+    with pytest.raises(FrozenInstanceError):
+        all_pairs_scores(embeddings, AllPairs(identity), FMRS).eer = 0.0  # type: ignore[misc]

@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from rsft.face.evaluation.bootstrap import draw_identities, interval, interval_a
 from rsft.face.evaluation.folds import best_threshold, fold_accuracy, folds_of
 from rsft.face.evaluation.pairs import PairList, list_all_pairs
 from rsft.face.evaluation.rule_of_30 import is_supported, note_for
+from rsft.face.evaluation.scores import Scores
 from rsft.face.evaluation.trials import Trial, cosine_scores
 from rsft.face.evaluation.verification import identity_weights, tar_in_order, tars, verify
 from rsft.types import Interval
@@ -383,3 +387,43 @@ def test_a_draw_without_one_kind_of_comparison_is_left_out_of_the_accuracy() -> 
     accuracy = verify([Trial(pairs, {"model": np.array([0.9, 0.9, 0.1, 0.1])})]).systems["model"].accuracy
     assert accuracy is not None
     assert (accuracy.value, accuracy.low, accuracy.high) == (1.0, 1.0, 1.0)
+
+
+def test_an_accuracy_is_json_with_its_folds() -> None:
+    pairs = PairList(
+        np.array([0, 0, 0, 0]), np.array([1, 2, 1, 2]), np.array([0, 0, 1, 1]), fold=np.array([0, 0, 1, 1])
+    )
+    result = verify([Trial(pairs, {"model": np.array([1.0, 0.0, 1.0, 0.0])})], draws=2).systems["model"]
+    assert result.accuracy is not None
+    assert result.folds is not None
+    told = result.to_dict()
+    assert (told["accuracy"], told["folds"]) == (result.accuracy.to_dict(), result.folds.to_dict())
+
+
+def test_a_report_and_its_rates_cannot_be_changed() -> None:
+    report = verify([trial(5, 2, 1.0)], fmrs=[0.1], draws=2)
+    for record in (report, report.systems["model"]):
+        with pytest.raises(FrozenInstanceError):
+            setattr(record, next(iter(vars(record))), None)
+
+
+def test_the_seed_of_the_draws_is_also_that_of_the_scores() -> None:
+    """Scores of a large set are thinned at random, so that both depend on one number."""
+    seeds = []
+
+    class Seen(Trial):
+        def scores(self, system: str, fmrs: Sequence[float], *, below: float | None = None, seed: int = 0) -> Scores:
+            seeds.append(seed)
+            return super().scores(system, fmrs, below=below, seed=seed)
+
+    some = trial(5, 2, 1.0)
+    verify([Seen(some.pairs, some.values)], fmrs=[0.1], draws=2, seed=7)
+    assert seeds == [7]
+
+
+def test_counts_of_people_are_small_numbers_one_column_up_to_the_largest_identity() -> None:
+    pairs = PairList(np.array([0, 1]), np.array([1, 2]), np.array([2, 2, 5]))
+    weights = identity_weights(pairs, 4, np.random.default_rng(0))
+    assert (weights.shape, weights.dtype) == ((5, 6), np.float32)
+    assert weights[0].tolist() == [0, 0, 1, 0, 0, 1]
+    assert (weights.sum(1) == 2).all()
