@@ -209,7 +209,7 @@ def _check_ours(folder: Path, *, finished: bool) -> None:
     foreign = sorted(set(_files(folder)) - set(mark["files"])) if finished else []
     if foreign:
         raise InputError(
-            f"'{folder}' holds {len(foreign)} files that rsft did not write there, such as '{foreign[0]}': move them "
+            f"'{folder}' holds {len(foreign)} file{'s' * (len(foreign) > 1)} that rsft did not write there, such as '{foreign[0]}': move them "
             "away, or choose another --out."
         )
 
