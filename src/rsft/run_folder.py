@@ -208,9 +208,10 @@ def _check_ours(folder: Path, *, finished: bool) -> None:
     mark = _check_marked(folder, "replace")
     foreign = sorted(set(_files(folder)) - set(mark["files"])) if finished else []
     if foreign:
+        count = f"{len(foreign)} file{'s' * (len(foreign) > 1)}"
         raise InputError(
-            f"'{folder}' holds {len(foreign)} file{'s' * (len(foreign) > 1)} that rsft did not write there, such as '{foreign[0]}': move them "
-            "away, or choose another --out."
+            f"'{folder}' holds {count} that rsft did not write there, such as '{foreign[0]}': move them away, or choose "
+            "another --out."
         )
 
 
