@@ -210,8 +210,8 @@ def _check_ours(folder: Path, *, finished: bool) -> None:
     if foreign:
         count = f"{len(foreign)} file{'s' * (len(foreign) > 1)}"
         raise InputError(
-            f"'{folder}' holds {count} that rsft did not write there, such as '{foreign[0]}': move them away, or choose "
-            "another --out."
+            f"'{folder}' holds {count} that rsft did not write there, such as '{foreign[0]}': move them away, or "
+            "choose another --out."
         )
 
 
