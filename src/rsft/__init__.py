@@ -9,7 +9,10 @@ from rsft.compare import Comparison, compare
 from rsft.draw import draw
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.pareto import largest_ratio, pareto_k
+from rsft.pilot import Pilot
+from rsft.pilot_plan import plan_from_pilot
 from rsft.plan import Plan, plan, plan_from_ratio
+from rsft.promise import Promise
 from rsft.ranking import rank_plans
 from rsft.ratio import fit_ratio
 from rsft.ratio.attributes import attribute_ratio, raked_ratio
@@ -21,6 +24,7 @@ from rsft.ratio.tilt import band_tilt, exponential_tilt, percentile_tilt
 from rsft.sampling.acceptance import acceptance_probability
 from rsft.sampling.batches import IdentityBatches
 from rsft.sampling.identities import MinimumPerIdentity
+from rsft.sampling.lazy import LazyRejectionSampler
 from rsft.sampling.online import OnlineRejection
 from rsft.sampling.quantise import quantise
 from rsft.sampling.sampler import RejectionSampler
@@ -37,12 +41,15 @@ __all__ = [
     "DensityRatio",
     "Envelope",
     "IdentityBatches",
+    "LazyRejectionSampler",
     "MembershipRatio",
     "Method",
     "MinimumPerIdentity",
     "OnlineRejection",
     "Outcome",
+    "Pilot",
     "Plan",
+    "Promise",
     "RejectionSampler",
     "RejectionStream",
     "Stopping",
@@ -67,6 +74,7 @@ __all__ = [
     "pareto_k",
     "percentile_tilt",
     "plan",
+    "plan_from_pilot",
     "plan_from_ratio",
     "price_list",
     "product_ratio",

@@ -1,8 +1,8 @@
 """The main entry point: acceptance probabilities from pool and target features, their cost, and a verdict on them."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,16 +12,23 @@ from torch import Tensor
 from rsft.arrival import Arrival, Covariates, check_arrival
 from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.evaluation.shift import auc_error
+from rsft.law import Law
 from rsft.pareto import pareto_k
+from rsft.pilot import Pilot, assess_pilot
+from rsft.promise import Promise, check_promise
 from rsft.ratio import fit_ratio
 from rsft.ratio.combine import retain_pool
 from rsft.ratio.rows import Table
 from rsft.sampling.acceptance import acceptance_probability, check_log_ratio
 from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
+from rsft.sampling.lazy import LazyRejectionSampler
 from rsft.sampling.sampler import RejectionSampler
 from rsft.verdict import Verdict, judge_given, judge_plan
 
 GIVEN = "given"
+
+# (n,) ascending items of the pool -> their features (n, D), or (features, usable) with a mask (n,) bool
+Score = Callable[[np.ndarray], Any]
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class Plan:
         method: Name of the estimator of the ratio, or "given".
         folds: (N,) and (K,) uint8 cross-fitting fold in which each item was held out; None if the ratio was given.
         rule: Acceptance rule for identities; None if items are accepted independently.
+        law: The frozen rule from features to acceptance, for other items of the pool. None if the ratio was given, or
+            identities are accepted as a whole or with a floor.
+        pilot: What the items say about the pool that they are a random part of; None if they are the pool.
     """
 
     acceptance: Tensor
@@ -55,6 +65,8 @@ class Plan:
     method: str
     folds: tuple[np.ndarray, np.ndarray] | None
     rule: FloorAcceptance | IdentityAcceptance | None = None
+    law: Law | None = None
+    pilot: Pilot | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dictionary, without the values of the items."""
@@ -67,6 +79,7 @@ class Plan:
             "diagnostics": self.diagnostics,
             "arrival": self.arrival.to_dict() if self.arrival else None,
             "seed": self.seed,
+            **({} if self.pilot is None else {"pilot": self.pilot.to_dict()}),
         }
 
     def inclusion(self) -> Tensor:
@@ -74,8 +87,59 @@ class Plan:
         return self.acceptance if self.rule is None else self.rule.inclusion()
 
     def sampler(self, **options: Any) -> RejectionSampler:
-        """Return a sampler over the pool with these probabilities; `options` are passed to `RejectionSampler`."""
+        """Return a sampler over the items of the plan; `options` are passed to `RejectionSampler`."""
         return RejectionSampler(self._drawn(), **{"seed": self.seed, **options})
+
+    def lazy_sampler(self, score: Score, items: int | None = None, **options: Any) -> LazyRejectionSampler:
+        """Return a sampler over a whole pool, of which this plan saw a part or nothing.
+
+        Args:
+            score: Function from (n,) int64 items, ascending, to their (n, D) features, of the kind that the plan was
+                made on; or to (features, usable), where usable is (n,) bool and False for an item that cannot be used.
+                It is called when a pass reaches these items, once for each item.
+            items: Number N of items of the pool. The default is that of the pilot.
+            **options: Further arguments of `LazyRejectionSampler`.
+
+        Raises:
+            ValueError: If the plan has no `law`, or the number of items is missing. When iterated, if `score` returns
+                other features than the plan was made on, or NaN.
+        """
+        if self.law is None:
+            raise ValueError("`Plan.lazy_sampler` needs a plan from features whose items are accepted one by one.")
+        known = None if self.pilot is None else (self.pilot.rows, self.log_ratio)
+        if items is None:
+            if self.pilot is None:
+                raise ValueError("`Plan.lazy_sampler(items=...)` is required: the plan was not made from a pilot.")
+            items = self.pilot.items
+        return LazyRejectionSampler(
+            _Scored(self.law, score),
+            self.envelope.log_m,
+            items,
+            **{"seed": self.seed, "known": known, **options},
+        )
+
+    def check_promise(self, items: Tensor, log_ratio: Tensor) -> Promise | None:
+        """Compare the items that a run met with what the pilot promised.
+
+        Args:
+            items: (n,) int64 items whose ratio was computed, as in `LazyRejectionSampler.scored`.
+            log_ratio: (n,) their log ratios.
+
+        Returns:
+            The figures of the items outside the pilot. None without a pilot, or if all items are in it.
+        """
+        if self.pilot is None or self.law is None:
+            return None
+        new = log_ratio[torch.from_numpy(~np.isin(items.numpy(), self.pilot.rows))]
+        if not len(new):
+            return None
+        return check_promise(
+            new,
+            self.envelope.log_m,
+            mean_error=self.diagnostics["mean_ratio_error"] / self.diagnostics["mean_ratio"],
+            clipped_mass=self.pilot.clipped_mass.high or 0.0,
+            retain_fraction=self.law.retain_fraction,
+        )
 
     def accepted(self, epoch: int = 0) -> np.ndarray:
         """Return the ascending indices (n,) int64 of the items accepted in an epoch."""
@@ -98,6 +162,7 @@ def plan(
     covariates: Covariates = ({}, {}),
     words: Mapping[str, tuple[str, str]] | None = None,
     method: str = "classifier",
+    pilot: tuple[np.ndarray, int] | None = None,
     seed: int = 0,
     **ratio_options: Any,
 ) -> Plan:
@@ -118,6 +183,8 @@ def plan(
             to describe the shift.
         words: covariate -> words for a low and for a high value, such as ("dark", "bright").
         method: Estimator of the ratio, see `fit_ratio`.
+        pilot: If `pool` is a random part of a larger pool, the (N,) int64 numbers of its items there, ascending, and
+            the size of the larger pool. Items must then be accepted one by one.
         seed: Seed for the folds of the ratio and for the accept decisions.
         **ratio_options: Options of `fit_ratio`. Pass `groups=identities` if the target shows other people than the
             pool.
@@ -136,6 +203,8 @@ def plan(
     <Outcome.WORTH_TRYING: 'worth trying'>
     """
     _check_rule(accept_by, floor, identities)
+    if pilot is not None and (accept_by != AcceptBy.ITEM or floor > 1):
+        raise ValueError("`plan(pilot=...)` needs items that are accepted one by one, without a floor.")
     ratio = fit_ratio(pool, target, method, seed=seed, **ratio_options)
     thinned = _thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
     arrival = check_arrival(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
@@ -147,13 +216,41 @@ def plan(
         **thinned.figures,
         **arrival.figures,
     }
-    return thinned.to_plan(
+    assessed = None
+    if pilot is not None:
+        assessed = _assess(pilot, thinned, identities, seed)
+        figures |= assessed.figures()
+        figures["expected_accepted"] *= assessed.items / len(assessed)
+    made = thinned.to_plan(
         figures,
         arrival,
         judge_plan(figures, thinned.envelope, arrival.unsupported),
         seed,
         ratio.method,
         (ratio.pool_fold, ratio.target_fold),
+    )
+    if thinned.rule is not None:
+        return made
+    law = Law(ratio, thinned.log_mean, retain_fraction, thinned.envelope.log_m, thinned.likeness_log_m)
+    return replace(made, law=law, pilot=assessed)
+
+
+def _assess(pilot: tuple[np.ndarray, int], thinned: "_Thinned", identities: Tensor | None, seed: int) -> Pilot:
+    """Return the figures of the pool that a pilot is a part of."""
+    rows, items = np.asarray(pilot[0]), pilot[1]
+    if rows.shape != (len(thinned.log_ratio),) or items < len(rows) or bool((np.diff(rows) <= 0).any()):
+        raise ValueError(
+            f"`plan(pilot=...)` needs the ascending numbers of the {len(thinned.log_ratio)} items, and the size of the "
+            f"larger pool, got {rows.shape} numbers and {items}."
+        )
+    return assess_pilot(
+        rows,
+        items,
+        thinned.log_ratio,
+        thinned.envelope,
+        like_target=thinned.figures["target_effective_size"],
+        groups=identities,
+        seed=seed,
     )
 
 
@@ -197,6 +294,33 @@ def plan_from_ratio(
     return thinned.to_plan(thinned.figures, None, verdict, seed, GIVEN, None)
 
 
+class _Scored:
+    """The function from items to log ratios, through their features."""
+
+    def __init__(self, law: Law, score: Score) -> None:
+        self._law, self._score = law, score
+
+    def __call__(self, items: np.ndarray) -> Tensor:
+        found = self._score(items)
+        features, usable = found if isinstance(found, tuple) else (found, np.ones(len(items), bool))
+        features, usable = torch.as_tensor(features), torch.as_tensor(usable)
+        if features.ndim != 2 or len(features) != len(items) or usable.shape != (len(items),):
+            raise ValueError(
+                f"`Plan.lazy_sampler(score=...)` needs a row of features for each of {len(items)} items, from item "
+                f"{items[0]} on, got {tuple(features.shape)} with a mask {tuple(usable.shape)}."
+            )
+        log_ratio = torch.full((len(items),), -math.inf, dtype=torch.float64)
+        wrong = usable & ~torch.isfinite(features).all(1)
+        if wrong.any():
+            raise ValueError(
+                f"`Plan.lazy_sampler(score=...)` gave NaN or infinity for item {items[int(wrong.nonzero()[0])]}: "
+                "return (features, usable) to leave out items that cannot be read."
+            )
+        if usable.any():
+            log_ratio[usable] = self._law.log_ratio(features[usable])
+        return log_ratio
+
+
 class _Thinned(NamedTuple):
     """The part of a `Plan` that follows from the log ratio alone; `figures` are its diagnostics."""
 
@@ -206,6 +330,8 @@ class _Thinned(NamedTuple):
     envelope: Envelope
     rule: FloorAcceptance | IdentityAcceptance | None
     figures: dict[str, float]
+    log_mean: float
+    likeness_log_m: float
 
     def to_plan(
         self,
@@ -251,7 +377,8 @@ def _thin(
     """Choose the envelope for a log ratio and compute the acceptance probabilities and their diagnostics."""
     check_log_ratio(log_ratio, "plan(log_ratio=...)")
     # Scale to mean 1 over the pool, so that the retained share is exact on this pool.
-    alone = log_ratio - (torch.logsumexp(log_ratio, 0) - math.log(len(log_ratio)))
+    log_mean = float(torch.logsumexp(log_ratio, 0)) - math.log(len(log_ratio))
+    alone = log_ratio - log_mean
     figures = {"pareto_k": pareto_k(alone), "pool_items": float(len(alone))}
     whole = accept_by == AcceptBy.IDENTITY
     if whole:
@@ -270,7 +397,7 @@ def _thin(
     for_target = choose_envelope(alone, envelope)
     figures["target_effective_size"] = for_target.effective_size
     likeness = acceptance_probability(alone, for_target.log_m)
-    return _Thinned(acceptance, mixed, likeness, chosen, rule, figures)
+    return _Thinned(acceptance, mixed, likeness, chosen, rule, figures, log_mean, for_target.log_m)
 
 
 def _identities_kept(acceptance: Tensor, identities: Tensor, *, whole: bool) -> dict[str, float]:

@@ -30,6 +30,7 @@ class Outcome(StrEnum):
     TOO_LITTLE_SUPPORT = "too little of the pool looks like the target"
     NOT_ESTIMABLE = "the ratio cannot be estimated"
     TARGET_TOO_SMALL = "too few target items to tell"
+    PILOT_TOO_SMALL = "too small a part of the pool was looked at to tell"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
     """
     return (
         _judge_difference(figures)
+        or _judge_pilot(figures)
         or _judge_support(figures, envelope, unsupported)
         or _judge_ratio(figures, envelope)
         or _judge_accepted(figures, envelope)
@@ -94,6 +96,25 @@ def _judge_difference(figures: Mapping[str, float]) -> Verdict | None:
             f"a classifier separates target and pool with an AUC of {auc:.3f} +- {error:.3f}; 0.5 is chance",
         )
     return None
+
+
+def _judge_pilot(figures: Mapping[str, float]) -> Verdict | None:
+    """Return a verdict if a part of the pool was looked at, and too few items like the target are in it."""
+    looked_at, pool = figures.get("pilot_items"), figures["pool_items"]
+    alike = figures["target_effective_size"]
+    if looked_at is None or looked_at == pool or alike >= MIN_EFFECTIVE_SIZE:
+        return None
+    needed = figures.get("pilot_needed")
+    would = (
+        f"{needed:.0f} would tell"
+        if needed is not None
+        else f"look at many more of the {pool:.0f}, or add pool items like the target"
+    )
+    return Verdict(
+        Outcome.PILOT_TOO_SMALL,
+        f"{looked_at:.0f} of {pool:.0f} items were looked at, and those like the target have an effective size of "
+        f"{alike:.1f}, where {MIN_EFFECTIVE_SIZE} are needed: {would}",
+    )
 
 
 def _judge_support(figures: Mapping[str, float], envelope: Envelope, unsupported: Sequence[str]) -> Verdict | None:
@@ -140,7 +161,7 @@ def _judge_ratio(figures: Mapping[str, float], envelope: Envelope) -> Verdict | 
 
 def _judge_accepted(figures: Mapping[str, float], envelope: Envelope) -> Verdict | None:
     """Return a verdict if the accepted items are nearly a uniform draw from the pool."""
-    size, clipped = figures["pool_items"], envelope.clipped_mass > MAX_CLIPPED
+    size, clipped = figures.get("pilot_items", figures["pool_items"]), envelope.clipped_mass > MAX_CLIPPED
     if clipped and envelope.effective_size > UNIFORM_FRACTION * size:
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,

@@ -15,8 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rsft.sampling.philox import philox
+
 WORDS_PER_BLOCK = 4
 TOP_BITS, LOW_BITS = 16, 37
+U_BITS = TOP_BITS + LOW_BITS
+GOLDEN = round((math.sqrt(5) - 1) / 2 * 2**U_BITS)
 
 
 class Stream(IntEnum):
@@ -28,6 +32,8 @@ class Stream(IntEnum):
     ROUND = 3
     ITEM = 4
     FLOOR = 5
+    PERMUTE = 6
+    VIEW = 7
 
 
 def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
@@ -67,7 +73,7 @@ def check_log_ratio(log_ratio: Tensor, call: str) -> None:
         )
 
 
-def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0) -> np.ndarray:
+def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0, balanced: bool = False) -> np.ndarray:
     """Decide for each of the items `start`, `start + 1`, ... whether it is accepted.
 
     Args:
@@ -75,6 +81,7 @@ def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0)
         seed: Integer in [0, 2^64).
         epoch: Integer in [0, 2^64). Every epoch has its own random numbers.
         start: Index of the first item, in [0, 2^64).
+        balanced: If True, the numbers of an item over epochs are its own low-discrepancy sequence, see `accept_at`.
 
     Returns:
         (n,) bool mask of the accepted items.
@@ -87,25 +94,66 @@ def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0)
     >>> bool((whole == np.concatenate(parts)).all())
     True
     """
+    key, step = _balance(epoch) if balanced else (epoch, 0)
+    top = random_words(seed, key, start, start + len(acceptance), bits=TOP_BITS)
+    if step:
+        top += np.uint16(step >> LOW_BITS)  # modulo 2^16, as u is modulo 1
     scaled = np.multiply(acceptance, 2.0**TOP_BITS, dtype=np.result_type(acceptance, np.float32))
-    above = scaled - random_words(seed, epoch, start, start + len(acceptance), bits=TOP_BITS)
+    above = scaled - top
     accepted = above > 0
-    # Where `above` lies between 0 and 1, the top bits of u and P_accept are equal. The difference is exact there: it is
-    # a multiple of the last place of `scaled` and below 1.
-    for item in np.flatnonzero(accepted & (above < 1)):
-        accepted[item] = _low_bits(seed, epoch, start + int(item), start + int(item) + 1)[0] < above[item]
+    # The lower bits and those of the step may raise u by up to one or two last places of the top bits, and over 1.
+    undecided = accepted & (above < 1 + bool(step))
+    if step:
+        undecided |= top == 2**TOP_BITS - 1
+    for item in np.flatnonzero(undecided):
+        exact = _numbers(seed, key, start + int(item), start + int(item) + 1)[0]
+        accepted[item] = (int(exact) + step) % 2**U_BITS < float(acceptance[item]) * 2**U_BITS
     return accepted
+
+
+def accept_at(
+    acceptance: np.ndarray, items: np.ndarray, *, seed: int, epoch: int = 0, balanced: bool = False
+) -> np.ndarray:
+    """Decide for scattered items whether they are accepted. The decisions are those of `accept`.
+
+    Args:
+        acceptance: (n,) acceptance probabilities in [0, 1].
+        items: (n,) int64 indices of the items.
+        seed: Integer in [0, 2^64).
+        epoch: Integer in [0, 2^64).
+        balanced: If True, item i has in epoch e the number `frac(u_i + e * golden ratio)`, where u_i is its number in
+            epoch 0. Each epoch alone has the same law as with independent numbers. Over E epochs, an item is accepted
+            P_accept * E times to within about one, where independent numbers deviate by sqrt(P (1 - P) E).
+
+    Returns:
+        (n,) bool mask of the accepted items.
+
+    >>> mask = accept(np.full(100, 0.3), seed=1)
+    >>> accept_at(np.full(2, 0.3), np.array([7, 50]), seed=1).tolist() == mask[[7, 50]].tolist()
+    True
+    """
+    key, step = _balance(epoch) if balanced else (epoch, 0)
+    top = random_words_at(seed, key, items, bits=TOP_BITS)
+    low = random_words_at(seed, key, items, part=1) >> np.uint64(64 - LOW_BITS)
+    number = ((top << np.uint64(LOW_BITS)) + low + np.uint64(step)) % np.uint64(2**U_BITS)
+    return number < np.multiply(acceptance, 2.0**U_BITS, dtype=np.float64)
+
+
+def _balance(epoch: int) -> tuple[int, int]:
+    """Return the epoch whose numbers are used, and the step that is added to them, for balanced epochs."""
+    return 0, epoch * GOLDEN % 2**U_BITS
 
 
 def uniforms(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
     """Return `u` of items `start` ... `stop - 1`: (stop - start,) float64 in [0, 1), multiples of 2^-53."""
-    top = random_words(seed, epoch, start, stop, stream, bits=TOP_BITS)
-    return (top + _low_bits(seed, epoch, start, stop, stream)) * 2.0**-TOP_BITS
+    return _numbers(seed, epoch, start, stop, stream) * 2.0**-U_BITS
 
 
-def _low_bits(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
-    """Return the lower bits of `u` as a fraction of the last place of its top bits: multiples of 2^-37 in [0, 1)."""
-    return (random_words(seed, epoch, start, stop, stream, part=1) >> np.uint64(64 - LOW_BITS)) * 2.0**-LOW_BITS
+def _numbers(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
+    """Return `u` in units of 2^-53: (stop - start,) uint64."""
+    top = random_words(seed, epoch, start, stop, stream, bits=TOP_BITS).astype(np.uint64)
+    low = random_words(seed, epoch, start, stop, stream, part=1) >> np.uint64(64 - LOW_BITS)
+    return (top << np.uint64(LOW_BITS)) + low
 
 
 def random_words(
@@ -128,9 +176,7 @@ def random_words(
     Raises:
         ValueError: If `seed`, `epoch` or `start` is out of range.
     """
-    for name, value in (("seed", seed), ("epoch", epoch), ("start", start)):
-        if not 0 <= value < 2**64:
-            raise ValueError(f"`{name}` needs an integer in [0, 2^64), got {value}.")
+    _check_words(seed, epoch, start)
     pieces = 64 // bits
     block, offset = divmod(start, WORDS_PER_BLOCK * pieces)
     key = np.array([seed, epoch], np.uint64)
@@ -138,3 +184,37 @@ def random_words(
     count = offset + stop - start
     words = np.random.Philox(key=key, counter=counter).random_raw(-(-count // pieces))
     return words.astype("<u8", copy=False).view(f"<u{bits // 8}")[offset:count]
+
+
+def random_words_at(
+    seed: int, epoch: int, items: np.ndarray, stream: Stream = Stream.ACCEPT, *, bits: int = 64, part: int = 0
+) -> np.ndarray:
+    """Return scattered words of `random_words`.
+
+    Args:
+        seed: Integer in [0, 2^64).
+        epoch: Integer in [0, 2^64).
+        items: (n,) int64 indices of the words.
+        stream: Highest word of the counter.
+        bits: Size of a word: 64, 32 or 16.
+        part: Second highest word of the counter.
+
+    Returns:
+        (n,) uint64 below 2^bits.
+
+    Raises:
+        ValueError: If `seed` or `epoch` is out of range, or an index is negative.
+    """
+    _check_words(seed, epoch, int(items.min(initial=0)))
+    pieces = 64 // bits
+    block, offset = np.divmod(items, WORDS_PER_BLOCK * pieces)
+    word, piece = np.divmod(offset, pieces)
+    words = philox(seed, epoch, block.astype(np.uint64), part, stream)[np.arange(len(items)), word]
+    return words >> (piece * bits).astype(np.uint64) & np.uint64(2**bits - 1)
+
+
+def _check_words(seed: int, epoch: int, start: int) -> None:
+    """Raise ValueError unless the three are in [0, 2^64)."""
+    for name, value in (("seed", seed), ("epoch", epoch), ("start", start)):
+        if not 0 <= value < 2**64:
+            raise ValueError(f"`{name}` needs an integer in [0, 2^64), got {value}.")

@@ -83,9 +83,9 @@ class Probabilities:
             block[self.indices[low:high] - start] = self.values[low:high]
         return block
 
-    def draw(self, seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
+    def draw(self, seed: int, epoch: int, start: int, stop: int, *, balanced: bool = False) -> np.ndarray:
         """Return the accepted items among `start` ... `stop - 1`: (n,) int64, ascending."""
-        kept = np.flatnonzero(accept(self.read(start, stop), seed=seed, epoch=epoch, start=start))
+        kept = np.flatnonzero(accept(self.read(start, stop), seed=seed, epoch=epoch, start=start, balanced=balanced))
         kept += start
         return kept
 
@@ -111,8 +111,8 @@ class RuleDraws:
     def __len__(self) -> int:
         return len(self._rule)
 
-    def draw(self, seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
-        """Return the accepted items among `start` ... `stop - 1`: (n,) int64, ascending."""
+    def draw(self, seed: int, epoch: int, start: int, stop: int, *, balanced: bool = False) -> np.ndarray:
+        """Return the accepted items among `start` ... `stop - 1`: (n,) int64, ascending; `balanced` has no effect."""
         if self._drawn is None or self._drawn[0] != (seed, epoch):
             self._drawn = (seed, epoch), np.asarray(self._rule.accepted(seed, epoch), np.int64)
         accepted = self._drawn[1]

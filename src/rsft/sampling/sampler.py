@@ -51,6 +51,8 @@ class RejectionSampler(GlobalSequence[int]):
             items, and 2^20 for larger pools.
         pad: If True, an incomplete last step (one item per process) is filled by repeating its items; otherwise it is
             left out.
+        balanced: If True, the numbers u of an item over epochs are its own low-discrepancy sequence, so that it is
+            accepted about P * E times in E epochs; see `accept_at`. It has no effect on an `AcceptanceRule`.
 
     Raises:
         ValueError: If a probability is outside [0, 1] or NaN, the shape is not (N,), the rank is outside
@@ -72,6 +74,7 @@ class RejectionSampler(GlobalSequence[int]):
         items: int | None = None,
         window: int | None = None,
         pad: bool = False,
+        balanced: bool = False,
     ) -> None:
         super().__init__(rank, world_size, pad)
         self._pool = (
@@ -80,6 +83,7 @@ class RejectionSampler(GlobalSequence[int]):
         self.items = len(self._pool)
         self.seed = seed
         self.shuffle = shuffle
+        self.balanced = balanced
         if window is None:
             window = GLOBAL_ITEMS if self.items <= GLOBAL_ITEMS else WINDOW_ITEMS
         if window < CHUNKS_PER_WINDOW:
@@ -146,7 +150,7 @@ class RejectionSampler(GlobalSequence[int]):
             "seed": self.seed,
             "items": self.items,
             "acceptance": self._fingerprint,
-            "order": [self.shuffle, self.window],
+            "order": [self.shuffle, self.window, self.balanced],
             "updated": [torch.from_numpy(part) for part in (self._pool.indices, self._pool.values)],
             "pending": [torch.from_numpy(part) for part in self._pending],
         }
@@ -158,7 +162,7 @@ class RejectionSampler(GlobalSequence[int]):
                 f"{self.items}: resume with the pool of the original run."
             )
         here = self._contents()
-        for name, what in (("acceptance", "probabilities"), ("order", "`shuffle` and `window`")):
+        for name, what in (("acceptance", "probabilities"), ("order", "`shuffle`, `window` and `balanced`")):
             if state[name] != here[name]:
                 raise ValueError(
                     f"`load_state_dict` got a state made with other {what}: {state[name]}, here {here[name]}. Resume "
@@ -178,7 +182,10 @@ class RejectionSampler(GlobalSequence[int]):
 
     def _accepted_blocks(self, epoch: int) -> Iterator[np.ndarray]:
         for start in range(0, self.items, BLOCK):
-            yield self._pool.draw(self.seed, epoch, start, min(start + BLOCK, self.items))
+            yield self._draw(epoch, start, min(start + BLOCK, self.items))
+
+    def _draw(self, epoch: int, start: int, stop: int) -> np.ndarray:
+        return self._pool.draw(self.seed, epoch, start, stop, balanced=self.balanced)
 
     def _count(self) -> int:
         if self._counted is None:
@@ -201,7 +208,7 @@ class RejectionSampler(GlobalSequence[int]):
     def _order(self, chunks: np.ndarray) -> np.ndarray:
         size = chunk_size(self.window)
         return order_window(
-            lambda start, stop: self._pool.draw(self.seed, self.epoch, start, stop),
+            lambda start, stop: self._draw(self.epoch, start, stop),
             [(chunk * size, min((chunk + 1) * size, self.items)) for chunk in chunks.tolist()],
             seed=self.seed,
             epoch=self.epoch,

@@ -148,11 +148,15 @@ class GlobalSequence(Sampler[Row], ABC):
         chosen, self.epoch = self.epoch, state["epoch"]
         self._begin(state["position"])
         if chosen > self.epoch:
-            if self._count() - self._start < (1 if self.pad else state["world_size"]):
+            if not self._has_left(1 if self.pad else state["world_size"]):
                 self._start = 0
                 self.set_epoch(chosen)
             else:
                 self._later = chosen
+
+    def _has_left(self, rows: int) -> bool:
+        """Return whether at least `rows` rows follow the position where the next iteration begins."""
+        return self._count() - self._start >= rows
 
     def _begin(self, position: int) -> None:
         self._begun, self._later = False, None

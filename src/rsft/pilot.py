@@ -1,0 +1,147 @@
+"""What a plan that was made from a random part of a pool says about the whole pool."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsft.envelope import Envelope, choose_envelope
+from rsft.sampling.walk import walk
+from rsft.types import CONFIDENCE, Interval
+from rsft.verdict import MIN_EFFECTIVE_SIZE
+
+DRAWS = 200
+PRECISION = 0.25
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Figures of a pool, estimated from a random part of it, with intervals from a bootstrap over its groups.
+
+    The intervals say what the size of the pilot leaves open, for the ratio as it was fitted.
+
+    Attributes:
+        items: Number N of items of the pool.
+        rows: (n,) int64 items of the pilot.
+        acceptance_rate: Mean acceptance probability over the pool, in [0, 1], with the plan's M.
+        m: M that the plan's rule would choose on the whole pool.
+        clipped_mass: Total variation between target and accepted items, in [0, 1], with the plan's M.
+        effective_size: Effective sample size of the pool's acceptance probabilities, in items.
+        like_target: Effective number of items like the target in the pilot.
+    """
+
+    items: int
+    rows: np.ndarray
+    acceptance_rate: Interval
+    m: Interval
+    clipped_mass: Interval
+    effective_size: Interval
+    like_target: float
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the pilot holds the whole pool, so that nothing is open."""
+        return len(self) == self.items
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it holds enough items like the target, and the rate is known to within a quarter."""
+        rate = self.acceptance_rate
+        half = ((rate.high or 0.0) - (rate.low or 0.0)) / 2
+        told = self.like_target >= MIN_EFFECTIVE_SIZE and half <= PRECISION * (rate.value or 0.0)
+        return self.is_whole or told
+
+    @property
+    def needed(self) -> int | None:
+        """Number of items of a pilot that would hold enough like the target; None if this one holds none at all."""
+        if self.like_target < 1:
+            return None
+        return min(self.items, math.ceil(len(self) * max(1.0, 1.25 * MIN_EFFECTIVE_SIZE / self.like_target)))
+
+    def figures(self) -> dict[str, float]:
+        """Return the sizes, for diagnostics, with `pilot_needed` if a larger pilot would tell more."""
+        sizes = {"pilot_items": float(len(self)), "pool_items": float(self.items)}
+        return sizes if self.needed is None else sizes | {"pilot_needed": float(self.needed)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-serialisable dictionary."""
+        intervals = ("acceptance_rate", "m", "clipped_mass", "effective_size")
+        return {
+            "items": len(self),
+            "like_target": self.like_target,
+            **{name: getattr(self, name).to_dict() for name in intervals},
+        }
+
+
+def pilot_items(items: int, size: int, *, seed: int) -> np.ndarray:
+    """Return the items of a pilot: (n,) int64, ascending, the first ones that epoch 0 of a lazy sampler visits.
+
+    Args:
+        items: Number N of items of the pool.
+        size: Number of items of the pilot; all N if it is larger.
+        seed: Seed of the plan.
+
+    >>> bool(set(pilot_items(1000, 50, seed=0)) < set(pilot_items(1000, 100, seed=0)))
+    True
+    """
+    size = min(items, size)
+    return np.sort(np.concatenate(list(walk(items, seed=seed, reach=size, block=size))))
+
+
+def assess_pilot(
+    rows: np.ndarray,
+    items: int,
+    log_ratio: Tensor,
+    envelope: Envelope,
+    *,
+    like_target: float,
+    groups: Tensor | None = None,
+    seed: int = 0,
+) -> Pilot:
+    """Estimate the figures of a pool from its pilot.
+
+    Args:
+        rows: (n,) int64 items of the pilot.
+        items: Number N of items of the pool.
+        log_ratio: (n,) log ratio of the pilot's items, with the retained share.
+        envelope: Envelope that was chosen on them.
+        like_target: Effective number of items like the target.
+        groups: (n,) integers; items of one group, such as a person, are drawn together. None if all are independent.
+        seed: Seed for the bootstrap.
+    """
+    generator = np.random.default_rng(seed)
+    index = np.arange(len(rows)) if groups is None else np.unique(groups.numpy(), return_inverse=True)[1]
+    members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
+
+    def drawn() -> Tensor:
+        if len(members) == len(rows):
+            return log_ratio[torch.from_numpy(generator.integers(0, len(rows), len(rows)))]
+        chosen = generator.integers(0, len(members), len(members))
+        return log_ratio[torch.from_numpy(np.concatenate([members[group] for group in chosen]))]
+
+    def measures(sample: Tensor) -> tuple[float, float, float, float]:
+        frozen, own = choose_envelope(sample, log_m=envelope.log_m), choose_envelope(sample, envelope.rule)
+        size = frozen.effective_size / len(sample) * items
+        return frozen.acceptance_rate, math.exp(own.log_m), frozen.clipped_mass, size
+
+    values = measures(log_ratio)
+    if len(rows) == items:
+        known = [Interval(value, value, value) for value in values]
+    else:
+        draws = np.array([measures(sample) for sample in _usable(drawn)])
+        ends = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0).T
+        known = [Interval(value, *both.tolist()) for value, both in zip(values, ends, strict=True)]
+    rate, m, clipped, size = known
+    return Pilot(items, rows, rate, m, clipped, size, like_target)
+
+
+def _usable(drawn: Callable[[], Tensor]) -> list[Tensor]:
+    """Return `DRAWS` bootstrap samples, without those in which no item has target mass."""
+    return [sample for sample in (drawn() for _ in range(DRAWS)) if bool(torch.isfinite(sample).any())]
