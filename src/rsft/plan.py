@@ -19,7 +19,7 @@ from rsft.promise import Promise, check_promise
 from rsft.ratio import fit_ratio
 from rsft.ratio.combine import retain_pool
 from rsft.ratio.rows import Table
-from rsft.sampling.acceptance import acceptance_probability, check_log_ratio
+from rsft.sampling.acceptance import accept_at, acceptance_probability, check_log_ratio
 from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
 from rsft.sampling.lazy import LazyRejectionSampler
 from rsft.sampling.sampler import RejectionSampler
@@ -87,7 +87,13 @@ class Plan:
         return self.acceptance if self.rule is None else self.rule.inclusion()
 
     def sampler(self, **options: Any) -> RejectionSampler:
-        """Return a sampler over the items of the plan; `options` are passed to `RejectionSampler`."""
+        """Return a sampler over the items of the plan; `options` are passed to `RejectionSampler`.
+
+        Raises:
+            ValueError: If the plan was made from a pilot; see `lazy_sampler`.
+        """
+        if self.pilot is not None and not self.pilot.is_whole:
+            raise ValueError("`Plan.sampler`: the plan was made from a part of the pool; use `lazy_sampler`.")
         return RejectionSampler(self._drawn(), **{"seed": self.seed, **options})
 
     def lazy_sampler(self, score: Score, items: int | None = None, **options: Any) -> LazyRejectionSampler:
@@ -142,8 +148,11 @@ class Plan:
         )
 
     def accepted(self, epoch: int = 0) -> np.ndarray:
-        """Return the ascending indices (n,) int64 of the items accepted in an epoch."""
-        return self.sampler().accepted(epoch).numpy()
+        """Return the ascending indices (n,) int64 of the items of the plan that are accepted in an epoch."""
+        if self.pilot is None:
+            return self.sampler().accepted(epoch).numpy()
+        mask = accept_at(self.acceptance.numpy(), self.pilot.rows, seed=self.seed, epoch=epoch)
+        return np.flatnonzero(mask)
 
     def _drawn(self) -> Any:
         """Return what `RejectionSampler` draws from: the identity rule, or the probabilities."""

@@ -51,7 +51,7 @@ class Ranked:
 
 def rank_plans(
     features: Mapping[str, tuple[Table, Table]],
-    methods: Sequence[str] = ("classifier",),
+    methods: Sequence[str] | Mapping[str, str] = ("classifier",),
     refine: Callable[[Plan], Plan] = lambda made: made,
     **options: Any,
 ) -> list[Ranked]:
@@ -65,7 +65,7 @@ def rank_plans(
     Args:
         features: name -> (N, D) features of the pool and (K, D) features of the target. All feature spaces describe the
             same items in the same order; their widths D may differ.
-        methods: Names of estimators, see `fit_ratio`.
+        methods: Names of estimators, see `fit_ratio`; or the name of each feature space -> the one for it.
         refine: Function that is applied to each plan before the ranking, for instance to add to its verdict.
         **options: Arguments of `plan`, the same for all plans.
 
@@ -99,7 +99,7 @@ def rank_plans(
 
     ranked = []
     for name, sides in features.items():
-        for method in methods:
+        for method in [methods[name]] if isinstance(methods, Mapping) else methods:
             made = refine(plan(*sides, method=method, **options))
             accepted = np.flatnonzero(accept(made.likeness.numpy(), seed=seed))
             before = mean_auc(made, np.arange(len(made.acceptance)))

@@ -11,12 +11,14 @@ import numpy as np
 
 from rsft.data.joined_arrays import JoinedArrays
 from rsft.data.listing import identity_of
+from rsft.data.packed_views import Activations, PackedViews
 from rsft.errors import InputError
 
 DESCRIPTION_FILE = "embedding.json"
 EMBEDDINGS_FILE = "embeddings.npy"
 NUISANCES_FILE = "nuisances.npy"
 ACTIVATIONS_FILE = "activations.npy"
+KEPT_FILE = "kept_views.npy"
 COVARIATES_FILE = "covariates.npz"
 
 
@@ -26,10 +28,11 @@ class Features:
 
     Attributes:
         ids: (N,) ids of the pictures.
-        embeddings: (N, D) float32, each the sum of the embeddings of a picture and of its mirror image.
+        embeddings: (N, D) float32, each the sum of the embeddings of a picture and of its mirror image, or of its first
+            two views that were computed, or twice that of the only one.
         nuisances: (N, C) float32, the input of the first stage that may be tuned, averaged over the picture.
         activations: (N, V, ...) float16, the input of the same stage without averaging, for the picture, its mirror
-            image and V - 2 further views; None if it was not kept.
+            image and V - 2 further views; None if it was not kept. `PackedViews` if some views were not computed.
         quarantined: Id and reason of each picture that was left out.
         fingerprint: Fingerprint of the model.
         covariates: Name -> (N,) values that are measured on each picture without a network.
@@ -38,7 +41,7 @@ class Features:
     ids: Sequence[str]
     embeddings: np.ndarray
     nuisances: np.ndarray
-    activations: np.ndarray | JoinedArrays | None
+    activations: Activations | None
     quarantined: Sequence[tuple[str, str]]
     fingerprint: str
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -67,7 +70,11 @@ class Features:
             ids=[self.ids[row] for row in rows],
             embeddings=self.embeddings[rows],
             nuisances=self.nuisances[rows],
-            activations=None if self.activations is None else self.activations[rows],
+            activations=self.activations.take(rows)
+            if isinstance(self.activations, PackedViews)
+            else None
+            if self.activations is None
+            else self.activations[rows],
             quarantined=[],
             covariates={name: values[rows] for name, values in self.covariates.items()},
         )
@@ -82,7 +89,10 @@ class Features:
         """
         np.save(folder / EMBEDDINGS_FILE, self.embeddings)
         np.save(folder / NUISANCES_FILE, self.nuisances)
-        if self.activations is not None:
+        if isinstance(self.activations, PackedViews):
+            np.save(folder / ACTIVATIONS_FILE, np.asarray(self.activations.array))
+            np.save(folder / KEPT_FILE, self.activations.kept)
+        elif self.activations is not None:
             np.save(folder / ACTIVATIONS_FILE, np.asarray(self.activations))
         np.savez(folder / COVARIATES_FILE, **self.covariates)  # type: ignore[arg-type]
         description = {
@@ -105,12 +115,11 @@ def load_features(folder: Path) -> Features:
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION_FILE).read_text())
         ids, embeddings = description["items"], np.load(folder / EMBEDDINGS_FILE)
-        activations = folder / ACTIVATIONS_FILE
         features = Features(
             ids,
             embeddings,
             np.load(folder / NUISANCES_FILE),
-            np.load(activations, mmap_mode="r")[: len(ids)] if activations.exists() else None,
+            _load_activations(folder, len(ids)),
             [(item, reason) for item, reason in description["quarantined"]],
             description["fingerprint"],
             dict(np.load(folder / COVARIATES_FILE)),
@@ -122,6 +131,14 @@ def load_features(folder: Path) -> Features:
     return features
 
 
+def _load_activations(folder: Path, items: int) -> np.ndarray | PackedViews | None:
+    """Map the activations of a folder, if it has any."""
+    if not (folder / ACTIVATIONS_FILE).exists():
+        return None
+    array: np.ndarray = np.load(folder / ACTIVATIONS_FILE, mmap_mode="r")
+    return PackedViews(array, np.load(folder / KEPT_FILE)) if (folder / KEPT_FILE).exists() else array[:items]
+
+
 def join_features(parts: Sequence[Features]) -> Features:
     """Concatenate the features of parts of a set; activations are not copied.
 
@@ -129,15 +146,21 @@ def join_features(parts: Sequence[Features]) -> Features:
         parts: Features from the same model, at least one, in the order of the result.
     """
     used = [part for part in parts if len(part)] or parts[:1]
-    kept = [part.activations for part in used]
     return replace(
         used[0],
         ids=[item for part in used for item in part.ids],
         embeddings=np.concatenate([part.embeddings for part in used]),
         nuisances=np.concatenate([part.nuisances for part in used]),
-        activations=JoinedArrays([np.asanyarray(array) for array in kept if array is not None])
-        if kept[0] is not None
-        else None,
+        activations=_joined([part.activations for part in used if part.activations is not None]),
         quarantined=[entry for part in parts for entry in part.quarantined],
         covariates={name: np.concatenate([part.covariates[name] for part in used]) for name in used[0].covariates},
     )
+
+
+def _joined(arrays: Sequence[Activations]) -> JoinedArrays | PackedViews | None:
+    """Join the activations of parts of a set, which are all of one kind."""
+    packed = [part for part in arrays if isinstance(part, PackedViews)]
+    if packed:
+        whole = JoinedArrays([np.asanyarray(part.array) for part in packed])
+        return PackedViews(whole, np.concatenate([part.kept for part in packed]))
+    return JoinedArrays([np.asanyarray(array) for array in arrays]) if arrays else None

@@ -1,11 +1,13 @@
 """Sets of pictures with identities, in all supported storage forms."""
 
 import io
+import itertools
 import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -57,6 +59,18 @@ class ImageSet:
         """(N,) identity of each picture: the first part of its id, or the whole id if it has only one part."""
         return [identity_of(item) for item in self.ids]
 
+    @cached_property
+    def people(self) -> np.ndarray:
+        names = self.identities
+        return np.cumsum([0, *(a != b for a, b in itertools.pairwise(names))])
+
+    @cached_property
+    def people_names(self) -> Sequence[str]:
+        return list(dict.fromkeys(self.identities))
+
+    def fingerprint(self) -> str:
+        return f"{hash(tuple(self.ids)):x}"
+
     def read_bytes(self, index: int) -> bytes:
         """Read the bytes of the file of picture `index`, without decoding them.
 
@@ -76,7 +90,7 @@ class ImageSet:
         """
         return decode(self.read_bytes(index))
 
-    def subset(self, indices: Sequence[int]) -> "ImageSet":
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
         """Return the set of the pictures at `indices`, in this order."""
         return replace(
             self,

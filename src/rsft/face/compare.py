@@ -12,7 +12,6 @@ from rsft.envelope import check_rule
 from rsft.errors import InputError
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.training import default_steps
 from rsft.face.adaptation.trial import FaceTrial, check_comparable
 from rsft.face.evaluation.groups import pictures_with
 from rsft.face.evaluation.protocol import TARGET, usable
@@ -100,7 +99,7 @@ def compare_faces(
     known = oracle and pictures_with(inputs.sets[POOL], *oracle, attributes)
     out = adding_to(Path(out), inputs=sources.paths)
     trial, spent = _prepare(inputs, recipe, out, seed, stages)
-    steps = recipe.steps or default_steps(len(trial.rows) * trial.views, recipe.batch_size)
+    steps = recipe.steps
     shifted = None if known is None else np.isin(trial.pool.ids, list(known))
     methods = trial.methods(shifted, envelopes)
     methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=steps + spent.steps)

@@ -12,6 +12,7 @@ from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of
 from rsft.errors import InputError
+from rsft.face.adaptation.candidates import all_candidates
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.tune import Tuned, total_steps, tune
@@ -26,7 +27,7 @@ from rsft.face.pictures.embedding import MAX_MOVE, chip_reader, face_finder, mov
 from rsft.face.pictures.orl import orl_faces
 from rsft.face.runs.inputs import inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent
-from rsft.face.runs.results import Findings, FitResult, summarise
+from rsft.face.runs.results import Findings, FitResult, PoolUsed, summarise
 from rsft.face.runs.run_files import shipped_model, write_run
 from rsft.plan import Plan
 from rsft.report.run import HISTORY_FILE
@@ -42,7 +43,7 @@ SHIFTED_SHARE = 0.08
 COPIES = 4  # number of pool pictures made from each photograph: itself, and copies moved by a few pixels
 TARGET_DRAWS = 3
 JPEG_QUALITY = 95
-RECIPE = Recipe(views=2)
+RECIPE = Recipe(views=2, steps=66)
 QUICK_FOLDS, QUICK_COPIES, QUICK_STEPS = 2, 2, 20
 
 
@@ -106,11 +107,12 @@ def demo(
                 config={"shift": shift, "quick": quick, "seed": seed, "recipe": recipe.model_dump(exclude_none=True)},
                 seed=seed,
                 seconds=stages.seconds,
-                pool=results[0].pool,
+                pool=PoolUsed.of_plan(results[0].plan, results[0].pool.ids),
                 plans=[result.plan for result in results],
                 tuned=[result.tuned for result in results],
                 reports=reports,
                 images_decoded=sum(len(part) for part in features.values()),
+                images_embedded=sum(len(part) for part in features.values()),
                 images_trained=sum(result.tuned.samples + result.uniform.samples for result in results),
             )
             metrics, shipped = summarise(found), shipped_model(model, found, "rsft demo, first fold")
@@ -142,7 +144,7 @@ def _run_folds(
     """Run every fold, and write the training history into the run folder."""
     history, results = History(folder / HISTORY_FILE), []
     for number, fold in enumerate(folds, 1):
-        steps = 2 * total_steps(len(_of(features["pool"], fold.pool)), recipe)
+        steps = 2 * total_steps(recipe.folds_of(len(fold.pool)), recipe)
         with stages.stage(f"tune fold {number} of {len(folds)}", steps) as advance:
 
             def on_step(record: dict[str, float], number: int = number) -> None:
@@ -174,9 +176,12 @@ def run_fold(
     pool = _of(features["pool"], fold.pool)
     plan = plan_faces(pool, _of(features["target"], fold.target), **recipe.plan_options(), seed=seed)
     uniform = replace(plan, acceptance=torch.full_like(plan.acceptance, float(plan.acceptance.mean())))
+    folds = recipe.folds_of(len(fold.pool))
     tunings = {
-        name: tune(model, pool, of_method, recipe, seed=seed, on_step=on_step)
-        for name, of_method in ((UNIFORM, uniform), (TUNED, plan))
+        name: tune(
+            model, pool, all_candidates(pool, made, recipe, seed), recipe, folds=folds, seed=seed, on_step=on_step
+        )
+        for name, made in ((UNIFORM, uniform), (TUNED, plan))
     }
     suffixes = {PRETRAINED: None} | {name: tuning.suffix() for name, tuning in tunings.items()}
     trials = {}

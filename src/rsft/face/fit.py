@@ -11,7 +11,6 @@ from torch import nn
 from rsft.data.features import Features
 from rsft.errors import InputError
 from rsft.face.adaptation.gate import within_bound
-from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.tune import Tuned, check_identities, total_steps, tune
 from rsft.face.adaptation.views import trial_of
@@ -23,11 +22,11 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike
 from rsft.face.pictures.embedding import face_finder
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, read_inputs
+from rsft.face.runs.open_pool import Chosen, OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
-from rsft.face.runs.results import Findings, FitResult, headline_fmr, summarise
+from rsft.face.runs.results import Findings, FitResult, PoolUsed, headline_fmr, summarise
 from rsft.face.runs.run_files import shipped_model, write_run
-from rsft.plan import Plan
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import check_output, writing
 from rsft.tuning.distributed import first_enters, is_first, join, on_first
@@ -112,8 +111,12 @@ def fit(
     with first_enters(writing(out, inputs=sources.paths, overwrite=overwrite, resume=resume)) as folder:
         run = _Run(inputs, recipe, seed, stages, folder)
         features = run.embed()
-        plan = run.plan(features)
-        tuned = run.tune(features, plan)
+        opened = run.open_pool(features)
+        plan = opened.plan()
+        chosen = opened.choose(plan)
+        if chosen.promise is not None:
+            plan = replace(plan, verdict=chosen.promise.judged(plan.verdict))
+        tuned = run.tune(chosen, opened.folds)
         with stages.stage("evaluate"):
             tuned = run.within_bound(tuned, features)
             trials = {key: run.trial(key, features, tuned.suffix()) for key in features.evaluated}
@@ -128,14 +131,22 @@ def fit(
                 config=_config(sources, recipe, groups, seed),
                 seed=seed,
                 seconds=stages.seconds,
-                pool=features.pool,
+                pool=PoolUsed(
+                    pictures=len(inputs.sets[POOL]),
+                    ids=chosen.features.ids,
+                    acceptance=chosen.candidates.acceptance.numpy(),
+                    log_ratio=chosen.log_ratio,
+                    accepted=chosen.accepted(seed),
+                ),
+                promise=chosen.promise,
                 plans=[plan],
                 tuned=[tuned],
                 reports=reports,
                 groups=of_groups,
-                images_decoded=sum(len(part) + len(part.quarantined) for part in features.all),
+                images_decoded=opened.looked_at + sum(len(part) + len(part.quarantined) for part in features.all),
+                images_embedded=opened.embedded + sum(len(part) for part in features.all),
                 images_trained=tuned.samples,
-                quarantined=[entry for part in features.all for entry in part.quarantined],
+                quarantined=[*opened.quarantined, *(entry for part in features.all for entry in part.quarantined)],
             )
             pseudonym = new_pseudonyms(show=show_faces)
             metrics = summarise(found, pseudonym)
@@ -146,16 +157,15 @@ def fit(
 
 @dataclass(frozen=True)
 class _Embedded:
-    """The features of all sets of a run."""
+    """The features of all sets of a run but the pool."""
 
-    pool: Features
     target: Features
     evaluated: Mapping[str, Features]
 
     @property
     def all(self) -> list[Features]:
         """The features of every set."""
-        return [self.pool, self.target, *self.evaluated.values()]
+        return [self.target, *self.evaluated.values()]
 
 
 @dataclass(frozen=True)
@@ -169,24 +179,22 @@ class _Run:
     folder: Path
 
     def embed(self) -> _Embedded:
-        """Embed all sets."""
+        """Embed all sets but the pool."""
         cache = self.folder / CACHE_FOLDER
         return _Embedded(
-            self.inputs.embed(POOL, self.stages, views=self.recipe.views, folder=cache),
             self.inputs.embed(TARGET, self.stages, folder=cache),
             self.inputs.embed_evaluated(self.stages, cache),
         )
 
-    def plan(self, features: _Embedded) -> Plan:
-        """Plan in the first process, and return the plan in all."""
-        options = self.recipe.plan_options() | {"seed": self.seed}
-        with self.stages.stage("plan"):
-            return on_first(lambda: plan_faces(features.pool, features.target, **options))
+    def open_pool(self, features: _Embedded) -> OpenPool:
+        """Open the pool, with what an interrupted run has found."""
+        cache = self.folder / CACHE_FOLDER
+        return OpenPool(self.inputs, features.target, self.recipe, self.seed, self.stages, cache / POOL)
 
-    def tune(self, features: _Embedded, plan: Plan) -> Tuned:
+    def tune(self, chosen: Chosen, folds: int) -> Tuned:
         """Tune the model, with the history and the checkpoints in the run folder."""
         history = History(self.folder / HISTORY_FILE) if is_first() else None
-        with self.stages.stage("tune", total_steps(len(features.pool), self.recipe)) as advance:
+        with self.stages.stage("tune", total_steps(folds, self.recipe)) as advance:
 
             def on_step(record: dict[str, float]) -> None:
                 if history is not None:
@@ -196,9 +204,10 @@ class _Run:
             checkpoints = self.folder / CHECKPOINTS_FOLDER
             return tune(
                 self.inputs.model,
-                features.pool,
-                plan,
+                chosen.features,
+                chosen.candidates,
                 self.recipe,
+                folds=folds,
                 seed=self.seed,
                 checkpoints=checkpoints,
                 on_step=on_step,

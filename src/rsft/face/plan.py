@@ -15,8 +15,9 @@ from rsft.face.adaptation.tune import check_identities
 from rsft.face.evaluation.protocol import TARGET
 from rsft.face.networks.load import ModelLike
 from rsft.face.runs.inputs import POOL, Sources, read_inputs
+from rsft.face.runs.open_pool import OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
-from rsft.face.runs.results import write_plan
+from rsft.face.runs.results import PoolUsed, write_plan
 from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
@@ -74,22 +75,28 @@ def plan_folders(
         on_first(lambda: check_output(Path(out), inputs=sources.paths, overwrite=overwrite))
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
     check_identities(inputs.identities, recipe)
-    pool_features, target_features = (inputs.embed(name, stages) for name in (POOL, TARGET))
-    check_identities(len(set(pool_features.identities)), recipe)
+    target_features = inputs.embed(TARGET, stages)
     options = recipe.plan_options() | {"seed": seed}
-
-    def make() -> tuple[Plan, list[Ranked]]:
-        if not compare:
-            return plan_faces(pool_features, target_features, **options), []
-        of_all = {name: value for name, value in options.items() if name not in ("features", "method")}
-        ranking = rank_face_plans(pool_features, target_features, methods=(recipe.method,), **of_all)
-        return ranking[0].plan, ranking
-
-    with stages.stage("plan"):
-        plan, ranking = on_first(make)
+    ranking: list[Ranked] = []
+    if POOL in inputs.embedded:
+        features = inputs.embedded[POOL]
+        of_all = {name: value for name, value in options.items() if name != "features"}
+        with stages.stage("plan"):
+            if compare:
+                ranking = on_first(lambda: rank_face_plans(features, target_features, **of_all))
+            plan = ranking[0].plan if ranking else on_first(lambda: plan_faces(features, target_features, **options))
+        used = PoolUsed.of_plan(plan, features.ids)
+    else:
+        pool_read = OpenPool(inputs, target_features, recipe, seed, stages, None)
+        if compare:
+            with stages.stage("plan"):
+                ranking = pool_read.rank()
+        plan = ranking[0].plan if ranking else pool_read.plan()
+        rows = pool_read.rows_of(plan)
+        used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
     if out is not None:
         with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite)) as folder:
-            on_first(lambda: write_plan(folder, plan, pool_features.ids, retain_fraction=recipe.retain_fraction))
+            on_first(lambda: write_plan(folder, plan, used, retain_fraction=recipe.retain_fraction))
     return plan, ranking
 
 
@@ -144,5 +151,9 @@ def plan_attributes(
     )
     if out is not None:
         with first_enters(writing(Path(out), inputs=inputs, overwrite=overwrite)) as folder:
-            on_first(lambda: write_plan(folder, result, images.ids, retain_fraction=recipe.retain_fraction))
+            on_first(
+                lambda: write_plan(
+                    folder, result, PoolUsed.of_plan(result, images.ids), retain_fraction=recipe.retain_fraction
+                )
+            )
     return result

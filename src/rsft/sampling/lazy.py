@@ -11,7 +11,7 @@ from torch import Tensor
 from rsft.errors import LowAcceptanceError
 from rsft.sampling.acceptance import accept_at, acceptance_probability
 from rsft.sampling.sequence import GlobalSequence
-from rsft.sampling.walk import BLOCK_ITEMS, shuffled, walk
+from rsft.sampling.walk import BLOCK_ITEMS, random_order, walk
 
 PROBES = 8
 TOLERANCE = 1e-3
@@ -131,7 +131,7 @@ class LazyRejectionSampler(GlobalSequence[int]):
                     f"{len(self._known)} items met is {float(self._mean_acceptance()):.2g}. Lower the envelope, or "
                     "retain more of the pool."
                 )
-            yield shuffled(kept, seed=self.seed, epoch=epoch)
+            yield kept[random_order(kept, seed=self.seed, epoch=epoch)]
 
     def _ratios(self, items: np.ndarray) -> Tensor:
         """Return the log ratios (n,) float64, and compute those that are not known."""

@@ -45,6 +45,6 @@ def walk(
         yield part[part < items]
 
 
-def shuffled(accepted: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Return items in an order that depends on (seed, epoch, item) alone: (n,) int64."""
-    return accepted[np.argsort(random_words_at(seed, epoch, accepted, Stream.SHUFFLE), kind="stable")]
+def random_order(items: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """Return the places (n,) int64 of items (n,) int64 in an order that depends on (seed, epoch, item) alone."""
+    return np.argsort(random_words_at(seed, epoch, items, Stream.SHUFFLE), kind="stable")

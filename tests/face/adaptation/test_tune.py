@@ -179,7 +179,7 @@ def test_training_uses_the_acceptance_rule_for_identities(pool: Features, accept
     views = rule.accepted(0, 0)
     assert len(views) >= RECIPE.batch_size * steps
     recipe = RECIPE.model_copy(update={"accept_by": accept_by, "floor": floor, "steps": steps})
-    run = tune(load_model("dlib"), pool, plan_with(acceptance), recipe, seed=0)
+    run = tune_all(load_model("dlib"), pool, plan_with(acceptance), recipe)
     most = np.bincount(views // 3, minlength=len(pool))
     assert (run.line.times_trained <= most).all()
     assert (most == 0).any()
@@ -193,7 +193,7 @@ def test_patience_ends_at_the_best_weights_and_sets_the_length_of_the_last_train
     monkeypatch.setattr("rsft.face.adaptation.held_out.pair_scores", lambda *arguments: (next(scores), 0.0))
     everything, records = torch.ones(len(pool), dtype=torch.float64), list[dict[str, float]]()
     recipe = RECIPE.model_copy(update={"steps": 16, "patience": 2, "validate_every": 2})
-    run = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0, on_step=records.append)
+    run = tune_all(load_model("dlib"), pool, plan_with(everything), recipe, on_step=records.append)
     steps = [sum("loss" in record for record in records if record["fold"] == fold) for fold in (0, 1, KEPT)]
     assert steps == [8, 8, 4]
     assert run.line.result.stopped_by == "accepted"
@@ -211,7 +211,7 @@ def test_patience_ends_a_training_that_harms_held_out_pairs_like_the_target(pool
         "warmup_fraction": 0.0,
         "folds": 1,
     }
-    run = tune(load_model("dlib"), pool, plan_with(everything), RECIPE.model_copy(update=wrecking), seed=0)
+    run = tune_all(load_model("dlib"), pool, plan_with(everything), RECIPE.model_copy(update=wrecking))
     assert run.line.result.stopped_by == "patience"
     assert run.line.result.steps < 30
     assert run.line.result.best_step < run.line.result.steps
@@ -220,7 +220,7 @@ def test_patience_ends_a_training_that_harms_held_out_pairs_like_the_target(pool
 def test_with_one_fold_there_is_one_training_on_four_fifths_of_the_identities(pool: Features) -> None:
     people, everything = pool.people, torch.ones(len(pool), dtype=torch.float64)
     recipe = RECIPE.model_copy(update={"folds": 1, "steps": 40})
-    run = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0)
+    run = tune_all(load_model("dlib"), pool, plan_with(everything), recipe)
     held_out = {person for person in range(10) if run.line.times_trained[people == person].sum() == 0}
     assert len(held_out) == 2
     assert run.samples == run.line.times_trained.sum() == 40 * 16
@@ -233,11 +233,11 @@ def test_a_launcher_can_request_low_precision(pool: Features, loss: str, monkeyp
     AcceleratorState._reset_state(reset_partial_state=True)
     everything = torch.ones(len(pool), dtype=torch.float64)
     recipe = RECIPE.model_copy(update={"loss": loss, "folds": 1, "steps": 3, "learnt_prototypes": True})
-    low = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0)
+    low = tune_all(load_model("dlib"), pool, plan_with(everything), recipe)
     assert AcceleratorState().mixed_precision == "bf16"
     AcceleratorState._reset_state(reset_partial_state=True)
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
-    full = tune(load_model("dlib"), pool, plan_with(everything), recipe, seed=0)
+    full = tune_all(load_model("dlib"), pool, plan_with(everything), recipe)
     losses = [[record["loss"] for record in run.line.result.history] for run in (low, full)]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)  # bfloat16 keeps 8 bits
     assert losses[0] != losses[1]

@@ -1,6 +1,7 @@
 """Adaptation of a network to a target, from features and a plan; no pictures or run folders are read here."""
 
 from rsft.face.adaptation.adaface import AdaFaceLoss
+from rsft.face.adaptation.candidates import Candidates, all_candidates, deal_people
 from rsft.face.adaptation.gate import Gate, decide, within_bound
 from rsft.face.adaptation.headroom import Headroom, find_headroom, with_headroom
 from rsft.face.adaptation.heads import PrototypeHead, PrototypeLoss, class_means
@@ -9,14 +10,16 @@ from rsft.face.adaptation.label_noise import label_margin, trusted_labels
 from rsft.face.adaptation.losses import CosFaceLoss, make_loss
 from rsft.face.adaptation.planning import plan_faces, rank_face_plans
 from rsft.face.adaptation.recipe import Recipe, make_recipe
-from rsft.face.adaptation.training import classes_of, default_steps, train_stages
+from rsft.face.adaptation.selection import Selection, select
+from rsft.face.adaptation.training import classes_of, train_stages
 from rsft.face.adaptation.trial import FaceTrial, check_comparable
 from rsft.face.adaptation.tune import Line, Tuned, check_identities, total_steps, tune
-from rsft.face.adaptation.views import AcceptedViews, accept_views, embed_activations, trial_of
+from rsft.face.adaptation.views import AcceptedViews, embed_activations, trial_of
 
 __all__ = [
     "AcceptedViews",
     "AdaFaceLoss",
+    "Candidates",
     "CosFaceLoss",
     "FaceTrial",
     "Gate",
@@ -25,15 +28,16 @@ __all__ = [
     "PrototypeHead",
     "PrototypeLoss",
     "Recipe",
+    "Selection",
     "Tuned",
     "Validation",
-    "accept_views",
+    "all_candidates",
     "check_comparable",
     "check_identities",
     "class_means",
     "classes_of",
+    "deal_people",
     "decide",
-    "default_steps",
     "embed_activations",
     "find_headroom",
     "label_margin",
@@ -41,6 +45,7 @@ __all__ = [
     "make_recipe",
     "plan_faces",
     "rank_face_plans",
+    "select",
     "total_steps",
     "train_stages",
     "trial_of",

@@ -83,7 +83,7 @@ def find_headroom(
     return Headroom(values["alike"], values["usual"], gap)
 
 
-def with_headroom(plan: Plan, pool: Features) -> Plan:
+def with_headroom(plan: Plan, pool: Features, likeness: np.ndarray | None = None) -> Plan:
     """Add the headroom to the diagnostics and the verdict of a plan.
 
     The verdict of a plan that is worth trying becomes `Outcome.MODEL_COPES` if the model already handles the target.
@@ -91,9 +91,11 @@ def with_headroom(plan: Plan, pool: Features) -> Plan:
 
     Args:
         plan: Plan of the pool.
-        pool: Features of the pool by the pretrained network.
+        pool: Features of the pool by the pretrained network, or of some of its pictures.
+        likeness: (N,) likeness of these pictures. The default is that of the plan's items.
     """
-    found = find_headroom(pool.embeddings, pool.people, plan.likeness.numpy(), seed=plan.seed)
+    known = plan.likeness.numpy() if likeness is None else likeness
+    found = find_headroom(pool.embeddings, pool.people, known, seed=plan.seed)
     if found is None:
         return plan
     figures = {"alike_tar": found.alike.value, "usual_tar": found.usual.value, "tar_gap": found.gap.value}

@@ -8,6 +8,7 @@ import torch
 
 from rsft.data.features import Features
 from rsft.errors import InputError
+from rsft.evaluation.shift import auc_error
 from rsft.face.adaptation.headroom import with_headroom
 from rsft.plan import Plan, plan
 from rsft.ranking import Ranked, rank_plans
@@ -26,22 +27,28 @@ WORDS = {
     "detector_confidence": ("hard to detect", "easy to detect"),
 }
 
-# Kinds of features that a plan can be made on. The first is the default.
-FEATURES = ("activations", "covariates", "embedding")
+# Kinds of features that a plan can be made on, from cheap to expensive, with the estimator that suits each: a covariate
+# may be unlike the target on both sides, which a line cannot tell.
+METHODS_OF = {"covariates": "auto", "activations": "classifier", "embedding": "classifier"}
+FEATURES = tuple(METHODS_OF)
+AUTO = "auto"
+# Two kinds are as good if their AUCs between accepted pictures and target differ by at most this number of errors.
+AS_GOOD_ERRORS = 1.0
 
 
-def plan_faces(pool: Features, target: Features, *, features: str = FEATURES[0], **options: Any) -> Plan:
+def plan_faces(pool: Features, target: Features, *, features: str = AUTO, **options: Any) -> Plan:
     """Plan which pictures of a pool to accept for a target, on one kind of features.
 
-    "activations" are the outputs of the frozen stages, averaged over the picture. They reflect how a picture was taken
-    more than who is in it. "covariates" are measurements of light, sharpness, pose and size. "embedding" is the
-    embedding, which reflects the identity: pool and target barely overlap in it if they have different people.
+    "covariates" are measurements of light, sharpness, pose and size, which need no network. "activations" are the
+    outputs of the frozen stages, averaged over the picture. They reflect how a picture was taken more than who is in
+    it. "embedding" is the embedding, which reflects the identity: pool and target barely overlap in it if they have
+    different people. "auto" is the choice of `choose_features`.
 
     Args:
         pool: Features of the pool. Its people are assumed to differ from those of the target.
         target: Features of the target, by the same model.
-        features: Kind of features, one of `FEATURES`.
-        **options: Further arguments of `rsft.plan`.
+        features: Kind of features, one of `FEATURES`, or "auto".
+        **options: Further arguments of `rsft.plan`. The default method is that of `METHODS_OF`.
 
     Returns:
         The plan, with the headroom of the network; see `with_headroom`.
@@ -49,16 +56,56 @@ def plan_faces(pool: Features, target: Features, *, features: str = FEATURES[0],
     Raises:
         InputError: If pool and target were embedded by different models, or `features` is unknown.
     """
-    of_pool, of_target = _table(pool, target, features)
-    made = plan(
+    if features == AUTO:
+        return choose_features(rank_face_plans(pool, target, **options)).plan
+    return with_headroom(plan_on(pool, target, features, **options), pool)
+
+
+def plan_on(pool: Features, target: Features, features: str, **options: Any) -> Plan:
+    """Make the plan of `plan_faces` without the headroom."""
+    of_pool, of_target = table_of(pool, target, features)
+    return plan(
         of_pool,
         of_target,
         **_of_people(pool.people),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,
-        **options,
+        **_with_method(features, options),
     )
-    return with_headroom(made, pool)
+
+
+def choose_features(ranking: Sequence[Ranked]) -> Ranked:
+    """Choose the cheapest kind of features that is as good as the best of a ranking.
+
+    It is as good if the AUC between its accepted items and the target is no farther from 0.5 than that of the best, or
+    by one standard error. A kind whose plan is not worth trying is chosen only if none is.
+
+    Args:
+        ranking: Plans with kinds of features from `FEATURES`, the best first.
+    """
+    best = ranking[0]
+    excess = [_excess(ranked) for ranked in ranking]
+    same = [
+        ranked
+        for ranked, off in zip(ranking, excess, strict=True)
+        if off <= excess[0] + AS_GOOD_ERRORS * _error(best) and ranked.plan.verdict.outcome == best.plan.verdict.outcome
+    ]
+    return min(same, key=lambda ranked: FEATURES.index(ranked.features), default=best)
+
+
+def _excess(ranked: Ranked) -> float:
+    return 0.5 if ranked.after is None else abs(ranked.after - 0.5)
+
+
+def _error(ranked: Ranked) -> float:
+    """Return the standard error of the AUC between the accepted items and the target."""
+    accepted, targets = float(ranked.plan.likeness.sum()), int(ranked.plan.diagnostics["target_items"])
+    return auc_error(0.5, targets, max(1, round(accepted)))
+
+
+def _with_method(features: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the default method of a kind of features."""
+    return options | {"method": options.get("method") or METHODS_OF.get(features, "classifier")}
 
 
 def rank_face_plans(
@@ -79,12 +126,13 @@ def rank_face_plans(
         InputError: If pool and target were embedded by different models, or a kind of features is unknown.
     """
     return rank_plans(
-        {name: _table(pool, target, name) for name in features},
+        {name: table_of(pool, target, name) for name in features},
+        {name: _with_method(name, options)["method"] for name in features},
         **_of_people(pool.people),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,
         refine=lambda made: with_headroom(made, pool),
-        **options,
+        **{name: value for name, value in options.items() if name != "method"},
     )
 
 
@@ -95,20 +143,34 @@ def _of_people(people: np.ndarray) -> dict[str, Any]:
     return {"identities": identities} | ({"groups": identities} if enough else {})
 
 
-def _table(pool: Features, target: Features, features: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return one kind of features of pool and target, as a row for each picture."""
+def table_of(pool: Features, target: Features, features: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return one kind of features of pool and target, as a row for each picture.
+
+    Args:
+        pool: Features of the pool.
+        target: Features of the target, by the same model.
+        features: Kind of features, one of `FEATURES`.
+
+    Raises:
+        InputError: If pool and target were embedded by different models, or `features` is unknown.
+    """
     if pool.fingerprint != target.fingerprint:
         raise InputError(
             f"pool and target were embedded by different models ({pool.fingerprint} and {target.fingerprint}): "
             "embed both with the same model."
         )
     if features not in FEATURES:
-        raise InputError(f"unknown features '{features}': choose from {', '.join(FEATURES)}.")
+        raise InputError(f"unknown features '{features}': choose from {', '.join((AUTO, *FEATURES))}.")
     if features == "activations":
         return pool.nuisances, target.nuisances
     if features == "embedding":
         return pool.embeddings, target.embeddings
-    names = [name for name in pool.covariates if name in target.covariates]
+    names = shared_covariates(pool, target)
     return np.column_stack([pool.covariates[name] for name in names]), np.column_stack(
         [target.covariates[name] for name in names]
     )
+
+
+def shared_covariates(pool: Features, target: Features) -> list[str]:
+    """Return the names of the covariates that both have, in the order of their columns."""
+    return [name for name in pool.covariates if name in target.covariates]

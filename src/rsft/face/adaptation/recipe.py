@@ -12,6 +12,8 @@ from rsft.errors import InputError
 from rsft.face.networks.bundle import DEFAULT_CUT
 from rsft.tuning.recipe import Fraction, TuningRecipe
 
+MANY_IDENTITIES = 500
+HELD_OUT_PARTS = 5  # with one fold, one of this number of parts is held out
 PLANNED = ("features", "method", "envelope", "retain_fraction", "accept_by", "floor")
 
 
@@ -19,17 +21,27 @@ class Recipe(TuningRecipe):
     """Settings for thinning the pool and for tuning the last stages of the network, on top of `TuningRecipe`.
 
     Attributes:
-        features: Kind of features that the plan is made on; see `plan_faces`.
-        method: Estimator of the ratio; see `fit_ratio`.
+        features: Kind of features that the plan is made on; see `plan_faces`. "auto" takes the cheapest kind whose
+            accepted pictures are as much like the target as those of the best; see `choose_features`.
+        method: Estimator of the ratio; see `fit_ratio`. By default the one of `METHODS_OF` for the features.
         envelope: Rule for the envelope; see `choose_envelope`.
         retain_fraction: Share of the pool in the target, in [0, 1].
         accept_by: Unit that is accepted as a whole, "item" or "identity".
-        floor: Minimum number of items of an accepted identity; in training, of their views.
+        floor: Minimum number of items of an accepted identity.
+        accepted: Number of pictures that one pass accepts for a training. Once they are found, no further picture of
+            the pool is looked at, and all passes draw from those that were. More show more of the target, and cost
+            more.
+        judged: Number of pictures of held-out identities by which the gate judges each fold.
+        max_looks: Largest number of pictures that are looked at.
+        siblings: Number of further pictures of an identity: for its prototype, if it has accepted pictures like the
+            target, and for the gate, if it is held out.
+        chunk: Number of neighbouring pictures that are looked at together; see `rsft.sampling.walk`. With 1, pictures
+            are read in random order; longer chunks suit archives on slow disks.
         cut: First stage of the network that is tuned; the stages before it are frozen. A negative number is the number
             of last stages that are tuned.
         views: Number of views of each picture: the picture, its mirror image, and copies of it that are moved by up to
             `MAX_MOVE` pixels.
-        steps: Number of optimiser steps. By default, it follows from the size of the pool; see `default_steps`.
+        steps: Number of optimiser steps of a training.
         patience: Number of validations in a row without a better score that ends a training, at its best weights. This
             applies to the trainings that the gate judges, on held-out pairs like the target. The last training then
             takes the same share of its steps. With None, all steps are trained.
@@ -46,22 +58,27 @@ class Recipe(TuningRecipe):
             neither trained on nor used by the gate. With None, every item is trusted.
         folds: Number of folds of the pool's identities in which the gate chooses how far to go to the tuned weights.
             All identities are trained on afterwards. With 1, there is a single training on four fifths of the
-            identities, and the others are used to choose. This is the fastest and least certain choice.
+            identities, and the others are used to choose. By default 1 for `MANY_IDENTITIES` or more, and 2 for fewer.
         shares: Shares of the way to the tuned weights that the gate can choose, in [0, 1]. They must include 0, the
             pretrained network. A comparison uses the largest share for every method.
         max_retention_loss: Largest allowed fall of the validation score of pairs unlike the target, and of the TAR on a
             retention set, in [0, 1].
     """
 
-    features: str = "activations"
-    method: str = "classifier"
+    features: str = "auto"
+    method: str | None = None
     envelope: str = "max_tv=0.1"
     retain_fraction: Fraction = 0.5
     accept_by: Literal["item", "identity"] = "item"
     floor: Annotated[int, Field(ge=1)] = 1
+    accepted: Annotated[int, Field(gt=0)] = 800
+    judged: Annotated[int, Field(gt=0)] = 800
+    max_looks: Annotated[int, Field(gt=0)] = 50_000
+    siblings: Annotated[int, Field(ge=0)] = 3
+    chunk: Annotated[int, Field(gt=0)] = 1
     cut: int = DEFAULT_CUT
     views: Annotated[int, Field(ge=2)] = 4
-    steps: Annotated[int | None, Field(gt=0)] = None
+    steps: Annotated[int, Field(gt=0)] = 200
     patience: Annotated[int | None, Field(gt=0)] = None
     validate_every: Annotated[int, Field(gt=0)] = 20
     batch_size: Annotated[int, Field(gt=1)] = 32
@@ -72,7 +89,7 @@ class Recipe(TuningRecipe):
     margin_cosine: Annotated[float, Field(ge=0, lt=1)] = 0.1
     margin_ramp_fraction: Fraction = 0.0
     min_label_margin: float | None = None
-    folds: Annotated[int, Field(ge=1)] = 2
+    folds: Annotated[int | None, Field(ge=1)] = None
     shares: tuple[Fraction, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     max_retention_loss: Fraction = 0.01
 
@@ -95,6 +112,15 @@ class Recipe(TuningRecipe):
         if loss == "cosface" and importlib.util.find_spec("pytorch_metric_learning") is None:
             raise ValueError('"cosface" needs another package: pip install "rsft[losses]"')
         return loss
+
+    def folds_of(self, identities: int) -> int:
+        """Return the number of folds for a number of identities."""
+        return self.folds or (1 if identities >= MANY_IDENTITIES else 2)
+
+    def parts(self, identities: int) -> int:
+        """Return the number of parts that identities are divided into, of which each fold holds out one."""
+        folds = self.folds_of(identities)
+        return folds if folds > 1 else HELD_OUT_PARTS
 
     def plan_options(self) -> dict[str, Any]:
         """Return the settings that are arguments of `plan_faces`."""

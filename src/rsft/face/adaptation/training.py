@@ -18,21 +18,6 @@ from rsft.tuning.freezing import AFFINE
 from rsft.tuning.loop import TuningResult
 from rsft.tuning.recipe import tune_by
 
-TRAINED_FRACTION = 1.2
-MIN_STEPS, MAX_STEPS = 60, 500
-
-
-def default_steps(views: int, batch_size: int) -> int:
-    """Return the number of steps in which about `TRAINED_FRACTION` times the pool's views are trained on.
-
-    The result is at least `MIN_STEPS` and at most `MAX_STEPS`.
-
-    Args:
-        views: Number of views of all pictures of the pool.
-        batch_size: Number of views in a batch.
-    """
-    return min(MAX_STEPS, max(MIN_STEPS, round(TRAINED_FRACTION * views / batch_size)))
-
 
 def classes_of(pool: Features, rows: np.ndarray) -> Tensor:
     """Number the identities of some rows of a pool: (n,) int64 in 0 ... C - 1."""

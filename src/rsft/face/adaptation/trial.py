@@ -18,13 +18,14 @@ from rsft.face.adaptation.label_noise import trusted_labels
 from rsft.face.adaptation.losses import LOSSES, takes_weights
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.training import classes_of, train_stages
-from rsft.face.adaptation.views import accept_views, embed_activations, read_views
+from rsft.face.adaptation.views import embed_activations, read_views
 from rsft.face.evaluation.pairs import AllPairs, PairList
 from rsft.face.evaluation.trials import scored
 from rsft.face.evaluation.verification import verify
 from rsft.face.networks.bundle import FaceModel
 from rsft.plan import Plan
 from rsft.sampling.acceptance import acceptance_probability
+from rsft.sampling.identities import FloorAcceptance, IdentityAcceptance, mind_identities
 from rsft.tuning.freezing import interpolate
 from rsft.tuning.stopping import Stopping
 from rsft.types import UNIFORM
@@ -141,7 +142,7 @@ class FaceTrial:
 
     def of_views(self, plan: Plan) -> Plan:
         """Convert a plan of the pool to a plan of the views that are trained on."""
-        of_views, rule = accept_views(plan.acceptance[self.rows], self._classes, self.views, self._recipe)
+        of_views, rule = _accept_views(plan.acceptance[self.rows], self._classes, self.views, self._recipe)
         log_ratio, likeness = (
             values[self.rows].repeat_interleave(self.views) for values in (plan.log_ratio, plan.likeness)
         )
@@ -203,3 +204,22 @@ class FaceTrial:
         for items, weights in batches:
             item, view = np.divmod(items.numpy(), self.views)
             yield read_views(self._activations, self.rows[item], view), (self._classes[item], weights)
+
+
+def _accept_views(
+    acceptance: Tensor, classes: Tensor, views: int, recipe: Recipe
+) -> tuple[Tensor, FloorAcceptance | IdentityAcceptance | None]:
+    """Convert the acceptance of items to that of their views.
+
+    Args:
+        acceptance: (n,) acceptance probabilities of the items.
+        classes: (n,) int64 identity of each item.
+        views: Number V of views of each item.
+        recipe: Settings, of which `accept_by` and `floor` are used.
+
+    Returns:
+        (n * V,) acceptance probabilities, that of view v of item i at i * V + v; and the acceptance rule for identities
+        that draws the views, or None if each view is accepted independently.
+    """
+    of_views = acceptance.repeat_interleave(views)
+    return of_views, mind_identities(of_views, classes.repeat_interleave(views), recipe.accept_by, recipe.floor)

@@ -1,7 +1,6 @@
 """Tune the last stages on the accepted items, as far as held-out people gain by it."""
 
 import copy
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,14 @@ from torch import Tensor, nn
 
 from rsft.data.features import Features
 from rsft.errors import InputError, InterruptedTrainingError
+from rsft.face.adaptation.candidates import Candidates, draws_of
 from rsft.face.adaptation.gate import Gate, decide
 from rsft.face.adaptation.held_out import Validation
 from rsft.face.adaptation.label_noise import trusted_labels
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.training import classes_of, default_steps, train_stages
-from rsft.face.adaptation.views import AcceptedViews, accept_views
+from rsft.face.adaptation.training import classes_of, train_stages
+from rsft.face.adaptation.views import AcceptedViews
 from rsft.face.networks.bundle import FaceModel
-from rsft.plan import Plan
-from rsft.sampling.sampler import RejectionSampler
 from rsft.tuning.checkpoint import Checkpoints
 from rsft.tuning.distributed import on_first
 from rsft.tuning.freezing import interpolate
@@ -28,7 +26,6 @@ from rsft.tuning.stopping import Stopping
 
 CHECKPOINT_STEPS = 50
 MAX_VALIDATION_ITEMS = 3000
-HOLD_OUT = 1 / 5  # share of the identities that is held out with one fold
 KEPT = -1  # "fold" in the records of the training whose weights are used
 
 OnStep = Callable[[dict[str, float]], None]
@@ -98,35 +95,36 @@ def check_identities(identities: int, recipe: Recipe) -> None:
     Raises:
         InputError: If a fold would have nobody to hold out, or fewer than two identities to train on.
     """
-    least = max(recipe.folds, 4 if recipe.folds == 2 else 3)
+    folds = recipe.folds_of(identities)
+    least = max(folds, 4 if folds == 2 else 3)
     if identities < least:
-        raise InputError(f"tuning in {recipe.folds} folds needs {least} identities or more, got {identities}.")
+        raise InputError(f"tuning in {folds} folds needs {least} identities or more, got {identities}.")
 
 
 def tune(
     model: FaceModel,
     pool: Features,
-    plan: Plan,
+    candidates: Candidates,
     recipe: Recipe,
     *,
+    folds: int,
     seed: int = 0,
     checkpoints: Path | None = None,
     on_step: OnStep = lambda record: None,
 ) -> Tuned:
     """Tune the stages from `recipe.cut` on with the accepted items, as far as held-out identities gain by it.
 
-    How far to go from the pretrained towards the tuned weights is chosen by cross-validation over the pool's
-    identities. Then the network is tuned on all of them. With one fold, `HOLD_OUT` of the identities are held out, and
-    the network tuned on the others is used.
+    How far to go from the pretrained towards the tuned weights is chosen by cross-validation over the candidates'
+    identities. Then the network is tuned on all of them. With one fold, the identities of fold 0 are held out, and the
+    network tuned on the others is used.
 
     Args:
         model: The pretrained network. It is not changed.
-        pool: Features of the pool, with activations.
-        plan: Acceptance and likeness of each item of the pool. Each view of an item is accepted independently with the
-            item's probability, unless the recipe accepts by identity or sets a floor. The likeness weights the
-            validation pairs.
+        pool: Features of the candidates, with activations.
+        candidates: How each of them is drawn, see `draws_of`, and its fold. The likeness weights the validation pairs.
         recipe: Settings of the training and the gate.
-        seed: Seed for the folds, and for the accept decisions and their order.
+        folds: Number of folds that are held out in turn, from fold 0 on.
+        seed: Seed for the accept decisions and their order.
         checkpoints: Folder in which the trainings are saved and from which they continue, or None.
         on_step: Called with every record of the training history. Its "fold" is `KEPT` for the training that is used.
 
@@ -134,23 +132,22 @@ def tune(
         InputError: If the pool has no activations or too few identities.
         InterruptedTrainingError: If a signal ended a training. Its state is saved.
     """
-    people = pool.people
-    trusted = trusted_labels(pool.embeddings, people, recipe.min_label_margin)
-    check_identities(len(np.unique(people[trusted])), recipe)
-    trainer = _Trainer(model, pool, plan, recipe, seed, checkpoints, on_step)
-    folds, lines = [], []
-    for number, training, held_out in _splits(people, trusted, recipe, seed):
-        validation = Validation(pool, _some(held_out, MAX_VALIDATION_ITEMS, seed), plan.likeness)
+    trusted = trusted_labels(pool.embeddings, pool.people, recipe.min_label_margin)
+    check_identities(len(np.unique(pool.people[trusted])), recipe.model_copy(update={"folds": folds}))
+    trainer = _Trainer(model, pool, candidates, recipe, seed, checkpoints, on_step)
+    scores, lines = [], []
+    for number, training, held_out in _splits(candidates, trusted, folds):
+        validation = Validation(pool, _some(held_out, MAX_VALIDATION_ITEMS, seed), candidates.likeness)
         line = trainer.train(
             training,
             f"fold-{number}",
-            fold=number if recipe.folds > 1 else KEPT,
+            fold=number if folds > 1 else KEPT,
             validation=validation if recipe.patience else None,
         )
         lines.append(line)
-        folds.append(validation.of_line(line.at, recipe.shares, seed))
-    gate = on_first(lambda: decide(folds, recipe.max_retention_loss, seed=seed))
-    if recipe.folds > 1:
+        scores.append(validation.of_line(line.at, recipe.shares, seed))
+    gate = on_first(lambda: decide(scores, recipe.max_retention_loss, seed=seed))
+    if folds > 1:
         length = float(np.mean([line.length for line in lines]))
         lines.append(trainer.train(np.flatnonzero(trusted), "everyone", fold=KEPT, length=length))
     prefix, _ = model.split(recipe.cut)
@@ -158,15 +155,13 @@ def tune(
     return Tuned(prefix, lines[-1], gate, samples, int((~trusted).sum()))
 
 
-def _splits(
-    people: np.ndarray, trusted: np.ndarray, recipe: Recipe, seed: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield (fold, rows to train on, held-out rows). Identities are divided among the folds at random."""
-    names = np.random.default_rng(seed).permutation(np.unique(people[trusted]))
-    fold_of = dict(zip(names, itertools.cycle(range(_groups(recipe)))))
-    fold = np.array([fold_of.get(person, -1) for person in people])
-    for number in range(recipe.folds):
-        yield number, np.flatnonzero(trusted & (fold != number)), np.flatnonzero(trusted & (fold == number))
+def _splits(candidates: Candidates, trusted: np.ndarray, folds: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield (fold, rows to train on, rows to judge by) of each fold."""
+    for number in range(folds):
+        held_out = candidates.fold == number
+        if not (trusted & held_out & candidates.judged).any() or not (trusted & ~held_out).any():
+            raise InputError(f"nobody of fold {number} can be held out: choose another seed, or `recipe.folds`.")
+        yield number, np.flatnonzero(trusted & ~held_out), np.flatnonzero(trusted & held_out & candidates.judged)
 
 
 @dataclass(frozen=True)
@@ -175,7 +170,7 @@ class _Trainer:
 
     model: FaceModel
     pool: Features
-    plan: Plan
+    candidates: Candidates
     recipe: Recipe
     seed: int
     checkpoints: Path | None
@@ -188,15 +183,14 @@ class _Trainer:
 
         Checkpoints are kept in the subfolder `name`.
         """
-        recipe, pool, acceptance = self.recipe, self.pool, self.plan.acceptance[rows]
+        recipe, pool, drawn = self.recipe, self.pool, self.candidates.subset(rows)
         if pool.activations is None:
             raise InputError("tuning needs the pool's activations: embed it with `views=2` or more.")
         classes = classes_of(pool, rows)
         views = pool.activations.shape[1]
-        steps = recipe.steps or default_steps(len(rows) * views, recipe.batch_size)
-        of_views, rule = accept_views(acceptance, classes, views, recipe)
-        sampler = RejectionSampler(of_views if rule is None else rule, seed=self.seed, rank=0, world_size=1)
-        batches = AcceptedViews(pool.activations, rows, classes, pool.ids, sampler, recipe.batch_size)
+        steps = recipe.steps
+        draw = draws_of(drawn, classes, views, recipe, seed=self.seed)
+        batches = AcceptedViews(pool.activations, rows, classes, pool.ids, draw, recipe.batch_size)
         suffix, result = train_stages(
             self.model,
             pool,
@@ -212,7 +206,7 @@ class _Trainer:
             seed=self.seed,
             validate=validation.of_network if validation else None,
             validate_every=recipe.validate_every,
-            checkpoints=self._checkpoints(name, len(rows), float(acceptance.sum())),
+            checkpoints=self._checkpoints(name, len(rows), float(drawn.acceptance.sum())),
             on_step=lambda record: self.on_step(record | {"fold": fold}),
         )
         if result.stopped_by not in ("steps", "accepted", "patience"):
@@ -232,16 +226,9 @@ class _Trainer:
         return Checkpoints(self.checkpoints / name, every=CHECKPOINT_STEPS, config=config)
 
 
-def total_steps(items: int, recipe: Recipe) -> int:
-    """Return the approximate number of steps of all trainings of `tune`, for a progress bar."""
-    groups = _groups(recipe)
-    sizes = [items * (groups - 1) // groups] * recipe.folds + [items] * (recipe.folds > 1)
-    return sum(recipe.steps or default_steps(size * recipe.views, recipe.batch_size) for size in sizes)
-
-
-def _groups(recipe: Recipe) -> int:
-    """Return the number of parts that the identities are divided into."""
-    return recipe.folds if recipe.folds > 1 else round(1 / HOLD_OUT)
+def total_steps(folds: int, recipe: Recipe) -> int:
+    """Return the number of steps of all trainings of `tune`, for a progress bar."""
+    return recipe.steps * (folds + (folds > 1))
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Cached activations of pictures and their views: batches of them for training, and their embeddings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,21 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from rsft.data.features import Features
-from rsft.data.joined_arrays import JoinedArrays
+from rsft.data.packed_views import Activations, PackedViews
 from rsft.errors import InputError
-from rsft.face.adaptation.recipe import Recipe
 from rsft.face.evaluation.pairs import AllPairs, PairList
 from rsft.face.evaluation.trials import AnyTrial, scored
 from rsft.face.networks.halves import as_input, sum_views
 from rsft.sampling.full_batches import FullBatches
-from rsft.sampling.identities import FloorAcceptance, IdentityAcceptance, mind_identities
-from rsft.sampling.sampler import RejectionSampler
 from rsft.tuning.distributed import rank_and_world_size
 
 EMBEDDING_BATCH = 128
 
 
-def read_views(activations: np.ndarray | JoinedArrays, rows: np.ndarray, views: np.ndarray) -> Tensor:
+def read_views(activations: Activations, rows: np.ndarray, views: np.ndarray) -> Tensor:
     """Return view `views[i]` of item `rows[i]` as network input: (N, V, ...) float16 -> (n, ...) float32."""
     # copy, because activations read back from disk are mapped read-only, which torch does not accept
     return as_input(torch.from_numpy(np.array(activations[rows, views])))
@@ -46,25 +43,6 @@ def embed_activations(suffix: nn.Module, features: Features, rows: np.ndarray | 
     return np.concatenate([sum_views(suffix, activations[part, :2]) for part in parts])
 
 
-def accept_views(
-    acceptance: Tensor, classes: Tensor, views: int, recipe: Recipe
-) -> tuple[Tensor, FloorAcceptance | IdentityAcceptance | None]:
-    """Convert the acceptance of items to that of their views.
-
-    Args:
-        acceptance: (n,) acceptance probabilities of the items.
-        classes: (n,) int64 identity of each item.
-        views: Number V of views of each item.
-        recipe: Settings, of which `accept_by` and `floor` are used.
-
-    Returns:
-        (n * V,) acceptance probabilities, that of view v of item i at i * V + v; and the acceptance rule for identities
-        that draws the views, or None if each view is accepted independently.
-    """
-    of_views = acceptance.repeat_interleave(views)
-    return of_views, mind_identities(of_views, classes.repeat_interleave(views), recipe.accept_by, recipe.floor)
-
-
 class AcceptedViews:
     """Batches of equal size of the cached activations of accepted views.
 
@@ -76,7 +54,8 @@ class AcceptedViews:
         rows: (n,) rows of the items to train on.
         classes: (n,) int64 class of each of these items.
         ids: (N,) ids of all items.
-        sampler: Sampler of their n * V views, set up for one process. View v of item `rows[i]` is number i * V + v.
+        draw: Function from an epoch to the numbers of its views, in order. View v of item `rows[i]` is i * V + v. For a
+            view that was not computed, the next one of the item is taken.
         batch_size: Number of views in a batch, summed over all processes.
 
     Attributes:
@@ -88,11 +67,11 @@ class AcceptedViews:
 
     def __init__(
         self,
-        activations: np.ndarray | JoinedArrays,
+        activations: Activations,
         rows: np.ndarray,
         classes: Tensor,
         ids: Sequence[str],
-        sampler: RejectionSampler,
+        draw: Callable[[int], np.ndarray],
         batch_size: int,
     ) -> None:
         self._rank, self._processes = rank_and_world_size()
@@ -102,8 +81,7 @@ class AcceptedViews:
                 "multiple of their number."
             )
         self._activations, self._rows, self._classes, self._ids = activations, rows, classes, ids
-        self._sampler = sampler
-        self._batches = FullBatches(self._items_of, batch_size)
+        self._batches = FullBatches(lambda epoch: draw(epoch).tolist(), batch_size)
         self.times_given = np.zeros(len(activations), int)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, list[str]]]:
@@ -120,17 +98,14 @@ class AcceptedViews:
         self._batches.load_state_dict(state)
         self.times_given = np.array(state["times_given"])
 
-    def _items_of(self, epoch: int) -> Iterable[int]:
-        """Return the numbers of the views that are accepted in an epoch."""
-        self._sampler.set_epoch(epoch)
-        return self._sampler
-
     def _batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor, list[str]]:
         """Return this process's part of the batch with these numbers of views, and count its items."""
         item, view = np.divmod(indices, self._activations.shape[1])
         np.add.at(self.times_given, self._rows[item], 1)
         item, view = (np.split(part, self._processes)[self._rank] for part in (item, view))
         row = self._rows[item]
+        if isinstance(self._activations, PackedViews):
+            view = self._activations.computed(row, view)
         inputs = read_views(self._activations, row, view)
         return inputs, self._classes[item], [self._ids[index] for index in row]
 

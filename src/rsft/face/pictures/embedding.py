@@ -2,9 +2,11 @@
 
 import itertools
 import shutil
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from torch import nn
 
 from rsft.data.features import Features, join_features, load_features
 from rsft.data.images import ImageSet
+from rsft.data.packed_views import PackedViews
 from rsft.errors import InputError, NoFaceError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.halves import as_input, sum_views
@@ -77,6 +80,8 @@ def embed(
     views: int = 0,
     folder: Path | None = None,
     landmarks: Mapping[str, np.ndarray] | None = None,
+    kept: np.ndarray | None = None,
+    numbers: np.ndarray | None = None,
     progress: Progress = lambda pictures: None,
 ) -> Features:
     """Embed every picture and its mirror image, with activations rounded to float16 at the input of stage `model.cut`.
@@ -96,6 +101,8 @@ def embed(
             must see it. If None, the parts are kept in memory.
         landmarks: Id of the picture -> (5, 2) points of the face, used instead of a detector. Pictures without
             landmarks are left out. If None, faces are detected unless `aligned`.
+        kept: (N, views) bool, True for the views that are computed, at least one of each picture. By default all are.
+        numbers: (N,) int numbers that seed the moves of the views. By default the place of the picture in `images`.
         progress: Callback that receives the number of newly finished pictures of this process, and first the number
             of those that are stored in `folder` already.
 
@@ -108,6 +115,9 @@ def embed(
     parts = [range(start, min(start + PART_PICTURES, len(images))) for start in range(0, len(images), PART_PICTURES)]
     kind = f"landmarks-{points_digest(landmarks)}" if landmarks is not None else "chips" if aligned else "photographs"
     name = f"{model.fingerprint}-{model.cut}-{views}-{kind}"
+    every = np.ones((len(images), max(2, views)), bool)
+    wanted = _Wanted(every if kept is None else kept, np.arange(len(images)) if numbers is None else numbers)
+    name += wanted.digest() if kept is not None or numbers is not None else ""
     paths = [folder / name / f"{number:06d}" for number in range(len(parts))] if folder is not None else []
     # one process decides which parts exist: others could already see parts that are being written now
     whole = on_first(lambda: [_is_of(path, images, part) for path, part in zip(paths, parts, strict=False)])
@@ -116,7 +126,8 @@ def embed(
     rank, processes = rank_and_world_size()
     own = [number for number in range(len(parts)) if not (whole and whole[number])][rank::processes]
     made: list[tuple[int, Features]] = []
-    fresh = _embed_parts(model, images, [parts[number] for number in own], to_face, views, progress)
+    own_parts = [parts[number] for number in own]
+    fresh = _embed_parts(model, images, own_parts, to_face, wanted, progress, stored=views > 0)
     for number, features in zip(own, fresh, strict=True):
         if paths:
             _save_whole(features, paths[number])
@@ -132,6 +143,33 @@ def embed(
         item, reason = joined.quarantined[0]
         raise InputError(f"none of the {len(images)} pictures in '{images.root}' could be used ('{item}': {reason}).")
     return joined
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The views to compute.
+
+    Attributes:
+        kept: (N, V) bool, True for the views of each picture that are computed.
+        numbers: (N,) int numbers that seed the moves.
+    """
+
+    kept: np.ndarray
+    numbers: np.ndarray
+
+    def digest(self) -> str:
+        """Return a short text that differs between choices of views."""
+        return f"-{zlib.crc32(np.packbits(self.kept).tobytes() + self.numbers.astype(np.int64).tobytes()):08x}"
+
+    def views(self, chip: np.ndarray, index: int) -> np.ndarray:
+        """Return the wanted views of picture `index`: (v, size, size, 3)."""
+        kept = self.kept[index]
+        return _views(chip, int(self.numbers[index]), len(kept))[kept]
+
+    def shaped(self, views: np.ndarray, rows: Sequence[int]) -> np.ndarray | PackedViews:
+        """Return the computed views (m, ...) of some pictures as (n, V, ...), packed if not all are wanted."""
+        kept = self.kept[rows]
+        return views.reshape(*kept.shape, *views.shape[1:]) if self.kept.all() else PackedViews(views, kept)
 
 
 def _is_of(path: Path, images: ImageSet, part: range) -> bool:
@@ -158,17 +196,19 @@ def _embed_parts(
     images: ImageSet,
     parts: Sequence[range],
     to_face: Callable[[np.ndarray, str], AlignedFace],
-    views: int,
+    wanted: _Wanted,
     progress: Progress,
+    *,
+    stored: bool,
 ) -> Iterator[Features]:
     """Yield the features of each part, with no rows if no picture could be used; reading ahead spans the parts."""
     where = device()
     model.network.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     prefix, suffix = model.split(model.cut)
     indices = list(itertools.chain.from_iterable(parts))
-    faces = _read_faces(images, indices, to_face, np.array(model.template), max(2, views))
+    faces = _read_faces(images, indices, to_face, np.array(model.template), wanted)
     for part in parts:
-        ids: list[str] = []
+        rows: list[int] = []
         quarantined: list[tuple[str, str]] = []
         told: list[dict[str, float]] = []
         embeddings, nuisances = [np.empty((0, model.embedding_size), np.float32)], []
@@ -179,37 +219,45 @@ def _embed_parts(
             quarantined += [(images.ids[index], read) for index, read in batch if isinstance(read, str)]
             if good:
                 hidden = _forward(prefix, [pictures for _, pictures, _ in good], where)
-                if views:
+                if stored:
                     activations.append(hidden)
-                embeddings.append(sum_views(suffix, hidden[:, :2]))
-                nuisances.append(hidden[:, :2].mean((1, *range(3, hidden.ndim)), dtype=np.float32))
+                both = hidden[_first_two([len(pictures) for _, pictures, _ in good])]
+                embeddings.append(sum_views(suffix, both))
+                nuisances.append(both.mean((1, *range(3, both.ndim)), dtype=np.float32))
                 told += [covariates for _, _, covariates in good]
-                ids += [images.ids[index] for index, _, _ in good]
+                rows += [index for index, _, _ in good]
             progress(len(batch))
         yield Features(
-            ids,
+            [images.ids[row] for row in rows],
             np.concatenate(embeddings),
-            np.concatenate(nuisances) if ids else np.empty((0, 0), np.float32),
-            np.concatenate(activations) if activations else None,
+            np.concatenate(nuisances) if rows else np.empty((0, 0), np.float32),
+            wanted.shaped(np.concatenate(activations), rows) if activations else None,
             quarantined,
             model.fingerprint,
             {name: np.array([values[name] for values in told]) for name in told[0]} if told else {},
         )
 
 
+def _first_two(counts: Sequence[int]) -> np.ndarray:
+    """Return the places (B, 2) of the first two of the views of each picture, or twice that of the only one."""
+    ends = np.cumsum(counts)
+    first = ends - counts
+    return np.stack([first, np.minimum(first + 1, ends - 1)], 1)
+
+
 def _forward(prefix: nn.Module, views: list[np.ndarray], where: torch.device) -> np.ndarray:
-    """Compute the activations at the cut: list of B arrays (V, size, size, 3) uint8 -> (B, V, ...) float16."""
+    """Compute the activations at the cut: arrays (v, size, size, 3) uint8 -> (m, ...) float16, m the sum of all v."""
     pictures = torch.from_numpy(np.concatenate(views)).to(where).permute(0, 3, 1, 2)
     with torch.inference_mode():
         hidden = prefix(as_input(pictures)).half()
     if not hidden.isfinite().all():
         raise InputError("the activations at the cut do not fit into float16: choose another `cut`.")
-    return hidden.unflatten(0, (len(views), -1)).cpu().numpy()
+    return hidden.cpu().numpy()
 
 
-def _views(chip: np.ndarray, index: int, views: int) -> np.ndarray:
-    """Return (views, size, size, 3): the chip, its mirror image and moved views, seeded by the index of the picture."""
-    generator = np.random.default_rng(index)
+def _views(chip: np.ndarray, number: int, views: int) -> np.ndarray:
+    """Return (views, size, size, 3): the chip, its mirror image and moved views, with moves seeded by `number`."""
+    generator = np.random.default_rng(number)
     moved = [move(chip, *generator.integers(-MAX_MOVE, MAX_MOVE + 1, 2)) for _ in range(2, views)]
     pictures = [chip, chip, *moved]
     return np.stack([cv2.flip(picture, 1) if view % 2 else picture for view, picture in enumerate(pictures)])
@@ -265,7 +313,7 @@ def _read_faces(
     indices: Sequence[int],
     to_face: Callable[[np.ndarray, str], AlignedFace],
     template: np.ndarray,
-    views: int,
+    wanted: _Wanted,
 ) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
     """Yield (index, (views, covariates)) in order, or (index, reason) without a face; threads read ahead."""
 
@@ -274,7 +322,7 @@ def _read_faces(
             face = to_face(images.read(index), images.ids[index])
         except (UnreadableImageError, NoFaceError) as error:
             return str(error)
-        return _views(face.chip, index, views), covariates(face, template)
+        return wanted.views(face.chip, index), covariates(face, template)
 
     with ThreadPoolExecutor(max_workers=cores()) as pool:
         pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()

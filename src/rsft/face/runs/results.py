@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from rsft.data.features import Features
 from rsft.data.listing import identity_of
 from rsft.evaluation.difference import Difference, in_words, judge
 from rsft.face.adaptation.gate import mean_point
@@ -21,12 +20,44 @@ from rsft.face.evaluation.verification import VerificationReport
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.plan import Plan
+from rsft.promise import Promise
 from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
 from rsft.types import PRETRAINED, TUNED
 
 HEADLINE_FMRS = (0.001, 0.01)
 KEPT = "kept"
 NAMED = Pseudonyms(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolUsed:
+    """The pictures of a pool that a run embedded.
+
+    Attributes:
+        pictures: Number of pictures of the pool.
+        ids: (n,) ids of the embedded ones.
+        acceptance: (n,) float64 acceptance probability; 0 if a picture only served as a prototype.
+        log_ratio: (n,) float64 log ratio, with the retained share; NaN where nothing needed it.
+        accepted: (n,) bool, True where epoch 0 accepts the picture.
+    """
+
+    pictures: int
+    ids: Sequence[str]
+    acceptance: np.ndarray
+    log_ratio: np.ndarray
+    accepted: np.ndarray
+
+    @staticmethod
+    def of_plan(plan: Plan, ids: Sequence[str]) -> "PoolUsed":
+        """Return the whole pool that a plan was made on; `ids` are those of its (N,) items."""
+        accepted = np.isin(np.arange(len(ids)), plan.accepted())
+        return PoolUsed(
+            pictures=len(ids),
+            ids=ids,
+            acceptance=plan.acceptance.numpy(),
+            log_ratio=plan.log_ratio.numpy(),
+            accepted=accepted,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +69,14 @@ class Findings:
         config: The contents of `config.toml`.
         seed: Seed of the run.
         seconds: Duration of each stage.
-        pool: Features of the pool for which the first plan was made.
+        pool: The pictures that the first plan and its training used.
+        promise: How what was met compares with the plan; None if the plan saw all of the pool.
         plans: The plan of each fold of people; `rsft fit` has one fold.
         tuned: The tuned network of each fold of people.
         reports: Verification on "target" and, if given, on "retain".
         groups: System -> error rates of the groups, or None if they were not asked for.
         images_decoded: Number of pictures opened.
+        images_embedded: Number of pictures that passed through the network.
         images_trained: Number of samples trained on, those of the cross-validation included.
         quarantined: Id and reason of each picture left out.
     """
@@ -52,12 +85,14 @@ class Findings:
     config: Mapping[str, Any]
     seed: int
     seconds: Mapping[str, float]
-    pool: Features
+    pool: PoolUsed
+    promise: Promise | None = None
     plans: Sequence[Plan]
     tuned: Sequence[Tuned]
     reports: Mapping[str, VerificationReport]
     groups: Mapping[str, Any] | None = None
     images_decoded: int
+    images_embedded: int
     images_trained: int
     quarantined: Sequence[tuple[str, str]] = ()
 
@@ -82,8 +117,11 @@ def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
         "validation": _validation(found.tuned),
         "doubtful_labels": sum(run.doubtful for run in found.tuned),
         "acceptance_rate": float(np.mean([plan.envelope.acceptance_rate for plan in found.plans])),
+        "pool_pictures": found.pool.pictures,
         "images_decoded": found.images_decoded,
+        "images_embedded": found.images_embedded,
         "images_trained": found.images_trained,
+        "promise": found.promise and found.promise.to_dict(),
         "seconds": dict(found.seconds),
         "quarantined": [[pseudonym(item), reason] for item, reason in found.quarantined],
     }
@@ -150,30 +188,30 @@ def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
 def write_plan(
     folder: Path,
     plan: Plan,
-    items: Sequence[str],
+    pool: PoolUsed,
     *,
     retain_fraction: float,
     pseudonym: Pseudonyms = NAMED,
     **columns: np.ndarray,
 ) -> None:
-    """Write `plan.json`, and `accepted.parquet` with one row per item.
+    """Write `plan.json`, and `accepted.parquet` with one row for each picture used.
 
     Args:
         folder: Folder to write into.
         plan: The plan.
-        items: Ids of the items (N,).
+        pool: The pictures of the pool that were used.
         retain_fraction: Share of the pool in the target mixture, which is written into `plan.json`.
         pseudonym: Replaces the names of items and people. Its salt is written too, because `rsft forget` needs it.
-        **columns: Further columns (N,) of `accepted.parquet`.
+        **columns: Further columns (n,) of `accepted.parquet`.
     """
     (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | {"retain_fraction": retain_fraction}, indent=1))
     table = pa.table(
         {
-            "path": [pseudonym(item) for item in items],
-            "identity": [pseudonym(identity_of(item)) for item in items],
-            "log_ratio": plan.log_ratio.numpy(),
-            "acceptance": plan.acceptance.numpy(),
-            "accepted": np.isin(np.arange(len(items)), plan.sampler().accepted().numpy()),
+            "path": [pseudonym(item) for item in pool.ids],
+            "identity": [pseudonym(identity_of(item)) for item in pool.ids],
+            "log_ratio": pool.log_ratio,
+            "acceptance": pool.acceptance,
+            "accepted": pool.accepted,
             **columns,
         },
         metadata={"ids": "named" if pseudonym.salt is None else "hashed"},

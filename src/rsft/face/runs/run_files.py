@@ -55,15 +55,17 @@ def write_run(
         faces: The pictures of the pool and the function that aligns them, to show some in the report. By default, the
             report shows none.
     """
-    plan, times_trained, items = found.plans[0], found.tuned[0].line.times_trained, found.pool.ids
+    plan, times_trained = found.plans[0], found.tuned[0].line.times_trained
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1))
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(found.config))
     retain_fraction = found.config["recipe"]["retain_fraction"]
-    write_plan(folder, plan, items, retain_fraction=retain_fraction, pseudonym=pseudonym, times_trained=times_trained)
+    write_plan(
+        folder, plan, found.pool, retain_fraction=retain_fraction, pseudonym=pseudonym, times_trained=times_trained
+    )
     shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)  # left by an attempt that was interrupted later
     shipped.save(folder / MODEL_FOLDER, licence_of_source=licence_of_source)
     write_card(folder, metrics, plan, shipped)
     if faces is not None:
         images, to_face = faces
-        save_thumbnails(folder, images, items, times_trained, plan.acceptance.numpy(), to_face)
+        save_thumbnails(folder, images, found.pool.ids, times_trained, found.pool.acceptance, to_face)
     write_report(folder)

@@ -1,0 +1,129 @@
+"""Single pictures of a set, looked at when they are asked for: where the face is, and its covariates."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsft.data.images import ImageSet
+from rsft.errors import NoFaceError, UnreadableImageError
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.pictures.covariates import covariates
+from rsft.face.pictures.embedding import face_finder
+from rsft.threads import cores
+from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a picture found.
+
+    Attributes:
+        covariates: Name -> value, see `rsft.face.pictures.covariates`; empty if no face was found.
+        points: (5, 2) points of the face in the photograph; None for a chip, or without a face.
+        reason: Why the picture cannot be used; None if it can.
+    """
+
+    covariates: Mapping[str, float]
+    points: np.ndarray | None = None
+    reason: str | None = None
+
+
+class Looks:
+    """Looks at pictures, each picture once: it is decoded, its face found and aligned, and measured without a network.
+
+    Under a launcher such as `torchrun`, each process looks at its share, and all get the results of all.
+
+    Args:
+        model: Model that defines the template and size of the chip.
+        images: The pictures.
+        aligned: Whether the pictures are chips already.
+        landmarks: Id of the picture -> (5, 2) points of the face, used instead of a detector, or None.
+        file: File that keeps what was found, one line for each picture; it is continued. None to keep it in memory.
+
+    Attributes:
+        decoded: Number of pictures that were opened.
+    """
+
+    def __init__(
+        self,
+        model: FaceModel,
+        images: ImageSet,
+        *,
+        aligned: bool = False,
+        landmarks: Mapping[str, np.ndarray] | None = None,
+        file: Path | None = None,
+    ) -> None:
+        self._images, self._file, self._template = images, file, np.array(model.template)
+        self._find = face_finder(model, aligned=aligned, landmarks=landmarks)
+        self._known = on_first(lambda: _read(file) if file is not None and file.exists() else {})
+        self.decoded = 0
+
+    def __call__(self, items: np.ndarray) -> list[Look]:
+        """Return the looks at some pictures, (n,) integers; those that are not known yet are opened."""
+        new = [item for item in items.tolist() if item not in self._known]
+        if new:
+            self.decoded += len(new)
+            rank, processes = rank_and_world_size()
+            own = new[rank::processes]
+            with ThreadPoolExecutor(max_workers=cores()) as pool:
+                found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
+            self._known |= found
+            if self._file is not None and is_first():
+                with open(self._file, "a") as file:
+                    file.writelines(_line(item, found[item]) for item in new)
+        return [self._known[item] for item in items.tolist()]
+
+    @property
+    def known(self) -> np.ndarray:
+        """The pictures that were looked at, (n,) int64 ascending."""
+        return np.array(sorted(self._known), np.int64)
+
+    def quarantined(self) -> list[tuple[str, str]]:
+        """Return the id and the reason of each picture that was looked at and cannot be used."""
+        return [
+            (self._images.ids[i], look.reason) for i, look in sorted(self._known.items()) if look.reason is not None
+        ]
+
+    def points(self, items: np.ndarray) -> dict[str, np.ndarray] | None:
+        """Return id -> points of pictures that were looked at; None if they have no points, being chips."""
+        told = {self._images.ids[item]: self._known[item].points for item in items.tolist()}
+        found = {item: points for item, points in told.items() if points is not None}
+        return found or None
+
+    def _look(self, item: int) -> Look:
+        try:
+            face = self._find(self._images.read(item), self._images.ids[item])
+        except (UnreadableImageError, NoFaceError) as error:
+            return Look({}, reason=str(error))
+        return Look(covariates(face, self._template), face.points)
+
+
+def columns(looks: Sequence[Look], names: Iterable[str]) -> np.ndarray:
+    """Return covariates of usable pictures as a table: (n, C) float64, one column for each name."""
+    return np.array([[look.covariates[name] for name in names] for look in looks])
+
+
+def _line(item: int, look: Look) -> str:
+    """Return one look as a line of JSON."""
+    points = None if look.points is None else np.asarray(look.points, float).tolist()
+    return json.dumps([item, dict(look.covariates), points, look.reason]) + "\n"
+
+
+def _read(file: Path) -> dict[int, Look]:
+    """Read the lines of a file; one that was cut off is left out, and the file ends before it from then on."""
+    found: dict[int, Look] = {}
+    content = file.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with open(file, "r+b") as cut:
+            cut.truncate(len(whole))
+    for line in whole.splitlines():
+        told: Any = json.loads(line)
+        points = None if told[2] is None else np.array(told[2], np.float32)
+        found[told[0]] = Look(told[1], points, told[3])
+    return found

@@ -1,0 +1,270 @@
+"""A pool whose pictures are read only when a plan, a training or the gate needs them."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsft.data.features import Features
+from rsft.errors import InputError
+from rsft.face.adaptation.candidates import Candidates, deal_people
+from rsft.face.adaptation.headroom import with_headroom
+from rsft.face.adaptation.planning import (
+    AUTO,
+    FEATURES,
+    choose_features,
+    plan_on,
+    rank_face_plans,
+    table_of,
+)
+from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.selection import select
+from rsft.face.pictures.embedding import embed
+from rsft.face.pictures.looks import Looks, columns
+from rsft.face.runs.inputs import POOL, FaceInputs
+from rsft.face.runs.progress import Stages
+from rsft.pilot import pilot_items
+from rsft.pilot_plan import PILOT_SIZES, grow
+from rsft.plan import Plan
+from rsft.promise import Promise
+from rsft.ranking import Ranked
+from rsft.sampling.acceptance import accept_at, acceptance_probability
+from rsft.sampling.identities import AcceptBy
+from rsft.sampling.walk import random_order
+from rsft.tuning.distributed import on_first
+
+CHEAPEST = FEATURES[0]
+COMPARED_ITEMS = 750  # items of the pilot on which the kinds of features are compared
+ALIKE_ITEMS = 100  # pictures like the target, with whose people's other pictures the headroom is found
+LOOKS_FILE, POOL_FILE = "looks.jsonl", "pool.json"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a run takes from its pool.
+
+    Attributes:
+        features: Features of the n pictures, with the activations of the views that are needed.
+        candidates: How each of them is drawn.
+        log_ratio: (n,) float64 log ratio of each picture, with the retained share; NaN where nothing needed it.
+        reach: Number of pictures that every pass visits.
+        promise: How what was met compares with the plan; None if the plan saw all of it.
+    """
+
+    features: Features
+    candidates: Candidates
+    log_ratio: np.ndarray
+    reach: int
+    promise: Promise | None
+
+    def accepted(self, seed: int) -> np.ndarray:
+        """Return which of them epoch 0 accepts: (n,) bool."""
+        return accept_at(self.candidates.acceptance.numpy(), self.candidates.numbers, seed=seed)
+
+
+class OpenPool:
+    """The pool of a run, read picture by picture.
+
+    Args:
+        inputs: The inputs of the run, whose pool is a set of pictures.
+        target: Features of the target.
+        recipe: Settings of the plan, the walk and the trainings.
+        seed: Seed of the run.
+        stages: Times the work and reports its progress.
+        folder: Folder that keeps what was found, so that an interrupted run need not look again; None for memory.
+
+    Attributes:
+        folds: Number of folds of identities that are held out in turn.
+        kind: Kind of features that the plan is made on; set by `plan`.
+
+    Raises:
+        InputError: If the folder holds what was found in another pool.
+    """
+
+    def __init__(
+        self, inputs: FaceInputs, target: Features, recipe: Recipe, seed: int, stages: Stages, folder: Path | None
+    ) -> None:
+        self._inputs, self._target, self._recipe, self._seed = inputs, target, recipe, seed
+        self._stages, self._folder = stages, folder
+        self._images = inputs.sets[POOL]
+        if folder is not None:
+            on_first(lambda: _check_same_pool(folder, self._images.fingerprint()))
+        self._looks = Looks(
+            inputs.model,
+            self._images,
+            aligned=inputs.aligned,
+            landmarks=inputs.points[POOL],
+            file=None if folder is None else folder / LOOKS_FILE,
+        )
+        self.folds = recipe.folds_of(len(self._images.people_names))
+        self.kind = CHEAPEST if recipe.features == AUTO else recipe.features
+        self._rates: dict[int, tuple[float, float, float]] = {}  # log ratio, acceptance and likeness
+        self._embedded: set[int] = set()
+
+    @property
+    def looked_at(self) -> int:
+        """Number of pictures that were opened."""
+        return len(self._looks.known)
+
+    @property
+    def embedded(self) -> int:
+        """Number of pictures that passed through the network."""
+        return len(self._embedded)
+
+    @property
+    def quarantined(self) -> list[tuple[str, str]]:
+        """Id and reason of each picture that was opened and cannot be used."""
+        return self._looks.quarantined()
+
+    def plan(self) -> Plan:
+        """Make the plan, from a pilot that grows until it tells enough.
+
+        With the features "auto" and independent acceptance, the kinds of features are compared on a part of the pilot.
+        Acceptance by identity and a floor need the ratios of all pictures, so the pilot is then the whole pool.
+        """
+        recipe, size = self._recipe, len(self._images)
+        with self._stages.stage("pilot"):
+            if recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1:
+                made = self._plan_on(self._usable(np.arange(size)), whole=True)
+            else:
+                made = grow(lambda rows: self._plan_on(self._usable(rows)), size, PILOT_SIZES, self._seed)
+                if recipe.features == AUTO:
+                    self.kind = choose_features(self.rank()).features
+                    assert made.pilot is not None
+                    made = made if self.kind == CHEAPEST else self._plan_on(made.pilot.rows)
+            made = self._with_headroom(made)
+        rows = self.rows_of(made)
+        told = zip(made.log_ratio.tolist(), made.acceptance.tolist(), made.likeness.tolist(), strict=True)
+        self._rates = dict(zip(rows.tolist(), told, strict=True))
+        return made
+
+    def rows_of(self, plan: Plan) -> np.ndarray:
+        """Return the pictures that a plan of this pool was made on, as (n,) int64 numbers."""
+        return self._usable(np.arange(len(self._images))) if plan.pilot is None else plan.pilot.rows
+
+    def rank(self) -> list[Ranked]:
+        """Make a plan with each kind of features on a part of the pilot, and rank the plans."""
+        rows = self._usable(pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed))
+        pool = self._features(rows)
+        return on_first(lambda: rank_face_plans(pool, self._target, **self._options(rows)))
+
+    def choose(self, plan: Plan) -> Chosen:
+        """Walk through the pool until enough is accepted, and embed what the trainings and the gate need."""
+        recipe, images = self._recipe, self._images
+        fold = deal_people(images.people_names, recipe.parts(len(images.people_names)), self._seed)
+        with self._stages.stage("look at pictures", min(recipe.max_looks, len(images))) as advance:
+
+            def rate(items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                self._meet(plan, items)
+                advance(len(items))
+                told = np.array([self._rates[item] for item in items.tolist()])
+                return told[:, 1], told[:, 2]
+
+            found = select(rate, self._is_usable, images.people, fold, recipe, folds=self.folds, seed=self._seed)
+        numbers = found.candidates.numbers
+        with self._stages.stage("embed pool", len(numbers)) as advance:
+            features = self._embed(numbers, "chosen", views=recipe.views, kept=found.kept, progress=advance)
+        rows = np.flatnonzero(np.isin([images.ids[number] for number in numbers.tolist()], features.ids))
+        missing = (float("nan"),)
+        log_ratio = np.array([self._rates.get(number, missing)[0] for number in numbers[rows].tolist()])
+        visited = found.visited
+        of_visited = torch.tensor([self._rates[item][0] for item in visited.tolist()], dtype=torch.float64)
+        promise = plan.check_promise(torch.from_numpy(visited), of_visited)
+        return Chosen(features, found.candidates.subset(rows), log_ratio, len(visited), promise)
+
+    def _options(self, rows: np.ndarray, *, whole: bool = False) -> dict[str, Any]:
+        """Return the options of a plan on some pictures of the pool."""
+        options = self._recipe.plan_options() | {"seed": self._seed}
+        del options["features"]
+        return options if whole else options | {"pilot": (rows, len(self._images))}
+
+    def _plan_on(self, rows: np.ndarray, *, whole: bool = False) -> Plan:
+        """Make the plan on some usable pictures."""
+        if not len(rows):
+            item, reason = self.quarantined[0]
+            raise InputError(f"no picture of '{self._images.root}' could be used ('{item}': {reason}).")
+        pool = self._of_looks(rows) if self.kind == CHEAPEST else self._features(rows)
+        return on_first(lambda: plan_on(pool, self._target, self.kind, **self._options(rows, whole=whole)))
+
+    def _with_headroom(self, made: Plan) -> Plan:
+        """Add the headroom, found on pictures of the plan that are like the target and others of the same people."""
+        rows = self.rows_of(made)
+        alike = rows[accept_at(made.likeness.numpy(), rows, seed=self._seed)]
+        alike = alike[random_order(alike, seed=self._seed, epoch=0)][:ALIKE_ITEMS]
+        if not len(alike):
+            return made
+        people, beside = self._images.people, [np.empty(0, np.int64)]
+        for person in np.unique(people[alike]):
+            theirs = np.arange(*np.searchsorted(people, [person, person + 1]))
+            beside.append(theirs[random_order(theirs, seed=self._seed, epoch=0)][: self._recipe.siblings + 1])
+        items = self._usable(np.unique(np.concatenate([alike, *beside])))
+        pool = self._features(items)
+        known = dict(zip(rows.tolist(), made.likeness.tolist(), strict=True))
+        likeness = np.zeros(len(items)) if made.law is None else made.law.likeness(self._table(pool)).numpy()
+        likeness = np.array([known.get(item, value) for item, value in zip(items.tolist(), likeness, strict=True)])
+        return on_first(lambda: with_headroom(made, pool, likeness))
+
+    def _meet(self, plan: Plan, items: np.ndarray) -> None:
+        """Compute the rates of pictures; both probabilities are 0 for those that cannot be used."""
+        new = np.array([item for item in items.tolist() if item not in self._rates], np.int64)
+        good = self._usable(new)
+        self._rates |= dict.fromkeys(new.tolist(), (-np.inf, 0.0, 0.0))
+        if len(good):
+            assert plan.law is not None
+            pool = self._of_looks(good) if self.kind == CHEAPEST else self._features(good)
+            table = self._table(pool)
+            log_ratio, likeness = plan.law.log_ratio(table), plan.law.likeness(table)
+            acceptance = acceptance_probability(log_ratio, plan.law.log_m)
+            told = zip(log_ratio.tolist(), acceptance.tolist(), likeness.tolist(), strict=True)
+            self._rates |= dict(zip(good.tolist(), told, strict=True))
+
+    def _is_usable(self, items: np.ndarray) -> np.ndarray:
+        return np.array([look.reason is None for look in self._looks(items)], bool)
+
+    def _usable(self, items: np.ndarray) -> np.ndarray:
+        return items[self._is_usable(items)]
+
+    def _table(self, pool: Features) -> np.ndarray:
+        return table_of(pool, self._target, self.kind)[0]
+
+    def _of_looks(self, items: np.ndarray) -> Features:
+        """Return the features of usable pictures that need no network."""
+        looks = self._looks(items)
+        names = list(looks[0].covariates)
+        told = dict(zip(names, columns(looks, names).T, strict=True))
+        nothing = np.empty((len(items), 0), np.float32)
+        ids = [self._images.ids[item] for item in items.tolist()]
+        return Features(ids, nothing, nothing, None, [], self._inputs.model.fingerprint, told)
+
+    def _features(self, items: np.ndarray) -> Features:
+        """Return the features of usable pictures, in their order."""
+        found = self._embed(items, "looked-at")
+        if len(found) < len(items):
+            item, reason = found.quarantined[0]
+            raise InputError(f"'{item}' could be used at first, and now not: {reason}. Has the pool changed?")
+        return replace(found, covariates=self._of_looks(items).covariates)
+
+    def _embed(self, items: np.ndarray, name: str, **options: Any) -> Features:
+        self._embedded |= set(items.tolist())
+        points = None if self._inputs.aligned else self._looks.points(items)
+        return embed(
+            self._inputs.model,
+            self._images.subset(items),
+            aligned=self._inputs.aligned,
+            landmarks=points,
+            numbers=items,
+            folder=None if self._folder is None else self._folder / name,
+            **options,
+        )
+
+
+def _check_same_pool(folder: Path, fingerprint: str) -> None:
+    """Note the pool's fingerprint in a folder; raise InputError if another one is noted there."""
+    file = folder / POOL_FILE
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.exists() and json.loads(file.read_text()) != fingerprint:
+        raise InputError("the pool has changed since the run was interrupted: start anew, with another `out`.")
+    file.write_text(json.dumps(fingerprint))
