@@ -71,11 +71,24 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     console.print(table)
     console.print(f"\n[bold]{metrics['verdict']['text']}[/bold]")
     console.print(
-        f"{metrics['acceptance_rate']:.1%} of the pool accepted per epoch, {metrics['images_trained']} samples trained "
-        f"on, {metrics['images_decoded']} pictures decoded, {len(metrics['quarantined'])} left out, "
+        f"Read {metrics['images_decoded']:,} of {metrics['pool_pictures']:,} pictures of the pool, embedded "
+        f"{metrics['images_embedded']:,}, trained on {metrics['images_trained']:,} views; "
+        f"{metrics['acceptance_rate']:.1%} accepted per epoch, {len(metrics['quarantined'])} left out, "
         f"{sum(metrics['seconds'].values()):.0f} s."
     )
+    if metrics["promise"]:
+        console.print(_promise_in_words(metrics["promise"]))
     console.print(f"Report: {out}/report.html")
+
+
+def _promise_in_words(promise: dict[str, Any]) -> str:
+    """State what a run found of its plan on pictures that the plan had not seen."""
+    mean, rate = (Interval(**promise[name]) for name in ("mean_ratio", "acceptance_rate"))
+    return (
+        f"Of {promise['items']:,} pictures that the plan had not seen: mean ratio {mean} (1 as planned), "
+        f"acceptance rate {rate}, {promise['clipped_mass']:.1%} of the target clipped"
+        + (f". {promise['broken'][0].upper()}{promise['broken'][1:]}." if promise["broken"] else ".")
+    )
 
 
 def print_plans(plan: dict[str, Any], ranking: list[dict[str, Any]], *, compare: bool, as_json: bool) -> None:
@@ -106,13 +119,20 @@ def print_plan(plan: dict[str, Any]) -> None:
     console = Console(highlight=False)
     envelope, figures, arrival = plan["envelope"], plan["diagnostics"], plan["arrival"]
     console.print(f"[bold]{plan['verdict']['outcome'].capitalize()}[/bold]: {plan['verdict']['reason']}.")
+    pilot = plan.get("pilot")
     rows = {
-        "envelope": f"{envelope['rule']}: M = {plan['m']:.2f}",
-        "acceptance rate": f"{envelope['acceptance_rate']:.1%}",
+        "envelope": f"{envelope['rule']}: M = {plan['m']:.2f}" + _ends(pilot, "m", ".2f"),
+        "acceptance rate": f"{envelope['acceptance_rate']:.1%}" + _ends(pilot, "acceptance_rate", ".1%"),
         "accepted per epoch": f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items",
-        "clipped (total variation)": f"{envelope['clipped_mass']:.1%}",
-        "effective size": f"{envelope['effective_size']:.0f} items",
+        "clipped (total variation)": f"{envelope['clipped_mass']:.1%}" + _ends(pilot, "clipped_mass", ".1%"),
+        "effective size": f"{pilot['effective_size']['value'] if pilot else envelope['effective_size']:.0f}"
+        + _ends(pilot, "effective_size", ".0f")
+        + " items",
     }
+    if pilot:
+        rows["looked at"] = f"{pilot['items']} items; {pilot['like_target']:.0f} like the target, in effect"
+    if plan.get("features"):
+        rows["features"] = _features_in_words(plan["features"])
     if "identities" in figures:
         rows["identities accepted"] = (
             f"{figures['identities_accepted']:.0f} of {figures['identities']:.0f} "
@@ -133,6 +153,24 @@ def print_plan(plan: dict[str, Any]) -> None:
     if arrival and arrival["covariates"]:
         console.print(_covariate_table(arrival["covariates"]))
     console.print(_price_table(plan["prices"]))
+
+
+def _ends(pilot: dict[str, Any] | None, name: str, form: str) -> str:
+    """Return the ends of the interval of a figure of a pilot as text; nothing if the whole pool was looked at."""
+    if not pilot or pilot[name]["low"] == pilot[name]["high"]:
+        return ""
+    return f" [{pilot[name]['low']:{form}}, {pilot[name]['high']:{form}}]"
+
+
+def _features_in_words(features: dict[str, Any]) -> str:
+    """Name the features of a plan, with the AUC of the accepted against the target and the cost of each kind."""
+    told = []
+    for kind in features["compared"]:
+        after = "-" if kind["after"] is None else f"{kind['after']:.2f}"
+        seconds = kind["seconds_of_a_picture"]
+        told.append(f"{kind['features']} {after}" + ("" if seconds is None else f", {1000 * seconds:.0f} ms"))
+    compared = f" (AUC of accepted against target, and cost of a picture: {'; '.join(told)})" if told else ""
+    return features["kind"] + compared
 
 
 def _covariate_table(covariates: list[dict[str, Any]]) -> Table:

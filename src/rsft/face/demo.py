@@ -111,8 +111,8 @@ def demo(
                 plans=[result.plan for result in results],
                 tuned=[result.tuned for result in results],
                 reports=reports,
-                images_decoded=sum(len(part) for part in features.values()),
-                images_embedded=sum(len(part) for part in features.values()),
+                images_decoded=len(sets["pool"]),
+                images_embedded=len(features["pool"]),
                 images_trained=sum(result.tuned.samples + result.uniform.samples for result in results),
             )
             metrics, shipped = summarise(found), shipped_model(model, found, "rsft demo, first fold")

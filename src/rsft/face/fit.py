@@ -143,8 +143,9 @@ def fit(
                 tuned=[tuned],
                 reports=reports,
                 groups=of_groups,
-                images_decoded=opened.looked_at + sum(len(part) + len(part.quarantined) for part in features.all),
-                images_embedded=opened.embedded + sum(len(part) for part in features.all),
+                features=opened.told(),
+                images_decoded=opened.looked_at,
+                images_embedded=opened.embedded,
                 images_trained=tuned.samples,
                 quarantined=[*opened.quarantined, *(entry for part in features.all for entry in part.quarantined)],
             )

@@ -1,6 +1,7 @@
 """`rsft plan` on pictures: for a target of pictures, or of shares of attributes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,6 +79,7 @@ def plan_folders(
     target_features = inputs.embed(TARGET, stages)
     options = recipe.plan_options() | {"seed": seed}
     ranking: list[Ranked] = []
+    told: dict[str, Any] = {}
     if POOL in inputs.embedded:
         features = inputs.embedded[POOL]
         of_all = {name: value for name, value in options.items() if name != "features"}
@@ -87,16 +89,17 @@ def plan_folders(
             plan = ranking[0].plan if ranking else on_first(lambda: plan_faces(features, target_features, **options))
         used = PoolUsed.of_plan(plan, features.ids)
     else:
-        pool_read = OpenPool(inputs, target_features, recipe, seed, stages, None)
+        opened = OpenPool(inputs, target_features, recipe, seed, stages, None)
         if compare:
-            with stages.stage("plan"):
-                ranking = pool_read.rank()
-        plan = ranking[0].plan if ranking else pool_read.plan()
-        rows = pool_read.rows_of(plan)
+            with stages.stage("pilot"):
+                ranking = opened.rank()
+        plan = ranking[0].plan if ranking else opened.plan()
+        told, rows = opened.told(), opened.rows_of(plan)
         used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
     if out is not None:
         with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite)) as folder:
-            on_first(lambda: write_plan(folder, plan, used, retain_fraction=recipe.retain_fraction))
+            retained = recipe.retain_fraction
+            on_first(lambda: write_plan(folder, plan, used, retain_fraction=retained, features=told))
     return plan, ranking
 
 

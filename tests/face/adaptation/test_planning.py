@@ -39,7 +39,7 @@ def test_plans_on_each_kind_of_features(sides: tuple[Features, Features]) -> Non
     assert darkest["brightness"] is not None
     assert darkest["brightness"] < -1
     # the dark items are like the target
-    likeness = plan_faces(pool, target, envelope="max_tv=0.1").likeness.numpy()
+    likeness = plan_faces(pool, target, features="activations", envelope="max_tv=0.1").likeness.numpy()
     dark = pool.covariates["brightness"] < np.median(target.covariates["brightness"]) * 1.3
     assert likeness[dark].mean() > 5 * likeness[~dark].mean()
     # pool and target have different people, and only ten pictures are dark: only activations overlap enough
@@ -50,11 +50,11 @@ def test_plans_on_each_kind_of_features(sides: tuple[Features, Features]) -> Non
         "embedding": Outcome.TOO_LITTLE_SUPPORT,
     }
     # dark pictures are harder for the network than other pictures of the same people
-    for made in (ranked[0].plan, plan_faces(pool, target, envelope="max_tv=0.1")):
+    for made in (ranked[0].plan, plan_faces(pool, target, features="activations", envelope="max_tv=0.1")):
         assert made.diagnostics["tar_gap"] > 0.2
 
 
 def test_unknown_features_are_refused(sides: tuple[Features, Features]) -> None:
     pool, target = sides
-    with pytest.raises(InputError, match="unknown features 'colour': choose from activations"):
+    with pytest.raises(InputError, match="unknown features 'colour': choose from auto, covariates"):
         plan_faces(pool, target, features="colour")

@@ -1,5 +1,6 @@
 """Tuning of a network, on real faces."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,16 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from drawn_people import draw_people, tiny_model
-from small_pools import plan_with, with_people
+from small_pools import plan_with, tune_all, with_people
 from torch import nn
 
-from rsft import RejectionSampler
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError, LowAcceptanceError
 from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.tune import KEPT, check_identities, tune
+from rsft.face.adaptation.tune import KEPT, check_identities
 from rsft.face.adaptation.views import AcceptedViews, embed_activations
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.embedding import embed
@@ -66,7 +66,7 @@ def test_tuning_changes_only_the_last_stages_and_not_the_model(pool: Features) -
     model = load_model("dlib")
     fingerprint = model.fingerprint
     everything = torch.ones(len(pool), dtype=torch.float64)
-    run = tune(model, pool, plan_with(everything), RECIPE, seed=0)
+    run = tune_all(model, pool, plan_with(everything), RECIPE)
     assert model.fingerprint == fingerprint
     before, after = model.network.state_dict(), run.at(1.0).state_dict()  # independent of the gate
     moved = {int(name.split(".")[0]) for name in after if not torch.equal(before[name], after[name])}
@@ -86,11 +86,16 @@ def test_the_night_part_of_the_pool_is_found(pool: Features, faces: Path) -> Non
     assert brightness[likely].mean() < 0.7 * brightness.mean()
 
 
+def halves_of(views: int) -> Callable[[int], np.ndarray]:
+    """Return a function that draws about half of some views in each epoch."""
+    return lambda epoch: np.random.default_rng(epoch).permutation(views)[: views // 2]
+
+
 def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
-    sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
+    draw = halves_of(20)
     activations = np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1)
     views = AcceptedViews(
-        activations, np.arange(10), torch.arange(10), [f"item {row}" for row in range(10)], sampler, batch_size=8
+        activations, np.arange(10), torch.arange(10), [f"item {row}" for row in range(10)], draw, batch_size=8
     )
     seen: list[float] = []
     for _ in range(5):
@@ -101,18 +106,21 @@ def test_batches_are_full_and_carry_over_from_epoch_to_epoch() -> None:
             seen += inputs.flatten().tolist()
     expected: list[int] = []
     for epoch in range(20):
-        sampler.set_epoch(epoch)
-        expected += list(sampler)
+        expected += draw(epoch).tolist()
     assert seen == expected[: len(seen)]
     assert views.times_given.sum() == len(seen)
 
 
 def test_a_pass_that_was_complete_when_saved_is_not_mixed_with_the_next() -> None:
     def make() -> AcceptedViews:
-        sampler = RejectionSampler(torch.full((20,), 0.5), seed=1)
         ids = [f"item {row}" for row in range(10)]
         return AcceptedViews(
-            np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1), np.arange(10), torch.arange(10), ids, sampler, 8
+            np.arange(20, dtype=np.float16).reshape(10, 2, 1, 1, 1),
+            np.arange(10),
+            torch.arange(10),
+            ids,
+            halves_of(20),
+            8,
         )
 
     def ids_of(views: AcceptedViews) -> list[list[str]]:
@@ -127,9 +135,9 @@ def test_a_pass_that_was_complete_when_saved_is_not_mixed_with_the_next() -> Non
 
 
 def test_a_pool_without_accepted_items_raises_an_error() -> None:
-    sampler = RejectionSampler(torch.zeros(4))
+    nothing = np.zeros((4, 1, 1, 1, 1), np.float16)
     views = AcceptedViews(
-        np.zeros((4, 1, 1, 1, 1), np.float16), np.arange(4), torch.zeros(4), ["a", "b", "c", "d"], sampler, 2
+        nothing, np.arange(4), torch.zeros(4), ["a", "b", "c", "d"], lambda epoch: np.empty(0, int), 2
     )
     with pytest.raises(LowAcceptanceError, match="retain_fraction"):
         next(iter(views))
@@ -138,10 +146,10 @@ def test_a_pool_without_accepted_items_raises_an_error() -> None:
 def test_unsuitable_pools_are_refused(pool: Features) -> None:
     model, ones = load_model("dlib"), torch.ones(len(pool), dtype=torch.float64)
     with pytest.raises(InputError, match="identities or more, got 1"):
-        tune(model, with_people(pool, np.zeros(len(pool), int)), plan_with(ones), RECIPE, seed=0)
+        tune_all(model, with_people(pool, np.zeros(len(pool), int)), plan_with(ones), RECIPE)
     bare = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], pool.fingerprint)
     with pytest.raises(InputError, match="activations"):
-        tune(model, bare, plan_with(ones), RECIPE, seed=0)
+        tune_all(model, bare, plan_with(ones), RECIPE)
     other = Features(pool.ids, pool.embeddings, pool.nuisances, None, [], "another")
     with pytest.raises(InputError, match="different models"):
         plan_faces(pool, other, **RECIPE.plan_options(), seed=0)
@@ -158,29 +166,27 @@ def test_items_with_doubtful_labels_are_left_out(tmp_path: Path) -> None:
     doubtful = np.flatnonzero(label_margin(pool.embeddings, people) < 0)
     assert set(light) <= set(doubtful)
     recipe = Recipe(steps=30, batch_size=16, views=2, cut=-1, min_label_margin=0.0)
-    run = tune(model, mixed_up, plan_with(everything), recipe, seed=0)
+    run = tune_all(model, mixed_up, plan_with(everything), recipe)
     assert run.doubtful == len(doubtful) < len(pool)
     assert (run.line.times_trained == 0).nonzero()[0].tolist() == doubtful.tolist()
     trusting_recipe = recipe.model_copy(update={"min_label_margin": None})
-    trusting = tune(model, mixed_up, plan_with(everything), trusting_recipe, seed=0)
+    trusting = tune_all(model, mixed_up, plan_with(everything), trusting_recipe)
     assert trusting.doubtful == 0
     assert min(trusting.line.times_trained[light]) > 0
 
 
 @pytest.mark.parametrize(("accept_by", "floor"), [("identity", 1), ("item", 6)])
 def test_training_uses_the_acceptance_rule_for_identities(pool: Features, accept_by: str, floor: int) -> None:
-    """A short training uses only views that the rule accepts in its first epoch."""
-    people, steps = pool.people, 2
-    acceptance = torch.full((len(pool),), 0.5 if accept_by == "identity" else 0.03, dtype=torch.float64)
-    rule = mind_identities(
-        acceptance.repeat_interleave(3), torch.from_numpy(people).repeat_interleave(3), accept_by, floor
-    )
+    """A short training uses only pictures that the rule accepts in its first epoch."""
+    people, steps = pool.people, 1
+    acceptance = torch.full((len(pool),), 0.5 if accept_by == "identity" else 0.1, dtype=torch.float64)
+    rule = mind_identities(acceptance, torch.from_numpy(people), accept_by, floor)
     assert rule is not None
-    views = rule.accepted(0, 0)
-    assert len(views) >= RECIPE.batch_size * steps
+    accepted = rule.accepted(0, 0)
+    assert len(accepted) >= RECIPE.batch_size * steps
     recipe = RECIPE.model_copy(update={"accept_by": accept_by, "floor": floor, "steps": steps})
     run = tune_all(load_model("dlib"), pool, plan_with(acceptance), recipe)
-    most = np.bincount(views // 3, minlength=len(pool))
+    most = np.bincount(accepted, minlength=len(pool))
     assert (run.line.times_trained <= most).all()
     assert (most == 0).any()
 
@@ -250,6 +256,6 @@ def test_the_fewest_allowed_identities_are_tuned_and_fewer_are_refused(pool: Fea
     recipe = RECIPE.model_copy(update={"folds": folds, "steps": 1})
     people, ones = pool.people, torch.ones(len(pool), dtype=torch.float64)
     rows = np.flatnonzero(people < least)
-    tune(load_model("dlib"), pool.subset(rows), plan_with(ones[rows]), recipe, seed=0)
+    tune_all(load_model("dlib"), pool.subset(rows), plan_with(ones[rows]), recipe)
     with pytest.raises(InputError, match=f"needs {least} identities or more, got {least - 1}"):
         check_identities(least - 1, recipe)

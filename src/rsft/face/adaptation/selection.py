@@ -131,7 +131,7 @@ class _Pool:
 
     def training_views(self, visited: np.ndarray) -> dict[int, np.ndarray]:
         """Return picture -> (V,) bool of the views that the trainings draw."""
-        recipe, views = self._recipe, self._recipe.views
+        views = self._recipe.views
         acceptance, likeness = self.rates(visited)
         numbers = visited[acceptance > 0]
         if self._by_rule:  # the rule draws among all pictures of an identity

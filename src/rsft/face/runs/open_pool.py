@@ -1,6 +1,9 @@
 """A pool whose pictures are read only when a plan, a training or the gate needs them."""
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,31 @@ class Chosen:
         return accept_at(self.candidates.acceptance.numpy(), self.candidates.numbers, seed=seed)
 
 
+@dataclass
+class Spent:
+    """Seconds spent on a number of pictures."""
+
+    seconds: float = 0.0
+    pictures: int = 0
+
+    @property
+    def of_one(self) -> float | None:
+        """Seconds of one picture; None before the first."""
+        return self.seconds / self.pictures if self.pictures else None
+
+    @contextmanager
+    def time(self) -> Iterator[Callable[[int], None]]:
+        """Time some work; yield a function to call with its number of pictures. Work on none does not count."""
+        began, before = time.monotonic(), self.pictures
+
+        def add(pictures: int) -> None:
+            self.pictures += pictures
+
+        yield add
+        if self.pictures > before:
+            self.seconds += time.monotonic() - began
+
+
 class OpenPool:
     """The pool of a run, read picture by picture.
 
@@ -79,6 +107,8 @@ class OpenPool:
     Attributes:
         folds: Number of folds of identities that are held out in turn.
         kind: Kind of features that the plan is made on; set by `plan`.
+        compared: For each kind of features that was compared, best first: its name ("features"), the AUC between its
+            accepted pictures and the target ("after"), the outcome of its plan, and the seconds of a picture.
 
     Raises:
         InputError: If the folder holds what was found in another pool.
@@ -103,6 +133,8 @@ class OpenPool:
         self.kind = CHEAPEST if recipe.features == AUTO else recipe.features
         self._rates: dict[int, tuple[float, float, float]] = {}  # log ratio, acceptance and likeness
         self._embedded: set[int] = set()
+        self._spent = {"look": Spent(), "embed": Spent()}
+        self.compared: list[dict[str, Any]] = []
 
     @property
     def looked_at(self) -> int:
@@ -145,11 +177,32 @@ class OpenPool:
         """Return the pictures that a plan of this pool was made on, as (n,) int64 numbers."""
         return self._usable(np.arange(len(self._images))) if plan.pilot is None else plan.pilot.rows
 
+    def told(self) -> dict[str, Any]:
+        """Return the kind of features of the plan and those that were compared, for `plan.json`."""
+        return {"kind": self.kind, "compared": self.compared}
+
     def rank(self) -> list[Ranked]:
         """Make a plan with each kind of features on a part of the pilot, and rank the plans."""
         rows = self._usable(pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed))
         pool = self._features(rows)
-        return on_first(lambda: rank_face_plans(pool, self._target, **self._options(rows)))
+        ranking = on_first(lambda: rank_face_plans(pool, self._target, **self._options(rows)))
+        self.compared = [
+            {
+                "features": ranked.features,
+                "after": ranked.after,
+                "outcome": str(ranked.plan.verdict.outcome),
+                "seconds_of_a_picture": self.seconds_of(ranked.features),
+            }
+            for ranked in ranking
+        ]
+        return ranking
+
+    def seconds_of(self, kind: str) -> float | None:
+        """Return the measured seconds that it takes to read and rate one picture by a kind of features."""
+        look, forward = self._spent["look"].of_one, self._spent["embed"].of_one
+        if look is None or kind == CHEAPEST:
+            return look
+        return None if forward is None else look + forward
 
     def choose(self, plan: Plan) -> Chosen:
         """Walk through the pool until enough is accepted, and embed what the trainings and the gate need."""
@@ -222,7 +275,11 @@ class OpenPool:
             self._rates |= dict(zip(good.tolist(), told, strict=True))
 
     def _is_usable(self, items: np.ndarray) -> np.ndarray:
-        return np.array([look.reason is None for look in self._looks(items)], bool)
+        before = self._looks.decoded
+        with self._spent["look"].time() as add:
+            looks = self._looks(items)
+            add(self._looks.decoded - before)
+        return np.array([look.reason is None for look in looks], bool)
 
     def _usable(self, items: np.ndarray) -> np.ndarray:
         return items[self._is_usable(items)]
@@ -241,7 +298,9 @@ class OpenPool:
 
     def _features(self, items: np.ndarray) -> Features:
         """Return the features of usable pictures, in their order."""
-        found = self._embed(items, "looked-at")
+        with self._spent["embed"].time() as add:
+            found = self._embed(items, "looked-at")
+            add(len(items))
         if len(found) < len(items):
             item, reason = found.quarantined[0]
             raise InputError(f"'{item}' could be used at first, and now not: {reason}. Has the pool changed?")

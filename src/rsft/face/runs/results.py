@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,10 @@ class Findings:
         tuned: The tuned network of each fold of people.
         reports: Verification on "target" and, if given, on "retain".
         groups: System -> error rates of the groups, or None if they were not asked for.
-        images_decoded: Number of pictures opened.
-        images_embedded: Number of pictures that passed through the network.
+        features: Kind of features that the first plan was made on, and the kinds that it was chosen from; see
+            `OpenPool.compared`.
+        images_decoded: Number of pictures of the pool that were opened.
+        images_embedded: Number of pictures of the pool that passed through the network.
         images_trained: Number of samples trained on, those of the cross-validation included.
         quarantined: Id and reason of each picture left out.
     """
@@ -91,6 +93,7 @@ class Findings:
     tuned: Sequence[Tuned]
     reports: Mapping[str, VerificationReport]
     groups: Mapping[str, Any] | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
     images_decoded: int
     images_embedded: int
     images_trained: int
@@ -120,6 +123,7 @@ def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
         "pool_pictures": found.pool.pictures,
         "images_decoded": found.images_decoded,
         "images_embedded": found.images_embedded,
+        "features": dict(found.features),
         "images_trained": found.images_trained,
         "promise": found.promise and found.promise.to_dict(),
         "seconds": dict(found.seconds),
@@ -191,6 +195,7 @@ def write_plan(
     pool: PoolUsed,
     *,
     retain_fraction: float,
+    features: Mapping[str, Any] | None = None,
     pseudonym: Pseudonyms = NAMED,
     **columns: np.ndarray,
 ) -> None:
@@ -201,10 +206,12 @@ def write_plan(
         plan: The plan.
         pool: The pictures of the pool that were used.
         retain_fraction: Share of the pool in the target mixture, which is written into `plan.json`.
+        features: `Findings.features`, which are written into `plan.json` too.
         pseudonym: Replaces the names of items and people. Its salt is written too, because `rsft forget` needs it.
         **columns: Further columns (n,) of `accepted.parquet`.
     """
-    (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | {"retain_fraction": retain_fraction}, indent=1))
+    told = {"retain_fraction": retain_fraction, "features": dict(features or {})}
+    (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | told, indent=1))
     table = pa.table(
         {
             "path": [pseudonym(item) for item in pool.ids],

@@ -60,7 +60,13 @@ def write_run(
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(found.config))
     retain_fraction = found.config["recipe"]["retain_fraction"]
     write_plan(
-        folder, plan, found.pool, retain_fraction=retain_fraction, pseudonym=pseudonym, times_trained=times_trained
+        folder,
+        plan,
+        found.pool,
+        retain_fraction=retain_fraction,
+        features=found.features,
+        pseudonym=pseudonym,
+        times_trained=times_trained,
     )
     shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)  # left by an attempt that was interrupted later
     shipped.save(folder / MODEL_FOLDER, licence_of_source=licence_of_source)
