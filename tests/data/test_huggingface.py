@@ -13,7 +13,7 @@ from forms import LIGHT, PICTURES
 
 from rsft.data.convert import convert
 from rsft.data.images import ImageSet, find_images, read_dataset
-from rsft.data.listing import Part
+from rsft.data.sources import Part
 from rsft.errors import InputError
 
 PEOPLE = ["10", "9"]

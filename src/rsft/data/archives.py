@@ -7,11 +7,18 @@ disk.
 import json
 import re
 import tarfile
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rsft.data.listing import SUFFIXES, Listing, Part, item_id, read_source
+import numpy as np
+import pyarrow.compute as pc
+
+from rsft.data.columns import BLOCK, Strings, join_strings
+from rsft.data.listing import SUFFIXES, Listing, item_id, join_listings, text_column
+from rsft.data.sources import Part, Parts, read_source
 from rsft.errors import InputError
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -32,11 +39,23 @@ def list_tar(path: Path) -> Listing:
     Raises:
         InputError: The archive is damaged, truncated or compressed, or it is a shard that `list_shards` rejects.
     """
-    found = _members(path)
-    if any(name.endswith(".cls") for name in found):
-        return list_shards([path])
-    pictures = {name: part for name, part in found.items() if PurePosixPath(name).suffix.lower() in SUFFIXES}
-    return Listing(list(pictures), list(pictures.values()))
+    names: list[Strings] = []
+    offsets, sizes = array("q"), array("q")
+    members = _members(path)
+    while block := list(islice(members, BLOCK)):
+        if any(name.endswith(".cls") for name, _ in block):
+            return list_shards([path])
+        pictures = [(name, part) for name, part in block if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        names.append(text_column([name for name, _ in pictures], path))
+        offsets.extend(part.offset for _, part in pictures)
+        sizes.extend(part.size for _, part in pictures)
+    ids = join_strings(names or [[]])
+    place = np.array([offsets, sizes], np.int64)
+    parts = Parts([path], np.zeros(len(ids), np.int32), *place)
+    if pc.count_distinct(ids.array).as_py() == len(ids):
+        return Listing(ids, parts)
+    last = np.array(list({name: row for row, name in enumerate(ids)}.values()))  # the last of equal names, as in tar
+    return Listing(ids.take(last), parts.take(last))
 
 
 def is_pattern(path: Path) -> bool:
@@ -83,28 +102,34 @@ def list_shards(paths: Sequence[Path]) -> Listing:
     Raises:
         InputError: A shard is missing or damaged, or a sample has two pictures or an unreadable label.
     """
+    absent = next((path for path in paths if not path.is_file()), None)
+    if absent is not None:
+        raise InputError(f"the shard '{absent}' does not exist: the pattern names {len(paths)} shards.")
+    return join_listings([_list_shard(path) for path in paths])
+
+
+def _list_shard(path: Path) -> Listing:
+    """List the pictures of one shard."""
     ids, sources, rows = [], [], []
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"the shard '{path}' does not exist: the pattern names {len(paths)} shards.")
-        for key, sample in _samples(path).items():
-            pictures = [kind for kind in sample if f".{kind.rpartition('.')[2].lower()}" in SUFFIXES]
-            if len(pictures) > 1:
-                raise InputError(f"'{path}': the sample '{key}' needs one picture, got {len(pictures)}.")
-            if pictures:
-                identity, name, row = _row(sample, key, path)
-                name = str(PurePosixPath(name or f"{key}.{pictures[0]}"))
-                ids.append(item_id(identity, name, path))
-                sources.append(sample[pictures[0]])
-                rows.append(row)
+    for key, sample in _samples(path).items():
+        pictures = [kind for kind in sample if f".{kind.rpartition('.')[2].lower()}" in SUFFIXES]
+        if len(pictures) > 1:
+            raise InputError(f"'{path}': the sample '{key}' needs one picture, got {len(pictures)}.")
+        if pictures:
+            identity, name, row = _row(sample, key, path)
+            name = str(PurePosixPath(name or f"{key}.{pictures[0]}"))
+            ids.append(item_id(identity, name, path))
+            sources.append(sample[pictures[0]])
+            rows.append(row)
     names = sorted({name for row in rows for name in row})
-    return Listing(ids, sources, {name: [row.get(name, "") for row in rows] for name in names})
+    attributes = {name: Strings.shown([row.get(name, "") for row in rows]) for name in names}
+    return Listing(text_column(ids, path), Parts.of(sources), attributes)
 
 
 def _samples(path: Path) -> dict[str, dict[str, Part]]:
     """Group the members of a shard by sample: name up to the first dot -> rest of the name -> member."""
     samples: dict[str, dict[str, Part]] = {}
-    for name, part in _members(path).items():
+    for name, part in dict(_members(path)).items():  # the last of equal names counts, as in tar
         folder, slash, base = name.rpartition("/")
         stem, _, kind = base.partition(".")
         samples.setdefault(folder + slash + stem, {})[kind] = part
@@ -129,18 +154,16 @@ def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str
     return label if named is None else told.pop(named), told.pop("path", None), told
 
 
-def _members(path: Path) -> dict[str, Part]:
-    """Map the name of each regular file in an archive to its place; the last of equal names counts, as in tar."""
+def _members(path: Path) -> Iterator[tuple[str, Part]]:
+    """Yield the name and the place of each regular file in an archive."""
     try:
         with tarfile.open(path, "r:") as archive:
-            found = {
-                str(PurePosixPath(member.name)): Part(path, member.offset_data, member.size)
-                for member in archive
-                if member.isfile()
-            }
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps an object for each
+                if member.isfile():
+                    yield str(PurePosixPath(member.name)), Part(path, member.offset_data, member.size)
             ended = archive.offset < path.stat().st_size
     except (tarfile.TarError, UnicodeDecodeError) as error:
         raise InputError(f"'{path}' is not a complete, uncompressed .tar archive: {error}.") from error
     if not ended:
         raise InputError(f"'{path}' is truncated: its end-of-archive mark is missing. Copy it again.")
-    return found

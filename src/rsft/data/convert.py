@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from rsft.data.apart import check_apart
 from rsft.data.archives import expand, is_pattern
+from rsft.data.columns import Strings
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import SUFFIXES, identity_of, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
@@ -75,7 +76,7 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
         shutil.rmtree(partial)
     return {
         "pictures": len(images),
-        "identities": len(set(images.identities)),
+        "identities": len(images.people_names),
         "lost": [] if write in KEEP_ATTRIBUTES else sorted(images.attributes),
     }
 
@@ -86,7 +87,7 @@ def _with_suffixes(images: ImageSet) -> ImageSet:
         item if Path(item).suffix.lower() in SUFFIXES else item + suffix_of(images.read_bytes(index))
         for index, item in enumerate(images.ids)
     ]
-    return replace(images, ids=ids)
+    return replace(images, ids=Strings.of(ids))
 
 
 def _writer(destination: Path) -> Writer:
@@ -137,7 +138,7 @@ def _write_manifest(images: ImageSet, path: Path) -> None:
     _write_folder(images, path.parent)
     columns = {PATH: images.ids, IDENTITY: images.identities, **images.attributes}
     if path.suffix.lower() == ".parquet":
-        pyarrow.parquet.write_table(pyarrow.table({name: list(values) for name, values in columns.items()}), path)
+        pyarrow.parquet.write_table(pyarrow.table(columns), path)
         return
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -148,7 +149,7 @@ def _write_manifest(images: ImageSet, path: Path) -> None:
 def _write_shards(images: ImageSet, path: Path) -> None:
     """Write sample i to shard i modulo the number of shards, so that each shard holds a mixture of identities."""
     shards = expand(path)
-    label = {name: number for number, name in enumerate(sorted(set(images.identities)))}
+    label = {name: number for number, name in enumerate(sorted(images.people_names))}
     for number, shard in enumerate(shards):
         rows = range(number, len(images), len(shards))
         part = images.subset(rows)

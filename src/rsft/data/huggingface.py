@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from rsft.data.listing import Listing, Part, Source, item_id, suffix_of
+from rsft.data.listing import Listing, item_id, join_listings, suffix_of
+from rsft.data.sources import Part, Source, columnar
 from rsft.errors import InputError
 
 STATE_FILE, SPLITS_FILE = "state.json", "dataset_dict.json"
@@ -45,7 +46,9 @@ def list_saved(folder: Path) -> Listing:
         tables = [_mapped(path) for path in files]
     except (OSError, KeyError, TypeError, json.JSONDecodeError, pyarrow.ArrowException) as error:
         raise InputError(f"'{folder}' is not a complete output of `save_to_disk`: {error}.") from error
-    return _join([_list_table(table, folder, number_from, place) for table, number_from, place in _numbered(tables)])
+    return join_listings(
+        [_list_table(table, folder, number_from, place) for table, number_from, place in _numbered(tables)]
+    )
 
 
 def holds_pictures(schema: pyarrow.Schema) -> bool:
@@ -122,17 +125,6 @@ def _numbered(
         start += len(table)
 
 
-def _join(parts: Sequence[Listing]) -> Listing:
-    """Concatenate listings; an attribute that one of them lacks is empty there."""
-    names = sorted({name for part in parts for name in part.attributes})
-    attributes = {
-        name: [value for part in parts for value in part.attributes.get(name, [""] * len(part.ids))] for name in names
-    }
-    return Listing(
-        [item for part in parts for item in part.ids], [s for part in parts for s in part.sources], attributes
-    )
-
-
 def _list_table(
     table: pyarrow.Table, where: Path, number_from: int, mapped: tuple[pyarrow.Buffer, Path] | None
 ) -> Listing:
@@ -160,7 +152,7 @@ def _list_table(
         for field in table.schema
         if field.name not in (images[0], label) and not pyarrow.types.is_nested(field.type)
     }
-    return Listing(ids, sources, attributes)
+    return Listing(ids, columnar(sources), attributes)
 
 
 def _bytes(column: pyarrow.ChunkedArray) -> Iterator[pyarrow.Buffer | None]:

@@ -1,24 +1,27 @@
 """Sets of pictures with identities, in all supported storage forms."""
 
 import io
-import itertools
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from PIL import Image, ImageOps
 
 from rsft.data.archives import expand, is_pattern, list_shards, list_tar
+from rsft.data.columns import Coded, Strings, checked_rows, first_part, rows_like, take, true_rows
+from rsft.data.fingerprint import set_fingerprint
+from rsft.data.folder import list_folder
 from rsft.data.huggingface import is_saved, list_saved, list_stream
-from rsft.data.listing import SUFFIXES, Listing, Source, identity_of, read_source
+from rsft.data.listing import SUFFIXES, Listing, text_column
 from rsft.data.manifest import list_manifest
 from rsft.data.recordio import list_records
+from rsft.data.sources import Files, Source, columnar, read_source
 from rsft.data.verification_set import list_verification_set
 from rsft.data.withdrawn import withdrawn_set
 from rsft.errors import InputError, UnreadableImageError, WithdrawnDataWarning
@@ -38,38 +41,59 @@ READERS: Mapping[str, Callable[[Path], Listing]] = {
 class ImageSet:
     """A set of pictures with stable ids; pictures are read one at a time, and several threads may read.
 
+    Ids and attributes become columns, so a picture costs no Python object until it is looked at.
+
     Attributes:
         root: The folder or file that the pictures were listed from.
         ids: (N,) ids with "/" between the parts. `find_images` sorts them. If there are several parts, the first is the
             identity.
         sources: (N,) places of the bytes of the pictures.
         attributes: Name -> (N,) values, as text; empty if the storage form has no attributes.
+
+    Raises:
+        InputError: An id is not valid UTF-8.
     """
 
     root: Path
-    ids: Sequence[str]
+    ids: Strings
     sources: Sequence[Source]
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", text_column(self.ids, self.root))
+        shown = {name: Strings.shown(values) for name, values in self.attributes.items()}
+        object.__setattr__(self, "attributes", shown)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def identities(self) -> list[str]:
+    @cached_property
+    def identities(self) -> Coded:
         """(N,) identity of each picture: the first part of its id, or the whole id if it has only one part."""
-        return [identity_of(item) for item in self.ids]
+        return self.ids.coded(first_part)
 
-    @cached_property
+    @property
     def people(self) -> np.ndarray:
-        names = self.identities
-        return np.cumsum([0, *(a != b for a, b in itertools.pairwise(names))])
+        """(N,) int64 number of the identity of each picture, 0 to C - 1.
 
-    @cached_property
-    def people_names(self) -> Sequence[str]:
-        return list(dict.fromkeys(self.identities))
+        Identities are numbered as they first occur. In a set sorted by id, the pictures of each are therefore one run,
+        unless a picture in no folder is named like a folder.
+        """
+        return self.identities.codes
+
+    @property
+    def people_names(self) -> Strings:
+        """(C,) names of the identities, in the order of their numbers."""
+        return self.identities.names
 
     def fingerprint(self) -> str:
-        return f"{hash(tuple(self.ids)):x}"
+        """Return 16 hexadecimal digits that tell apart sets of pictures; no picture is read.
+
+        They cover the number of pictures and all ids in their order and, for up to 64 pictures spaced evenly, the size
+        of their bytes and, of plain files, the time of their last change. They do not cover the content of pictures,
+        the sizes of the others, attributes, or where the set lies.
+        """
+        return set_fingerprint(self.ids, self.sources)
 
     def read_bytes(self, index: int) -> bytes:
         """Read the bytes of the file of picture `index`, without decoding them.
@@ -91,13 +115,23 @@ class ImageSet:
         return decode(self.read_bytes(index))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
-        """Return the set of the pictures at `indices`, in this order."""
-        return replace(
-            self,
-            ids=[self.ids[i] for i in indices],
-            sources=[self.sources[i] for i in indices],
-            attributes={name: [values[i] for i in indices] for name, values in self.attributes.items()},
-        )
+        """Return the set of the pictures at `indices`, in this order.
+
+        Args:
+            indices: (n,) whole numbers; negative ones count from the end.
+
+        Raises:
+            TypeError: The indices are not whole numbers.
+            IndexError: An index is out of range.
+        """
+        rows = checked_rows(indices, len(self))
+        ids, sources = self.ids.take(rows), self.sources
+        if isinstance(sources, Files) and sources.paths is self.ids:
+            sources = Files(sources.root, ids)  # one copy serves both
+        else:
+            sources = take(sources, rows)
+        attributes = {name: take(values, rows) for name, values in self.attributes.items()}
+        return replace(self, ids=ids, sources=sources, attributes=attributes)
 
 
 def decode(content: bytes) -> np.ndarray:
@@ -161,7 +195,7 @@ def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = F
     """
     images = path if isinstance(path, ImageSet) else image_set(_list(Path(path)), Path(path))
     root = images.root
-    withdrawn = withdrawn_set(root, images.identities)
+    withdrawn = withdrawn_set(root, images.people_names)
     if withdrawn:
         warnings.warn(
             f"'{root}' appears to be {withdrawn}. Its authors have withdrawn this data set: check that you may use it.",
@@ -169,10 +203,11 @@ def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = F
             stacklevel=2,
         )
     if labelled:
-        loose = [item for item in images.ids if "/" not in item]
-        if loose:
+        loose = true_rows(pc.invert(pc.match_substring(images.ids.array, "/")))
+        if len(loose):
             raise InputError(
-                f"'{root}' needs one folder per identity, but {len(loose)} pictures lie in none, such as '{loose[0]}': "
+                f"'{root}' needs one folder per identity, but {len(loose)} pictures lie in none, such as "
+                f"'{images.ids[loose[0]]}': "
                 "move them into folders named by person."
             )
     return images
@@ -208,15 +243,23 @@ def image_set(listing: Listing, root: Path) -> ImageSet:
     """
     if not listing.ids:
         raise InputError(f"'{root}' holds no picture ({', '.join(sorted(SUFFIXES))}).")
-    _check_ids(listing.ids, root)
-    order = sorted(range(len(listing.ids)), key=listing.ids.__getitem__)
-    return ImageSet(root, listing.ids, listing.sources, listing.attributes).subset(order)
+    ids = text_column(listing.ids, root)
+    _check_inside(ids, root)
+    images = ImageSet(root, ids, columnar(listing.sources), listing.attributes)
+    if not _rise(ids):
+        images = images.subset(pc.array_sort_indices(ids.array).to_numpy())  # UTF-8 sorts as `str` does
+    if not _rise(images.ids):
+        found = pc.value_counts(ids.array)
+        most = int(np.argmax(found.field("counts")))
+        item, times = found[most]["values"].as_py(), found[most]["counts"].as_py()
+        raise InputError(f"'{root}' holds {times} pictures named '{item}': names must be unique.")
+    return images
 
 
 def _list(root: Path) -> Listing:
     """Choose the reader for a path, and list its pictures."""
     if root.is_dir():
-        return list_saved(root) if is_saved(root) else _list_folder(root)
+        return list_saved(root) if is_saved(root) else list_folder(root)
     if is_pattern(root) and not root.exists():
         return list_shards(expand(root))
     if not root.exists():
@@ -227,32 +270,13 @@ def _list(root: Path) -> Listing:
     return reader(root)
 
 
-def _list_folder(root: Path) -> Listing:
-    """List a folder. Links are followed; a folder with several names is listed once, by its own name if possible."""
-    found: list[Path] = []
-    seen: set[Path] = set()
-    tops = [root]
-    for top in tops:  # grows within the loop
-        for folder, folders, names in os.walk(top):
-            real = Path(folder).resolve()
-            if real in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            found += [Path(folder, name) for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-            tops += [Path(folder, name) for name in sorted(folders) if Path(folder, name).is_symlink()]
-    return Listing([path.relative_to(root).as_posix() for path in found], found)
+def _check_inside(ids: Strings, root: Path) -> None:
+    """Check that ids can be paths below a folder when a set is converted."""
+    for item in ids.take(rows_like(ids, r"^/|\.\.|\x00")):
+        if item.startswith("/") or "/../" in f"/{item}/" or "\0" in item:
+            raise InputError(f"'{root}' holds '{item}': the name of a picture must not lead out of it.")
 
 
-def _check_ids(ids: Sequence[str], root: Path) -> None:
-    """Check that ids can be paths when a set is converted, and unique keys when it is embedded."""
-    outside = [item for item in ids if item.startswith("/") or "/../" in f"/{item}/" or "\0" in item]
-    if outside:
-        raise InputError(f"'{root}' holds '{outside[0]}': the name of a picture must not lead out of it.")
-    for item in ids:
-        if not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
-            shown = item.encode("utf-8", "backslashreplace").decode()
-            raise InputError(f"'{root}' holds '{shown}', a name that is not valid UTF-8: rename it.")
-    if len(set(ids)) < len(ids):
-        item, times = Counter(ids).most_common(1)[0]
-        raise InputError(f"'{root}' holds {times} pictures named '{item}': names must be unique.")
+def _rise(ids: Strings) -> bool:
+    """Return whether ids are sorted and unique."""
+    return pc.all(pc.less(ids.array[:-1], ids.array[1:]), min_count=0).as_py()

@@ -1,31 +1,14 @@
 """The result of a reader: the ids of pictures, and the places of their bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
+from rsft.data.columns import Strings, join_strings
+from rsft.data.sources import Source, join_sources
 from rsft.errors import InputError
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
-
-class Part(NamedTuple):
-    """A picture inside a larger file.
-
-    Attributes:
-        path: Path of the larger file.
-        offset: Offset of the picture in the file, in bytes.
-        size: Size of the picture, in bytes.
-    """
-
-    path: Path
-    offset: int
-    size: int
-
-
-# A picture as a file, as part of a file, or as its bytes.
-Source = Path | Part | bytes
 
 
 @dataclass(frozen=True)
@@ -40,7 +23,7 @@ class Listing:
 
     ids: Sequence[str]
     sources: Sequence[Source]
-    attributes: dict[str, list[str]] = field(default_factory=dict)
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def identity_of(item: str) -> str:
@@ -75,25 +58,47 @@ def item_id(identity: str | None, path: str, where: Path) -> str:
     return f"{identity}/{path}"
 
 
-def read_source(source: Source) -> bytes:
-    """Read the bytes of a picture.
+def text_column(names: Sequence[str], where: Path) -> Strings:
+    """Return names as a column.
 
     Args:
-        source: A file, a part of a file, or the bytes themselves.
+        names: (N,) names.
+        where: Path of the data set, for the error message.
 
     Raises:
-        OSError: The file is missing, or is shorter than it was when the picture was listed.
+        InputError: A name is not valid UTF-8.
     """
-    if isinstance(source, bytes):
-        return source
-    if isinstance(source, Path):
-        return source.read_bytes()
-    with open(source.path, "rb") as file:
-        file.seek(source.offset)
-        content = file.read(source.size)
-    if len(content) < source.size:
-        raise OSError(f"'{source.path.name}' ends within the picture")
-    return content
+    if isinstance(names, Strings):
+        return names
+    try:
+        return Strings.of(names)
+    except UnicodeEncodeError as error:
+        raise invalid_name(next(name for name in names if not is_valid(name)), where) from error
+
+
+def is_valid(name: str) -> bool:
+    """Return whether a name is text that UTF-8 can store."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def invalid_name(name: str, where: Path) -> InputError:
+    """Return the error of a data set at `where` that holds a name which is not valid UTF-8."""
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    return InputError(f"'{where}' holds '{shown}', a name that is not valid UTF-8: rename it.")
+
+
+def join_listings(pieces: Sequence[Listing]) -> Listing:
+    """Concatenate listings; an attribute that one of them lacks is empty there.
+
+    Args:
+        pieces: The listings, at least one.
+    """
+    names = sorted({name for piece in pieces for name in piece.attributes})
+    return Listing(
+        join_strings([piece.ids for piece in pieces]),
+        join_sources([piece.sources for piece in pieces]),
+        {name: join_strings([piece.attributes.get(name, [""] * len(piece.ids)) for piece in pieces]) for name in names},
+    )
 
 
 def suffix_of(content: bytes) -> str:

@@ -2,16 +2,26 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import pyarrow
+import pyarrow.compute as pc
 import pyarrow.parquet
 
+from rsft.data.columns import BLOCK, Strings, first_part, join_strings, rows_like
+from rsft.data.folder import absent_files
 from rsft.data.huggingface import holds_pictures, list_table
 from rsft.data.listing import Listing, item_id
+from rsft.data.sources import Files
 from rsft.errors import InputError
 
 PATH, IDENTITY = "path", "identity"
+# Regular expressions of RE2. UNUSUAL: paths that may not be in their plain spelling. SUSPECT: those that may lead out.
+# UNFIT: identities that may not be able to name a folder.
+UNUSUAL = r"\\|//|(^|/)\.(/|$)|/$|^$"
+SUSPECT = r"^\.$|^/|\.\.|\x00"
+UNFIT = r"/|^\.{0,2}$"
 
 
 def list_manifest(manifest: Path) -> Listing:
@@ -30,24 +40,45 @@ def list_manifest(manifest: Path) -> Listing:
     """
     if manifest.suffix.lower() == ".parquet" and holds_pictures(_schema(manifest)):
         return list_table(manifest)
-    columns = read_columns(manifest)
+    columns = text_columns(manifest)
     if PATH not in columns:
         raise InputError(f"'{manifest}' needs a column 'path', got {', '.join(columns) or 'none'}.")
-    paths = [str(PurePosixPath(path.replace("\\", "/"))) for path in columns.pop(PATH)]
-    identities = columns.pop(IDENTITY, None)
-    root = manifest.parent
-    for path in paths:
-        if path == "." or path.startswith("/") or ".." in path.split("/") or "\0" in path:
-            raise InputError(f"'{manifest}' names '{path}': paths must lie below the folder of the manifest.")
-    missing = [path for path in paths if not (root / path).is_file()]
-    if missing:
+    paths = _plain_paths(columns.pop(PATH), manifest)
+    missing = absent_files(manifest.parent, paths)
+    if len(missing):
         raise InputError(
-            f"'{manifest}' names {len(missing)} pictures that do not exist, such as '{missing[0]}': "
+            f"'{manifest}' names {len(missing)} pictures that do not exist, such as '{paths[missing[0]]}': "
             "paths are relative to the folder of the manifest."
         )
-    told = identities if identities is not None else [None] * len(paths)
-    ids = [item_id(identity, path, manifest) for identity, path in zip(told, paths, strict=True)]
-    return Listing(ids, [root / path for path in paths], columns)
+    identities = columns.pop(IDENTITY, None)
+    ids = paths if identities is None else _ids(identities, paths, manifest)
+    return Listing(ids, Files(manifest.parent, paths), columns)
+
+
+def _plain_paths(told: Strings, manifest: Path) -> Strings:
+    """Return paths in their plain spelling; raise `InputError` if one leads out of the folder of the manifest."""
+    rows = rows_like(told, UNUSUAL)
+    paths = told.replaced(rows, (str(PurePosixPath(path.replace("\\", "/"))) for path in told.take(rows)))
+    for path in paths.take(rows_like(paths, SUSPECT)):
+        if path == "." or path.startswith("/") or ".." in path.split("/") or "\0" in path:
+            raise InputError(f"'{manifest}' names '{path}': paths must lie below the folder of the manifest.")
+    return paths
+
+
+def _ids(identities: Strings, paths: Strings, manifest: Path) -> Strings:
+    """Return the `item_id` of each row; raise `InputError` at the first whose identity cannot name a folder."""
+    told, array, slash = identities.array, paths.array, pyarrow.scalar("/", pyarrow.large_string())
+    below = pyarrow.concat_arrays(
+        pc.and_(pc.equal(first_part(names), told.slice(start, BLOCK)), pc.match_substring(names, "/"))
+        for start in range(0, max(1, len(paths)), BLOCK)
+        for names in [array.slice(start, BLOCK)]
+    )
+    if pc.all(below, min_count=0).as_py():
+        return paths
+    joined = Strings(pc.if_else(below, array, pc.binary_join_element_wise(told, array, slash)))
+    rows = rows_like(identities, UNFIT)
+    pairs = zip(identities.take(rows), paths.take(rows), strict=True)
+    return joined.replaced(rows, (item_id(identity, path, manifest) for identity, path in pairs))
 
 
 def _schema(path: Path) -> pyarrow.Schema:
@@ -59,6 +90,11 @@ def _schema(path: Path) -> pyarrow.Schema:
 
 
 def read_columns(path: Path) -> dict[str, list[str]]:
+    """Read a CSV or Parquet file as lists of text; see `text_columns`."""
+    return {name: list(values) for name, values in text_columns(path).items()}
+
+
+def text_columns(path: Path) -> dict[str, Strings]:
     """Read a CSV or Parquet file as columns of text.
 
     Args:
@@ -72,18 +108,50 @@ def read_columns(path: Path) -> dict[str, list[str]]:
             the header.
     """
     try:
-        if path.suffix.lower() == ".parquet":
-            columns = pyarrow.parquet.read_table(path).to_pydict()
-            return {name: ["" if value is None else str(value) for value in values] for name, values in columns.items()}
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+        if path.suffix.lower() != ".parquet":
+            return _csv_columns(path)
+        table = pyarrow.parquet.read_table(path)
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        del table  # so that the memory of each column is free once it is text
+        return {name: _text(columns.pop(name)) for name in list(columns)}
     except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
         raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
-    ragged = [row for row in rows if len(row) != len(header)]
+
+
+def _csv_columns(path: Path) -> dict[str, Strings]:
+    """Read a CSV file as columns of text, a block of rows at a time."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = (row for row in csv.reader(file) if row)
+        header = next(rows, [])
+        blocks: list[list[Strings]] = [[] for _ in header]
+        ragged = None
+        while block := list(islice(rows, BLOCK)):
+            ragged = ragged or next((row for row in block if len(row) != len(header)), None)
+            if not ragged:
+                for column, values in zip(blocks, zip(*block, strict=True), strict=True):
+                    column.append(Strings.of(values))
     if ragged or len(set(header)) < len(header):
-        what = f"a row has {len(ragged[0])}: {','.join(ragged[0])}" if ragged else "a name occurs twice"
+        what = f"a row has {len(ragged)}: {','.join(ragged)}" if ragged else "a name occurs twice"
         raise InputError(f"'{path}' needs {len(header)} columns with unique names in every row, but {what}.")
-    return {name: [row[column] for row in rows] for column, name in enumerate(header)}
+    return {name: join_strings(column or [[]]) for name, column in zip(header, blocks, strict=True)}
+
+
+def _text(column: pyarrow.ChunkedArray) -> Strings:
+    """Return a column of a table as text: what `str` makes of each value, or an empty text where it is missing."""
+    kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        kind = kind.value_type
+        column = column.cast(kind)
+    if pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+        column.validate(full=True)  # the file may hold what is not UTF-8
+        return Strings(column.cast(pyarrow.large_string()).fill_null(""))
+    values = (
+        value
+        for chunk in column.chunks
+        for start in range(0, len(chunk), BLOCK)
+        for value in chunk[start : start + BLOCK].to_pylist()
+    )
+    return Strings.of("" if value is None else str(value) for value in values)
 
 
 def read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:

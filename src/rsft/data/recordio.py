@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from rsft.data.listing import Listing, Part, identity_of, suffix_of
+from rsft.data.listing import Listing, identity_of, suffix_of
+from rsft.data.sources import Part
 from rsft.errors import InputError
 
 MAGIC = struct.pack("<I", 0xCED7230A)

@@ -92,7 +92,7 @@ def check_pool(
     doubtful = None if embeddings is None else _doubtful(Path(embeddings), images)
     prints = _prints(images, stages, "read pool")
     readable = Counter(identity_of(item) for item in prints.ids)
-    identities = sorted(set(images.identities))
+    identities = sorted(images.people_names)
     return {
         "pictures": len(images),
         "identities": len(identities),

@@ -146,9 +146,10 @@ def plan_attributes(
         where = pool if attributes is None else attributes
         raise InputError(f"'{where}' has no column '{missing[0]}', which '{shares}' has shares of: see --attributes.")
     options = recipe.plan_options()
+    _, rank = np.unique(images.people_names, return_inverse=True)
     result = plan_from_ratio(
         raked_ratio({name: values[name] for name in wanted}, wanted),
-        identities=torch.from_numpy(np.unique(images.identities, return_inverse=True)[1]),
+        identities=torch.from_numpy(rank[images.people]),
         seed=seed,
         **{name: options[name] for name in ("envelope", "retain_fraction", "accept_by", "floor")},
     )

@@ -92,8 +92,8 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
     listed = listed_pairs(path)
     if listed is None:
         images = find_images(path, labelled=True)
-        _, identity = np.unique(images.identities, return_inverse=True)
-        return Protocol(images, AllPairs(identity), images.identities)
+        _, rank = np.unique(images.people_names, return_inverse=True)
+        return Protocol(images, AllPairs(rank[images.people]), images.identities)
     first, second = ([_normal(name) for name in names] for names in (listed.first, listed.second))
     images = find_images(root if root is not None else path.parent)
     place = {item: index for index, item in enumerate(images.ids)}
@@ -276,7 +276,7 @@ def without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow:
         InputError: If such identities exist and neither `allow` nor `drop` is set, or if no identity remains.
     """
     evaluated = {person for protocol in protocols.values() for person in protocol.people}
-    shared = sorted(evaluated & set(pool.identities))
+    shared = sorted(evaluated.intersection(pool.people_names))
     if not shared or allow:
         return pool
     if not drop:
@@ -284,7 +284,7 @@ def without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow:
             f"{len(shared)} identities of the pool are also evaluated, such as '{shared[0]}': pass --drop-overlap to "
             "leave them out of the pool, or --allow-overlap to evaluate on them anyway."
         )
-    kept = [index for index, person in enumerate(pool.identities) if person not in evaluated]
-    if not kept:
+    stays = np.array([person not in evaluated for person in pool.people_names])
+    if not stays.any():
         raise InputError("all identities of the pool are also evaluated: nothing is left to train on.")
-    return pool.subset(kept)
+    return pool.subset(np.flatnonzero(stays[pool.people]))

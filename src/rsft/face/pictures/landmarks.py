@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from rsft.data.images import ImageSet
-from rsft.data.listing import Part, Source
 from rsft.data.manifest import PATH, read_columns
+from rsft.data.sources import Part, Source
 from rsft.errors import InputError
 
 # Left eye, right eye, nose, left and right mouth corner, as seen in the picture.

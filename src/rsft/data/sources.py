@@ -1,0 +1,123 @@
+"""Places of the bytes of pictures."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from rsft.data.columns import Column, Strings
+
+
+class Part(NamedTuple):
+    """A picture inside a larger file.
+
+    Attributes:
+        path: Path of the larger file.
+        offset: Offset of the picture in the file, in bytes.
+        size: Size of the picture, in bytes.
+    """
+
+    path: Path
+    offset: int
+    size: int
+
+
+# A picture as a file, as part of a file, or as its bytes.
+Source = Path | Part | bytes
+
+
+class Files(Column[Path]):
+    """Files below a folder.
+
+    Attributes:
+        root: The folder.
+        paths: (N,) paths below it, with "/" between the parts.
+    """
+
+    def __init__(self, root: Path, paths: Strings):
+        self.root, self.paths = root, paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, rows: np.ndarray) -> Self:
+        return type(self)(self.root, self.paths.take(rows))
+
+    def block(self, start: int, stop: int) -> list[Path]:
+        return [self.root / path for path in self.paths.block(start, stop)]
+
+
+class Parts(Column[Part]):
+    """Parts of larger files.
+
+    Attributes:
+        files: The F larger files.
+        file: (N,) int32 number of the file of each part, 0 to F - 1.
+        offset: (N,) int64 offset of each part in its file, in bytes.
+        size: (N,) int64 size of each part, in bytes.
+    """
+
+    def __init__(self, files: Sequence[Path], file: np.ndarray, offset: np.ndarray, size: np.ndarray):
+        self.files, self.file, self.offset, self.size = files, file, offset, size
+
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> Self:
+        """Copy parts into a column."""
+        number: dict[Path, int] = {}
+        rows = [(number.setdefault(part.path, len(number)), part.offset, part.size) for part in parts]
+        file, offset, size = np.array(rows, np.int64).reshape(-1, 3).T.copy()
+        return cls(list(number), file.astype(np.int32), offset, size)
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    def take(self, rows: np.ndarray) -> Self:
+        return type(self)(self.files, self.file[rows], self.offset[rows], self.size[rows])
+
+    def block(self, start: int, stop: int) -> list[Part]:
+        columns = (column[start:stop].tolist() for column in (self.file, self.offset, self.size))
+        return [Part(self.files[file], offset, size) for file, offset, size in zip(*columns, strict=True)]
+
+
+def columnar(sources: Sequence[Source]) -> Sequence[Source]:
+    """Return sources as a column if all are parts of files; otherwise as they are."""
+    if isinstance(sources, Column):
+        return sources
+    parts = [source for source in sources if isinstance(source, Part)]
+    return Parts.of(parts) if parts and len(parts) == len(sources) else sources
+
+
+def join_sources(pieces: Sequence[Sequence[Source]]) -> Sequence[Source]:
+    """Concatenate sources: as a column if all pieces are parts of files, otherwise as a list."""
+    columns = [piece for piece in pieces if isinstance(piece, Parts)]
+    if not columns or len(columns) < len(pieces):
+        return [source for piece in pieces for source in piece]
+    starts = np.cumsum([0, *(len(piece.files) for piece in columns)])
+    return Parts(
+        [path for piece in columns for path in piece.files],
+        np.concatenate([piece.file + np.int32(start) for piece, start in zip(columns, starts[:-1], strict=True)]),
+        np.concatenate([piece.offset for piece in columns]),
+        np.concatenate([piece.size for piece in columns]),
+    )
+
+
+def read_source(source: Source) -> bytes:
+    """Read the bytes of a picture.
+
+    Args:
+        source: A file, a part of a file, or the bytes themselves.
+
+    Raises:
+        OSError: The file is missing, or is shorter than it was when the picture was listed.
+    """
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, Path):
+        return source.read_bytes()
+    with open(source.path, "rb") as file:
+        file.seek(source.offset)
+        content = file.read(source.size)
+    if len(content) < source.size:
+        raise OSError(f"'{source.path.name}' ends within the picture")
+    return content
