@@ -97,12 +97,13 @@ def rank_plans(
         """Return the AUC between these pool rows and the target, averaged over the feature spaces."""
         return float(np.mean([_auc(made, pool, target, rows, seed) for pool, target in spaces.values()]))
 
-    ranked = []
+    ranked, before = list[Ranked](), None
     for name, sides in features.items():
         for method in [methods[name]] if isinstance(methods, Mapping) else methods:
             made = refine(plan(*sides, method=method, **options))
             accepted = np.flatnonzero(accept(made.likeness.numpy(), seed=seed))
-            before = mean_auc(made, np.arange(len(made.acceptance)))
+            if before is None:  # the same for all plans
+                before = mean_auc(made, np.arange(len(made.acceptance)))
             after = mean_auc(made, accepted) if len(accepted) >= MIN_LOOKED_AT else None
             reason = f"{made.verdict.outcome}; " + (
                 f"a classifier separates the accepted items from the target with a mean AUC of {after:.3f} over all "

@@ -13,6 +13,7 @@ from rsft.face.adaptation.headroom import with_headroom
 from rsft.plan import Plan, plan
 from rsft.ranking import Ranked, rank_plans
 from rsft.ratio.crossfit import FOLDS
+from rsft.verdict import Outcome
 
 # For each covariate of `rsft.face.pictures.covariates`, the words for a low and a high value.
 WORDS = {
@@ -34,6 +35,7 @@ FEATURES = tuple(METHODS_OF)
 AUTO = "auto"
 # Two kinds are as good if their AUCs between accepted pictures and target differ by at most this number of errors.
 AS_GOOD_ERRORS = 1.0
+HOPEFUL = (Outcome.WORTH_TRYING, Outcome.PILOT_TOO_SMALL)
 
 
 def plan_faces(pool: Features, target: Features, *, features: str = AUTO, **options: Any) -> Plan:
@@ -77,24 +79,22 @@ def plan_on(pool: Features, target: Features, features: str, **options: Any) -> 
 def choose_features(ranking: Sequence[Ranked]) -> Ranked:
     """Choose the cheapest kind of features that is as good as the best of a ranking.
 
-    It is as good if the AUC between its accepted items and the target is no farther from 0.5 than that of the best, or
-    by one standard error. A kind whose plan is not worth trying is chosen only if none is.
+    A kind is as good if the AUC between its accepted items and the target is no farther from 0.5 than that of the best,
+    or by at most one standard error. Kinds whose plan may be worth trying come before the others, and then kinds that
+    accept enough items to compare.
 
     Args:
-        ranking: Plans with kinds of features from `FEATURES`, the best first.
+        ranking: Plans with kinds of features from `FEATURES`.
     """
-    best = ranking[0]
-    excess = [_excess(ranked) for ranked in ranking]
-    same = [
-        ranked
-        for ranked, off in zip(ranking, excess, strict=True)
-        if off <= excess[0] + AS_GOOD_ERRORS * _error(best) and ranked.plan.verdict.outcome == best.plan.verdict.outcome
-    ]
-    return min(same, key=lambda ranked: FEATURES.index(ranked.features), default=best)
+    left = [ranked for ranked in ranking if ranked.plan.verdict.outcome in HOPEFUL] or list(ranking)
+    left = [ranked for ranked in left if ranked.after is not None] or left
+    best = min(left, key=_excess)
+    good = [ranked for ranked in left if _excess(ranked) <= _excess(best) + AS_GOOD_ERRORS * _error(best)]
+    return min(good, key=lambda ranked: FEATURES.index(ranked.features))
 
 
 def _excess(ranked: Ranked) -> float:
-    return 0.5 if ranked.after is None else abs(ranked.after - 0.5)
+    return 0.0 if ranked.after is None else abs(ranked.after - 0.5)
 
 
 def _error(ranked: Ranked) -> float:

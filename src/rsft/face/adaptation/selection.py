@@ -114,18 +114,14 @@ class _Pool:
         """Visit pictures in random order until enough are accepted; return those visited, ascending."""
         recipe = self._recipe
         parts: list[np.ndarray] = []
-        trained, held_out = np.zeros(self._folds, int), np.zeros(self._folds, int)
+        trained = np.zeros(self._folds, int)
         block = max(recipe.chunk, BLOCK_ITEMS)
         for items in walk(len(self._people), seed=self._seed, reach=recipe.max_looks, block=block, chunk=recipe.chunk):
             self._meet(items)
             parts.append(items)
             accepted = items[self._accepted(items)]
-            fold = self._fold[self._people[accepted]]
-            for number in range(self._folds):
-                held_out[number] += (fold == number).sum()
-                trained[number] += (fold != number).sum()
-            enough = trained.min() >= recipe.accepted and held_out.min() >= recipe.judged // 4
-            if enough and not self._by_rule:
+            trained += [(self._fold[self._people[accepted]] != number).sum() for number in range(self._folds)]
+            if trained.min() >= recipe.accepted and not self._by_rule:
                 break
         return np.sort(np.concatenate(parts))
 

@@ -40,7 +40,7 @@ from rsft.sampling.walk import random_order
 from rsft.tuning.distributed import on_first
 
 CHEAPEST = FEATURES[0]
-COMPARED_ITEMS = 750  # items of the pilot on which the kinds of features are compared
+COMPARED_ITEMS = 1000  # items of the pilot on which the kinds of features are compared
 ALIKE_ITEMS = 100  # pictures like the target, with whose people's other pictures the headroom is found
 LOOKS_FILE, POOL_FILE = "looks.jsonl", "pool.json"
 

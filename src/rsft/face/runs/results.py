@@ -123,7 +123,7 @@ def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
         "pool_pictures": found.pool.pictures,
         "images_decoded": found.images_decoded,
         "images_embedded": found.images_embedded,
-        "features": dict(found.features),
+        "features": found.features.get("kind"),
         "images_trained": found.images_trained,
         "promise": found.promise and found.promise.to_dict(),
         "seconds": dict(found.seconds),
