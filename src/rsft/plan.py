@@ -301,24 +301,44 @@ class _Scored:
         self._law, self._score = law, score
 
     def __call__(self, items: np.ndarray) -> Tensor:
-        found = self._score(items)
-        features, usable = found if isinstance(found, tuple) else (found, np.ones(len(items), bool))
-        features, usable = torch.as_tensor(features), torch.as_tensor(usable)
-        if features.ndim != 2 or len(features) != len(items) or usable.shape != (len(items),):
-            raise ValueError(
-                f"`Plan.lazy_sampler(score=...)` needs a row of features for each of {len(items)} items, from item "
-                f"{items[0]} on, got {tuple(features.shape)} with a mask {tuple(usable.shape)}."
-            )
+        call = "Plan.lazy_sampler(score=...)"
+        features, usable = features_of(self._score, items, call)
         log_ratio = torch.full((len(items),), -math.inf, dtype=torch.float64)
-        wrong = usable & ~torch.isfinite(features).all(1)
-        if wrong.any():
-            raise ValueError(
-                f"`Plan.lazy_sampler(score=...)` gave NaN or infinity for item {items[int(wrong.nonzero()[0])]}: "
-                "return (features, usable) to leave out items that cannot be read."
-            )
         if usable.any():
-            log_ratio[usable] = self._law.log_ratio(features[usable])
+            try:
+                log_ratio[usable] = self._law.log_ratio(features[usable])
+            except ValueError as error:  # of another width than those of the plan
+                raise ValueError(f"`{call}`, from item {items[0]} on: {error}") from None
         return log_ratio
+
+
+def features_of(score: Score, items: np.ndarray, call: str) -> tuple[Tensor, Tensor]:
+    """Return the features of items, (n, D), and which of the items can be used, (n,) bool.
+
+    Args:
+        score: The function that computes them.
+        items: (n,) int64 items, at least one.
+        call: Names the argument in the messages.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a feature of a usable item is NaN or infinite; the message names the
+            item.
+    """
+    found = score(items)
+    features, usable = found if isinstance(found, tuple) else (found, np.ones(len(items), bool))
+    features, usable = torch.as_tensor(features), torch.as_tensor(usable)
+    if features.ndim != 2 or len(features) != len(items) or usable.shape != (len(items),):
+        raise ValueError(
+            f"`{call}` needs a row of features for each of {len(items)} items, from item {items[0]} on, got "
+            f"{tuple(features.shape)} with a mask {tuple(usable.shape)}."
+        )
+    wrong = usable & ~torch.isfinite(features).all(1)
+    if wrong.any():
+        raise ValueError(
+            f"`{call}` gave NaN or infinity for item {items[int(wrong.nonzero()[0])]}: return (features, usable) to "
+            "leave out items that cannot be read."
+        )
+    return features, usable
 
 
 class _Thinned(NamedTuple):
