@@ -48,7 +48,8 @@ def plan_from_pilot(
 
     def make(rows: np.ndarray) -> Plan:
         usable, features = scored(rows)
-        return plan(features, target, pilot=(usable, items), seed=seed, **options)
+        unusable = np.setdiff1d(rows, usable, assume_unique=True)
+        return plan(features, target, pilot=(usable, items, unusable), seed=seed, **options)
 
     return grow(make, items, sizes, seed)
 

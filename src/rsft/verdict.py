@@ -100,7 +100,7 @@ def _judge_difference(figures: Mapping[str, float]) -> Verdict | None:
 
 def _judge_pilot(figures: Mapping[str, float]) -> Verdict | None:
     """Return a verdict if a part of the pool was looked at, and too few items like the target are in it."""
-    looked_at, pool = figures.get("pilot_items"), figures["pool_items"]
+    looked_at, pool = figures.get("pilot_looked_at"), figures["pool_items"]
     alike = figures["target_effective_size"]
     if looked_at is None or looked_at == pool or alike >= MIN_EFFECTIVE_SIZE:
         return None
