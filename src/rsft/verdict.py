@@ -172,16 +172,18 @@ def _judge_accepted(figures: Mapping[str, float], envelope: Envelope) -> Verdict
         return Verdict(
             Outcome.POOL_MATCHES,
             f"target and pool differ (AUC {figures['auc']:.3f}), but so little that the items accepted for the target "
-            f"have an effective size of {figures['target_effective_size']:.0f} in a pool of {size:.0f} items",
+            f"have an effective size of {figures['target_effective_size']:.0f} among {size:.0f} items",
         )
     return None
 
 
 def _accepted_in_words(figures: Mapping[str, float], envelope: Envelope) -> str:
     """State how many items are accepted, their effective size and the clipped mass."""
+    pool = figures["pool_items"]
+    size = envelope.effective_size * pool / figures.get("pilot_looked_at", pool)
     return (
-        f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items are accepted per epoch, with an "
-        f"effective size of {envelope.effective_size:.0f}; {envelope.clipped_mass:.1%} of the target is clipped"
+        f"{figures['expected_accepted']:.0f} of {pool:.0f} items are accepted per epoch, with an effective size of "
+        f"{size:.0f}; {envelope.clipped_mass:.1%} of the target is clipped"
     )
 
 
