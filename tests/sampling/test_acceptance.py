@@ -129,7 +129,16 @@ def test_a_negative_seed_is_rejected() -> None:
 def test_the_streams_have_different_numbers_that_stay_the_same() -> None:
     """Aliases included: a stream shared by decision and order would tie the one to the other."""
     numbers = {name: int(stream) for name, stream in Stream.__members__.items()}
-    assert numbers == {"ACCEPT": 0, "SHUFFLE": 1, "ONLINE": 2, "ROUND": 3, "ITEM": 4, "FLOOR": 5, "PERMUTE": 6, "VIEW": 7}
+    assert numbers == {
+        "ACCEPT": 0,
+        "SHUFFLE": 1,
+        "ONLINE": 2,
+        "ROUND": 3,
+        "ITEM": 4,
+        "FLOOR": 5,
+        "PERMUTE": 6,
+        "VIEW": 7,
+    }
 
 
 @pytest.mark.parametrize("log_ratio", [torch.tensor(0.0), torch.zeros(2, 2), torch.zeros(2, dtype=torch.int64)])
