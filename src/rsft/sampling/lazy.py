@@ -96,7 +96,8 @@ class LazyRejectionSampler(GlobalSequence[int]):
     def scored(self) -> tuple[Tensor, Tensor]:
         """The items whose ratio has been computed, (n,) int64 ascending, and their log ratios, (n,) float64."""
         items = sorted(self._known)
-        return torch.tensor(items, dtype=torch.int64), torch.tensor([self._known[item] for item in items]).double()
+        values = torch.tensor([self._known[item] for item in items], dtype=torch.float64)
+        return torch.tensor(items, dtype=torch.int64), values
 
     def accepted(self, epoch: int | None = None) -> Tensor:
         """Return all items accepted in an epoch, over all ranks: (n,) int64, ascending.
