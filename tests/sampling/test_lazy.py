@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -51,21 +51,20 @@ def sequence(epoch: int, **options: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize(("block", "chunk"), [(1, 1), (32, 1), (32, 5), (64, 64), (2000, 1)])
+@pytest.mark.parametrize(("block", "chunk"), [(7, 1), (32, 1), (32, 5), (64, 64), (2000, 1)])
 def test_the_accepted_items_are_those_of_the_sampler_that_knows_all_ratios(
     balanced: bool, block: int, chunk: int
 ) -> None:
     sampler = lazy(block=block, chunk=chunk, balanced=balanced)
     known = RejectionSampler(ACCEPTANCE, seed=3, balanced=balanced)
     orders = set()
-    for epoch in (0, 1, 2, 77):
+    for epoch in (0, 1, 77):
         sampler.set_epoch(epoch)
         found = list(sampler)
         assert sorted(found) == known.accepted(epoch).tolist() == sampler.accepted(epoch).tolist()
         assert found == sampler.sequence().tolist()
-        assert len(found) == len(sampler)
         orders.add(tuple(found))
-    assert len(orders) == 4
+    assert len(orders) == 3
     assert all(list(order) != sorted(order) for order in orders)
 
 
@@ -108,6 +107,7 @@ def test_every_world_size_yields_the_same_sequence(world_size: int, epoch: int) 
         assert {len(sampler) * world_size for sampler in samplers} == {len(together)}
 
 
+@settings(max_examples=25)
 @given(st.sampled_from([1, 2, 3, 4]), st.sampled_from([1, 2, 3, 4]), st.floats(0, 1), st.booleans())
 def test_a_pass_resumes_anywhere_with_any_number_of_ranks(before: int, after: int, part: float, balanced: bool) -> None:
     whole = sequence(1, balanced=balanced)
@@ -195,7 +195,7 @@ def test_items_that_cannot_be_used_are_never_accepted_and_do_not_change_the_othe
     resumed = lazy(Counted(broken))
     resumed.load_state_dict(sampler.state_dict())
     assert list(resumed) == list(sampler)
-    with pytest.raises(ValueError, match="the log ratio of item .* was -inf and is now"):
+    with pytest.raises(ValueError, match=r"the log ratio of item \d+ was -inf and is now"):
         lazy().load_state_dict(sampler.state_dict())
 
 
@@ -209,20 +209,10 @@ def test_a_ratio_that_is_none_is_reported_by_its_item(wrong: float) -> None:
 
 @pytest.mark.parametrize("shape", [(31,), (33,), (32, 1), ()])
 def test_another_number_of_ratios_is_reported_by_the_items(shape: tuple[int, ...]) -> None:
-    first = np.sort(np.concatenate([lazy(block=32).scored[0].numpy(), next_block()]))
-    with pytest.raises(
-        ValueError,
-        match=rf"needs \(32,\) values for the items from {first[0]} to {first[-1]}, got \({shape[0]}"
-        if shape
-        else r"got \(\)",
-    ):
+    first = walk_of(lazy())[0]
+    words = rf"needs \(32,\) values for the items from {first[0]} to {first[-1]}, got \({shape[0] if shape else ''}"
+    with pytest.raises(ValueError, match=words):
         list(lazy(lambda items: torch.zeros(shape)))
-
-
-def next_block() -> np.ndarray:
-    sampler = lazy()
-    next(iter(sampler))
-    return sampler.scored[0].numpy()
 
 
 def test_a_function_that_has_changed_is_refused_and_the_sampler_stays_as_it_was() -> None:
@@ -230,7 +220,7 @@ def test_a_function_that_has_changed_is_refused_and_the_sampler_stays_as_it_was(
     list(state)
     other = lazy(Counted(LOG_RATIO + 0.01))
     expected = list(other)
-    with pytest.raises(ValueError, match="the log ratio of item 0 was .* The pool or the function has changed"):
+    with pytest.raises(ValueError, match=r"the log ratio of item 0 was .* The pool or the function has changed"):
         other.load_state_dict(state.state_dict())
     assert list(other) == expected
     lazy(Counted(LOG_RATIO + 1e-5)).load_state_dict(state.state_dict())  # as on another device
@@ -263,7 +253,7 @@ def test_a_pass_without_accepted_items_stops_with_the_mean_acceptance(chunk: int
 
 def test_barren_items_are_counted_from_the_last_accepted_one() -> None:
     sparse = torch.full((ITEMS,), -math.inf, dtype=torch.float64)
-    order = np.concatenate(list(walk_of(lazy())))
+    order = np.concatenate(walk_of(lazy()))
     sparse[order[::100]] = LOG_M  # in every third or fourth block
     assert len(list(lazy(Counted(sparse), max_barren=129))) == 10
     with pytest.raises(LowAcceptanceError):
