@@ -193,7 +193,7 @@ def number(seed: int, epoch: int, item: int, *, balanced: bool) -> int:
 
 def near(numbers: list[int], dtype: type) -> list[np.ndarray]:
     """Probabilities at which the decision on each number is decided late, or by its upper bits alone, or always."""
-    u = (np.array(numbers, np.float64) / 2**53).astype(dtype)
+    u: np.ndarray = (np.array(numbers, np.float64) / 2**53).astype(dtype)
     top = (np.array(numbers) >> 37) / 2**16
     random = np.random.default_rng(len(numbers)).random(len(u))
     fixed = [np.full(len(u), p) for p in (0, 1, 2.0**-53, 1 - 2.0**-53, 2.0**-16, 1 - 2.0**-16, 0.5)]

@@ -265,11 +265,12 @@ def test_barren_items_are_counted_from_the_last_accepted_one() -> None:
 def walk_of(sampler: LazyRejectionSampler) -> list[np.ndarray]:
     """The blocks of a pass."""
     met: list[np.ndarray] = []
-    log_ratio = Counted()
-    seen = LazyRejectionSampler(
-        lambda items: (met.append(items), log_ratio(items))[1], LOG_M, ITEMS, seed=sampler.seed, block=32
-    )
-    list(seen)
+
+    def log_ratio(items: np.ndarray) -> Tensor:
+        met.append(items)
+        return LOG_RATIO[items]
+
+    list(LazyRejectionSampler(log_ratio, LOG_M, ITEMS, seed=sampler.seed, block=32))
     return met
 
 
