@@ -140,7 +140,9 @@ def assess_pilot(
         return log_ratio[torch.from_numpy(np.concatenate([members[group] for group in chosen]))]
 
     def measures(sample: Tensor) -> tuple[float, float, float, float]:
-        frozen, own = choose_envelope(sample, log_m=envelope.log_m), choose_envelope(sample, envelope.rule)
+        frozen = choose_envelope(sample, log_m=envelope.log_m)
+        # A plan on the whole pool would divide the ratios by their mean there.
+        own = choose_envelope(sample - _log_mean(sample) + _log_mean(log_ratio), envelope.rule)
         size = frozen.effective_size / len(sample) * len(rows) / looked_at * items
         return frozen.acceptance_rate, math.exp(own.log_m), frozen.clipped_mass, size
 
@@ -153,6 +155,10 @@ def assess_pilot(
         known = [Interval(value, *both.tolist()) for value, both in zip(values, ends, strict=True)]
     rate, m, clipped, size = known
     return Pilot(items, rows, rate, m, clipped, size, like_target, unusable)
+
+
+def _log_mean(log_ratio: Tensor) -> float:
+    return float(torch.logsumexp(log_ratio, 0)) - math.log(len(log_ratio))
 
 
 def _usable(drawn: Callable[[], Tensor]) -> list[Tensor]:
