@@ -79,7 +79,7 @@ def test_plans_of_identities_have_no_law() -> None:
     people = torch.arange(600) // 3
     assert plan(pool, target, identities=people).law is not None
     for options in ({"accept_by": "identity"}, {"floor": 2}):
-        made = plan(pool, target, identities=people, **options)  # type: ignore[arg-type]
+        made = plan(pool, target, identities=people, **options)
         assert made.law is None
         with pytest.raises(ValueError, match="whose items are accepted one by one"):
             made.lazy_sampler(lambda items: pool[items], items=600)

@@ -69,8 +69,8 @@ def test_the_intervals_hold_the_figures_of_the_pool(log_m: float) -> None:
         assert enough(covered("clipped_mass", log_m, pilots), 0.9)
     # not so if they were half as wide, or those of another envelope
     narrow = [
-        Interval(rate.value, (rate.value + rate.low) / 2, (rate.value + rate.high) / 2)
-        for rate in (each.acceptance_rate for each in pilots)
+        Interval(value, (value + low) / 2, (value + high) / 2)
+        for value, low, high in (list(each.acceptance_rate.to_dict().values()) for each in pilots)
     ]
     exact = exactly(log_m)["acceptance_rate"]
     assert not enough(sum((rate.low or 0) <= exact <= (rate.high or 0) for rate in narrow))
@@ -276,4 +276,4 @@ def test_a_pilot_does_not_go_with_identities_accepted_as_a_whole() -> None:
     people = torch.arange(300) // 3
     for options in ({"accept_by": "identity"}, {"floor": 2}):
         with pytest.raises(ValueError, match=r"plan\(pilot=\.\.\.\)` needs items that are accepted one by one"):
-            plan(torch.randn(300, 1), torch.randn(200, 1), identities=people, pilot=(np.arange(300), 999), **options)  # type: ignore[arg-type]
+            plan(torch.randn(300, 1), torch.randn(200, 1), identities=people, pilot=(np.arange(300), 999), **options)
