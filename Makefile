@@ -26,6 +26,7 @@ evidence: .venv/installed
 	for name in evidence prediction budget face_stability reach; do $(BIN)/python benchmarks/$$name.py $(LFW) || exit 1; done
 	$(BIN)/python benchmarks/examples.py
 	$(BIN)/python benchmarks/stability.py
+	$(BIN)/python benchmarks/balanced.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

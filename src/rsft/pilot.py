@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from rsft.verdict import MIN_EFFECTIVE_SIZE
 
 DRAWS = 200
 PRECISION = 0.25
+NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,13 @@ class Pilot:
 
     Attributes:
         items: Number N of items of the pool.
-        rows: (n,) int64 items of the pilot.
-        acceptance_rate: Mean acceptance probability over the pool, in [0, 1], with the plan's M.
+        rows: (n,) int64 items of the pilot that can be used.
+        acceptance_rate: Mean acceptance probability over the pool's usable items, in [0, 1], with the plan's M.
         m: M that the plan's rule would choose on the whole pool.
         clipped_mass: Total variation between target and accepted items, in [0, 1], with the plan's M.
         effective_size: Effective sample size of the pool's acceptance probabilities, in items.
         like_target: Effective number of items like the target in the pilot.
+        unusable: (k,) int64 items of the pilot that cannot be used.
     """
 
     items: int
@@ -41,14 +43,20 @@ class Pilot:
     clipped_mass: Interval
     effective_size: Interval
     like_target: float
+    unusable: np.ndarray = field(default_factory=lambda: NONE)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def looked_at(self) -> int:
+        """Number of items of the pilot, usable or not."""
+        return len(self) + len(self.unusable)
+
+    @property
     def is_whole(self) -> bool:
         """Whether the pilot holds the whole pool, so that nothing is open."""
-        return len(self) == self.items
+        return self.looked_at == self.items
 
     @property
     def is_enough(self) -> bool:
@@ -63,18 +71,20 @@ class Pilot:
         """Number of items of a pilot that would hold enough like the target; None if this one holds none at all."""
         if self.like_target < 1:
             return None
-        return min(self.items, math.ceil(len(self) * max(1.0, 1.25 * MIN_EFFECTIVE_SIZE / self.like_target)))
+        return min(self.items, math.ceil(self.looked_at * max(1.0, 1.25 * MIN_EFFECTIVE_SIZE / self.like_target)))
 
     def figures(self) -> dict[str, float]:
         """Return the sizes, for diagnostics, with `pilot_needed` if a larger pilot would tell more."""
-        sizes = {"pilot_items": float(len(self)), "pool_items": float(self.items)}
-        return sizes if self.needed is None else sizes | {"pilot_needed": float(self.needed)}
+        sizes = {"pilot_items": len(self), "pilot_looked_at": self.looked_at, "pool_items": self.items}
+        needed = {} if self.needed is None else {"pilot_needed": self.needed}
+        return {name: float(size) for name, size in (sizes | needed).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dictionary."""
         intervals = ("acceptance_rate", "m", "clipped_mass", "effective_size")
         return {
             "items": len(self),
+            "looked_at": self.looked_at,
             "like_target": self.like_target,
             **{name: getattr(self, name).to_dict() for name in intervals},
         }
@@ -103,19 +113,22 @@ def assess_pilot(
     *,
     like_target: float,
     groups: Tensor | None = None,
+    unusable: np.ndarray = NONE,
     seed: int = 0,
 ) -> Pilot:
     """Estimate the figures of a pool from its pilot.
 
     Args:
-        rows: (n,) int64 items of the pilot.
+        rows: (n,) int64 items of the pilot that can be used.
         items: Number N of items of the pool.
         log_ratio: (n,) log ratio of the pilot's items, with the retained share.
         envelope: Envelope that was chosen on them.
         like_target: Effective number of items like the target.
         groups: (n,) integers; items of one group, such as a person, are drawn together. None if all are independent.
+        unusable: (k,) int64 items of the pilot that cannot be used.
         seed: Seed for the bootstrap.
     """
+    looked_at = len(rows) + len(unusable)
     generator = np.random.default_rng(seed)
     index = np.arange(len(rows)) if groups is None else np.unique(groups.numpy(), return_inverse=True)[1]
     members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
@@ -127,19 +140,25 @@ def assess_pilot(
         return log_ratio[torch.from_numpy(np.concatenate([members[group] for group in chosen]))]
 
     def measures(sample: Tensor) -> tuple[float, float, float, float]:
-        frozen, own = choose_envelope(sample, log_m=envelope.log_m), choose_envelope(sample, envelope.rule)
-        size = frozen.effective_size / len(sample) * items
+        frozen = choose_envelope(sample, log_m=envelope.log_m)
+        # A plan on the whole pool would divide the ratios by their mean there.
+        own = choose_envelope(sample - _log_mean(sample) + _log_mean(log_ratio), envelope.rule)
+        size = frozen.effective_size / len(sample) * len(rows) / looked_at * items
         return frozen.acceptance_rate, math.exp(own.log_m), frozen.clipped_mass, size
 
     values = measures(log_ratio)
-    if len(rows) == items:
+    if looked_at == items:
         known = [Interval(value, value, value) for value in values]
     else:
         draws = np.array([measures(sample) for sample in _usable(drawn)])
         ends = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0).T
         known = [Interval(value, *both.tolist()) for value, both in zip(values, ends, strict=True)]
     rate, m, clipped, size = known
-    return Pilot(items, rows, rate, m, clipped, size, like_target)
+    return Pilot(items, rows, rate, m, clipped, size, like_target, unusable)
+
+
+def _log_mean(log_ratio: Tensor) -> float:
+    return float(torch.logsumexp(log_ratio, 0)) - math.log(len(log_ratio))
 
 
 def _usable(drawn: Callable[[], Tensor]) -> list[Tensor]:

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rsft.pilot import pilot_items
-from rsft.plan import Plan, Score, plan
+from rsft.plan import Plan, Score, features_of, plan
 from rsft.ratio.rows import Table
 
 PILOT_SIZES = (750, 1500, 3000)
+CALL = "plan_from_pilot(score=...)"
 
 
 def plan_from_pilot(
@@ -31,7 +33,8 @@ def plan_from_pilot(
         **options: Further arguments of `plan`, except those with one value for each item.
 
     Raises:
-        ValueError: If `items` or a size is not positive, no item can be used, or an argument of `plan` is not valid.
+        ValueError: If `items` or a size is not positive, `score` returns NaN or features of another shape, no item can
+            be used, or an argument of `plan` is not valid.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> pool = torch.randn(100_000, 1, generator=generator)
@@ -45,7 +48,8 @@ def plan_from_pilot(
 
     def make(rows: np.ndarray) -> Plan:
         usable, features = scored(rows)
-        return plan(features, target, pilot=(usable, items), seed=seed, **options)
+        unusable = np.setdiff1d(rows, usable, assume_unique=True)
+        return plan(features, target, pilot=(usable, items, unusable), seed=seed, **options)
 
     return grow(make, items, sizes, seed)
 
@@ -70,17 +74,23 @@ class _Pilot:
     """Features of the items of a growing pilot, each computed once."""
 
     def __init__(self, score: Score) -> None:
-        self._score, self._features = score, dict[int, torch.Tensor | None]()
+        self._score, self._features = score, dict[int, Tensor | None]()
+        self._width: int | None = None
 
-    def __call__(self, rows: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
+    def __call__(self, rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """Return the usable items among `rows`, and their features."""
         new = np.array([row for row in rows.tolist() if row not in self._features], np.int64)
         if len(new):
-            found = self._score(new)
-            features, usable = found if isinstance(found, tuple) else (found, np.ones(len(new), bool))
-            told = zip(new.tolist(), torch.as_tensor(features), np.asarray(usable).tolist(), strict=True)
+            features, usable = features_of(self._score, new, CALL)
+            width = self._width = self._width or features.shape[1]
+            if features.shape[1] != width:
+                raise ValueError(
+                    f"`{CALL}` gave {features.shape[1]} features for the items from {new[0]} on, and {width} before. "
+                    "Were all embedded with one model?"
+                )
+            told = zip(new.tolist(), features, usable.tolist(), strict=True)
             self._features |= {row: value if good else None for row, value, good in told}
         kept = [(row, value) for row in rows.tolist() if (value := self._features[row]) is not None]
         if not kept:
-            raise ValueError(f"`plan_from_pilot(score=...)`: none of {len(rows)} items of the pilot can be used.")
+            raise ValueError(f"`{CALL}`: none of {len(rows)} items of the pilot can be used.")
         return np.array([row for row, _ in kept]), torch.stack([value for _, value in kept])

@@ -14,7 +14,7 @@ from rsft.envelope import Envelope, choose_envelope, price_list
 from rsft.evaluation.shift import auc_error
 from rsft.law import Law
 from rsft.pareto import pareto_k
-from rsft.pilot import Pilot, assess_pilot
+from rsft.pilot import NONE, Pilot, assess_pilot
 from rsft.promise import Promise, check_promise
 from rsft.ratio import fit_ratio
 from rsft.ratio.combine import retain_pool
@@ -29,6 +29,8 @@ GIVEN = "given"
 
 # (n,) ascending items of the pool -> their features (n, D), or (features, usable) with a mask (n,) bool
 Score = Callable[[np.ndarray], Any]
+# items of a pilot, number of items of its pool, and further items of the pilot that cannot be used
+Part = tuple[np.ndarray, int] | tuple[np.ndarray, int, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,11 @@ class Plan:
         """
         if self.law is None:
             raise ValueError("`Plan.lazy_sampler` needs a plan from features whose items are accepted one by one.")
-        known = None if self.pilot is None else (self.pilot.rows, self.log_ratio)
+        known = None
+        if self.pilot is not None:
+            unusable = self.pilot.unusable
+            values = [self.log_ratio.numpy(), np.full(len(unusable), -math.inf)]
+            known = np.concatenate([self.pilot.rows, unusable]), np.concatenate(values)
         if items is None:
             if self.pilot is None:
                 raise ValueError("`Plan.lazy_sampler(items=...)` is required: the plan was not made from a pilot.")
@@ -129,14 +135,14 @@ class Plan:
 
         Args:
             items: (n,) int64 items whose ratio was computed, as in `LazyRejectionSampler.scored`.
-            log_ratio: (n,) their log ratios.
+            log_ratio: (n,) their log ratios; -inf for an item that cannot be used, which is left out.
 
         Returns:
-            The figures of the items outside the pilot. None without a pilot, or if all items are in it.
+            The figures of the items outside the pilot. None without a pilot, or if there are none.
         """
         if self.pilot is None or self.law is None:
             return None
-        new = log_ratio[torch.from_numpy(~np.isin(items.numpy(), self.pilot.rows))]
+        new = log_ratio[torch.from_numpy(~np.isin(items.numpy(), self.pilot.rows)) & ~log_ratio.isneginf()]
         if not len(new):
             return None
         return check_promise(
@@ -171,7 +177,7 @@ def plan(
     covariates: Covariates = ({}, {}),
     words: Mapping[str, tuple[str, str]] | None = None,
     method: str = "classifier",
-    pilot: tuple[np.ndarray, int] | None = None,
+    pilot: Part | None = None,
     seed: int = 0,
     **ratio_options: Any,
 ) -> Plan:
@@ -193,7 +199,8 @@ def plan(
         words: covariate -> words for a low and for a high value, such as ("dark", "bright").
         method: Estimator of the ratio, see `fit_ratio`.
         pilot: If `pool` is a random part of a larger pool, the (N,) int64 numbers of its items there, ascending, and
-            the size of the larger pool. Items must then be accepted one by one.
+            the size of the larger pool; then, if there are any, the numbers of further items of that part, which
+            cannot be used. Items must then be accepted one by one.
         seed: Seed for the folds of the ratio and for the accept decisions.
         **ratio_options: Options of `fit_ratio`. Pass `groups=identities` if the target shows other people than the
             pool.
@@ -229,7 +236,7 @@ def plan(
     if pilot is not None:
         assessed = _assess(pilot, thinned, identities, seed)
         figures |= assessed.figures()
-        figures["expected_accepted"] *= assessed.items / len(assessed)
+        figures["expected_accepted"] *= assessed.items / assessed.looked_at
     made = thinned.to_plan(
         figures,
         arrival,
@@ -244,10 +251,10 @@ def plan(
     return replace(made, law=law, pilot=assessed)
 
 
-def _assess(pilot: tuple[np.ndarray, int], thinned: "_Thinned", identities: Tensor | None, seed: int) -> Pilot:
+def _assess(pilot: Part, thinned: "_Thinned", identities: Tensor | None, seed: int) -> Pilot:
     """Return the figures of the pool that a pilot is a part of."""
-    rows, items = np.asarray(pilot[0]), pilot[1]
-    if rows.shape != (len(thinned.log_ratio),) or items < len(rows) or bool((np.diff(rows) <= 0).any()):
+    rows, items, unusable = np.asarray(pilot[0]), pilot[1], pilot[2] if len(pilot) > 2 else NONE
+    if rows.shape != (len(thinned.log_ratio),) or items < len(rows) + len(unusable) or bool((np.diff(rows) <= 0).any()):
         raise ValueError(
             f"`plan(pilot=...)` needs the ascending numbers of the {len(thinned.log_ratio)} items, and the size of the "
             f"larger pool, got {rows.shape} numbers and {items}."
@@ -259,6 +266,7 @@ def _assess(pilot: tuple[np.ndarray, int], thinned: "_Thinned", identities: Tens
         thinned.envelope,
         like_target=thinned.figures["target_effective_size"],
         groups=identities,
+        unusable=unusable,
         seed=seed,
     )
 
@@ -310,24 +318,44 @@ class _Scored:
         self._law, self._score = law, score
 
     def __call__(self, items: np.ndarray) -> Tensor:
-        found = self._score(items)
-        features, usable = found if isinstance(found, tuple) else (found, np.ones(len(items), bool))
-        features, usable = torch.as_tensor(features), torch.as_tensor(usable)
-        if features.ndim != 2 or len(features) != len(items) or usable.shape != (len(items),):
-            raise ValueError(
-                f"`Plan.lazy_sampler(score=...)` needs a row of features for each of {len(items)} items, from item "
-                f"{items[0]} on, got {tuple(features.shape)} with a mask {tuple(usable.shape)}."
-            )
+        call = "Plan.lazy_sampler(score=...)"
+        features, usable = features_of(self._score, items, call)
         log_ratio = torch.full((len(items),), -math.inf, dtype=torch.float64)
-        wrong = usable & ~torch.isfinite(features).all(1)
-        if wrong.any():
-            raise ValueError(
-                f"`Plan.lazy_sampler(score=...)` gave NaN or infinity for item {items[int(wrong.nonzero()[0])]}: "
-                "return (features, usable) to leave out items that cannot be read."
-            )
         if usable.any():
-            log_ratio[usable] = self._law.log_ratio(features[usable])
+            try:
+                log_ratio[usable] = self._law.log_ratio(features[usable])
+            except ValueError as error:  # of another width than those of the plan
+                raise ValueError(f"`{call}`, from item {items[0]} on: {error}") from None
         return log_ratio
+
+
+def features_of(score: Score, items: np.ndarray, call: str) -> tuple[Tensor, Tensor]:
+    """Return the features of items, (n, D), and which of the items can be used, (n,) bool.
+
+    Args:
+        score: The function that computes them.
+        items: (n,) int64 items, at least one.
+        call: Names the argument in the messages.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a feature of a usable item is NaN or infinite; the message names the
+            item.
+    """
+    found = score(items)
+    features, usable = found if isinstance(found, tuple) else (found, np.ones(len(items), bool))
+    features, usable = torch.as_tensor(features), torch.as_tensor(usable)
+    if features.ndim != 2 or len(features) != len(items) or usable.shape != (len(items),):
+        raise ValueError(
+            f"`{call}` needs a row of features for each of {len(items)} items, from item {items[0]} on, got "
+            f"{tuple(features.shape)} with a mask {tuple(usable.shape)}."
+        )
+    wrong = usable & ~torch.isfinite(features).all(1)
+    if wrong.any():
+        raise ValueError(
+            f"`{call}` gave NaN or infinity for item {items[int(wrong.nonzero()[0])]}: return (features, usable) to "
+            "leave out items that cannot be read."
+        )
+    return features, usable
 
 
 class _Thinned(NamedTuple):

@@ -51,8 +51,7 @@ def check_promise(
     """Compare the items met with the plan.
 
     Args:
-        log_ratio: (n,) log ratios of the items met, at least one, with the retained share of the pool; -inf for an
-            item that cannot be used.
+        log_ratio: (n,) log ratios of the usable items met, at least one, with the retained share of the pool.
         log_m: Log of the plan's M.
         mean_error: Standard error of the mean ratio, relative to it, of the items that the plan was made from.
         clipped_mass: Largest clipped mass that the plan allows for: the upper end of its interval.

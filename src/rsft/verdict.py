@@ -100,7 +100,7 @@ def _judge_difference(figures: Mapping[str, float]) -> Verdict | None:
 
 def _judge_pilot(figures: Mapping[str, float]) -> Verdict | None:
     """Return a verdict if a part of the pool was looked at, and too few items like the target are in it."""
-    looked_at, pool = figures.get("pilot_items"), figures["pool_items"]
+    looked_at, pool = figures.get("pilot_looked_at"), figures["pool_items"]
     alike = figures["target_effective_size"]
     if looked_at is None or looked_at == pool or alike >= MIN_EFFECTIVE_SIZE:
         return None
@@ -172,16 +172,18 @@ def _judge_accepted(figures: Mapping[str, float], envelope: Envelope) -> Verdict
         return Verdict(
             Outcome.POOL_MATCHES,
             f"target and pool differ (AUC {figures['auc']:.3f}), but so little that the items accepted for the target "
-            f"have an effective size of {figures['target_effective_size']:.0f} in a pool of {size:.0f} items",
+            f"have an effective size of {figures['target_effective_size']:.0f} among {size:.0f} items",
         )
     return None
 
 
 def _accepted_in_words(figures: Mapping[str, float], envelope: Envelope) -> str:
     """State how many items are accepted, their effective size and the clipped mass."""
+    pool = figures["pool_items"]
+    size = envelope.effective_size * pool / figures.get("pilot_looked_at", pool)
     return (
-        f"{figures['expected_accepted']:.0f} of {figures['pool_items']:.0f} items are accepted per epoch, with an "
-        f"effective size of {envelope.effective_size:.0f}; {envelope.clipped_mass:.1%} of the target is clipped"
+        f"{figures['expected_accepted']:.0f} of {pool:.0f} items are accepted per epoch, with an effective size of "
+        f"{size:.0f}; {envelope.clipped_mass:.1%} of the target is clipped"
     )
 
 

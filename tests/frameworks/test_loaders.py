@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from rsft import IdentityBatches, RejectionSampler
+from rsft import IdentityBatches, LazyRejectionSampler, RejectionSampler
 
 ITEMS = 97
 ACCEPTANCE = torch.linspace(0.2, 1, ITEMS, dtype=torch.float64)
@@ -73,6 +73,37 @@ def test_a_stateful_loader_resumes_at_any_batch_of_any_epoch(workers: int, every
             assert seen + rest == sequence(epoch)
         again.set_epoch(epoch + 3)
         assert read(resumed) == sequence(epoch + 3)
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital'")
+@pytest.mark.parametrize("stop", [1, 4, -1, -2])  # as above
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stateful_loader_resumes_a_sampler_that_has_not_seen_the_pool(workers: int, stop: int) -> None:
+    def made() -> LazyRejectionSampler:
+        return LazyRejectionSampler(lambda items: ACCEPTANCE[items].log(), 0.0, ITEMS, seed=5, block=16, balanced=True)
+
+    def lazily(epoch: int) -> list[int]:
+        alone = made()
+        alone.set_epoch(epoch)
+        return list(alone)
+
+    for epoch in (0, 2):
+        ours = made()
+        batches = StatefulDataLoader(DATASET, 8, sampler=ours, num_workers=workers)
+        ours.set_epoch(epoch)
+        iterator = iter(batches)
+        limit = stop if stop > 0 else -(-len(lazily(epoch)) // 8)
+        seen = read(next(iterator) for _ in range(limit))
+        if stop == -2:
+            assert list(iterator) == []
+        again = made()
+        resumed = StatefulDataLoader(DATASET, 8, sampler=again, num_workers=workers)
+        resumed.load_state_dict(batches.state_dict())
+        again.set_epoch(epoch + (stop == -2))
+        assert read(resumed) == (lazily(epoch + 1) if stop == -2 else lazily(epoch)[len(seen) :])
+        assert seen == lazily(epoch)[: len(seen)]
+        again.set_epoch(epoch + 3)
+        assert read(resumed) == lazily(epoch + 3)
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital'")

@@ -1,7 +1,8 @@
 """Check of an acceptance rule on a pair with closed forms: proposal q = N(0, 1), target p = N(0.5, 0.8^2)."""
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -52,6 +53,15 @@ def assert_draws_the_target(rule: Rule, seed: int) -> None:
     dispersion = ((counts - size * probability) ** 2).sum() / (size * probability * (1 - probability))
     low, high = stats.chi2(BLOCKS).ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2])
     assert low < dispersion < high, f"dispersion of blocks {dispersion:.0f}, expected {low:.0f} to {high:.0f}"
+
+
+def assert_uniform(found: Iterable[object], values: int) -> None:
+    """Assert that all of a number of values come equally often, by a chi-square test."""
+    counts = np.array(list(Counter(found).values()))
+    expected = counts.sum() / values
+    statistic = ((counts - expected) ** 2).sum() / expected + (values - len(counts)) * expected
+    bound = stats.chi2(values - 1).ppf(1 - FALSE_ALARM)
+    assert statistic < bound, f"chi-square {statistic:.0f} of {values} values, expected below {bound:.0f}"
 
 
 def _assert_near(value: float, expected: float, standard_error: float, what: str) -> None:

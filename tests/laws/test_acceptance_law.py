@@ -1,6 +1,7 @@
-"""Tests that accepted items follow the target exactly, and that the same check rejects nine wrong rules."""
+"""Tests that accepted items follow the target exactly, and that the same check rejects wrong rules."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from law import LOG_M, Rule, assert_draws_the_target, log_ratio
 from torch import Tensor
 
 from rsft import RejectionSampler, acceptance_probability
-from rsft.sampling.acceptance import accept, uniforms
+from rsft.sampling.acceptance import GOLDEN, accept, accept_at, uniforms
+from rsft.sampling.lazy import LazyRejectionSampler
 
 
 def ours(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
@@ -30,6 +32,27 @@ def ours_by_sampler(world_size: int, window: int | None = None) -> Rule:
     return rule
 
 
+def balanced(log_r: Tensor, log_m: float, seed: int, *, epoch: int) -> np.ndarray:
+    """Accept in one of the balanced epochs."""
+    return accept(acceptance_probability(log_r, log_m).numpy(), seed=seed, epoch=epoch, balanced=True)
+
+
+def scattered(log_r: Tensor, log_m: float, seed: int) -> np.ndarray:
+    """Accept the items in another order, by their numbers."""
+    items = np.random.default_rng(seed).permutation(len(log_r))
+    kept = np.zeros(len(log_r), bool)
+    kept[items] = accept_at(acceptance_probability(log_r[items], log_m).numpy(), items, seed=seed)
+    return kept
+
+
+def lazily(log_r: Tensor, log_m: float, seed: int, *, epoch: int, even: bool) -> np.ndarray:
+    """Accept by a pass that computes each ratio when it reaches the item."""
+    sampler = LazyRejectionSampler(lambda items: log_r[items], log_m, len(log_r), seed=seed, block=4096, balanced=even)
+    kept = np.zeros(len(log_r), bool)
+    kept[sampler.accepted(epoch).numpy()] = True
+    return kept
+
+
 def u(log_r: Tensor, seed: int) -> np.ndarray:
     """Return the uniform random numbers of the items."""
     return uniforms(seed, 0, 0, len(log_r))
@@ -40,6 +63,7 @@ def ratio(log_r: Tensor) -> np.ndarray:
     return log_r.exp().numpy()
 
 
+STEP = GOLDEN / 2**53
 WRONG: dict[str, Rule] = {
     "envelope forgotten": lambda r, m, s: u(r, s) < ratio(r),
     "ratio inverted": lambda r, m, s: u(r, s) < np.minimum(1, 1 / ratio(r) / math.exp(m)),
@@ -49,6 +73,9 @@ WRONG: dict[str, Rule] = {
     "square root of the ratio": lambda r, m, s: u(r, s) < np.sqrt(ratio(r) / math.exp(m)),
     "one uniform for a whole batch": lambda r, m, s: np.repeat(u(r, s)[::64], 64)[: len(r)] < ratio(r) / math.exp(m),
     "10 % slack envelope": lambda r, m, s: u(r, s) < ratio(r) / math.exp(m) / 1.1,
+    "one sequence over items": lambda r, m, s: (u(r[:1], s) + np.arange(len(r)) * STEP) % 1 < ratio(r) / math.exp(m),
+    "a step beyond one": lambda r, m, s: u(r, s) + STEP < ratio(r) / math.exp(m),
+    "a step without a start": lambda r, m, s: np.full(len(r), 3 * STEP % 1) < ratio(r) / math.exp(m),
     "top-k in place of a draw": lambda r, m, s: _top_k(ratio(r), round(len(r) / math.exp(m))),
 }
 
@@ -60,6 +87,15 @@ def _top_k(r: np.ndarray, k: int) -> np.ndarray:
     return kept
 
 
+RULES: dict[str, Rule] = {
+    "joined": ours,
+    "scattered": scattered,
+    **{f"balanced, epoch {epoch}": partial(balanced, epoch=epoch) for epoch in (0, 1, 2, 13, 500)},
+    **{f"lazy, epoch {epoch}": partial(lazily, epoch=epoch, even=False) for epoch in (0, 2)},
+    "lazy, balanced": partial(lazily, epoch=5, even=True),
+}
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("window", [None, 2**14])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 8])
@@ -68,7 +104,7 @@ def test_the_items_of_all_ranks_follow_the_target(world_size: int, window: int |
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("rule", [ours])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_accepted_items_follow_the_target(rule: Rule, seed: int) -> None:
     assert_draws_the_target(rule, seed)
 

@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsft import acceptance_probability
-from rsft.sampling.acceptance import Stream, accept, random_words, uniforms
+from rsft.sampling.acceptance import GOLDEN, Stream, accept, accept_at, random_words, uniforms
 
 LOG_RATIOS = st.lists(st.floats(-20, 20), min_size=1, max_size=50).map(lambda v: torch.tensor(v, dtype=torch.float64))
 
@@ -176,3 +178,145 @@ def test_a_number_outside_of_64_bits_is_rejected_by_name(name: str, value: int) 
 def test_the_largest_seed_epoch_and_index_are_valid() -> None:
     last = 2**64 - 1
     assert len(random_words(last, last, last, last + 1)) == 1
+
+
+# Scattered items, and balanced epochs
+
+
+def number(seed: int, epoch: int, item: int, *, balanced: bool) -> int:
+    """The number u of an item in units of 2^-53, with Python's integers."""
+    key = [seed, 0 if balanced else epoch]
+    top = philox4x64([item // 16 + 1, 0, 0, 0], key)[item // 4 % 4] >> 16 * (item % 4) & 0xFFFF
+    low = philox4x64([item // 4 + 1, 0, 1, 0], key)[item % 4] >> 27
+    return ((top << 37) + low + balanced * epoch * GOLDEN) % 2**53
+
+
+def near(numbers: list[int], dtype: type) -> list[np.ndarray]:
+    """Probabilities at which the decision on each number is decided late, or by its upper bits alone, or always."""
+    u: np.ndarray = (np.array(numbers, np.float64) / 2**53).astype(dtype)
+    top = (np.array(numbers) >> 37) / 2**16
+    random = np.random.default_rng(len(numbers)).random(len(u))
+    fixed = [np.full(len(u), p) for p in (0, 1, 2.0**-53, 1 - 2.0**-53, 2.0**-16, 1 - 2.0**-16, 0.5)]
+    ends = [np.nextafter(u, dtype(1)), np.nextafter(u, dtype(0)), top, top + 2.0**-16, np.minimum(top + 2.0**-15, 1)]
+    return [p.astype(dtype) for p in (u, random, *ends, *fixed)]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@given(st.integers(0, 2**64 - 1), st.integers(0, 40) | st.integers(0, 2**64 - 1), st.integers(0, 2**62))
+def test_every_decision_is_that_of_exact_arithmetic(
+    dtype: type, balanced: bool, seed: int, epoch: int, start: int
+) -> None:
+    items = np.arange(start, start + 20)
+    numbers = [number(seed, epoch, item, balanced=balanced) for item in items.tolist()]
+    for p in near(numbers, dtype):
+        exact = [u < Fraction(float(each)) * 2**53 for u, each in zip(numbers, p, strict=True)]
+        assert accept(p, seed=seed, epoch=epoch, start=start, balanced=balanced).tolist() == exact
+        scattered = accept_at(p[::-3], items[::-3], seed=seed, epoch=epoch, balanced=balanced)
+        assert scattered.tolist() == exact[::-3]
+
+
+def test_a_balanced_number_that_passes_one_starts_again_at_zero() -> None:
+    """Also where only the lower bits carry it over, which is one item in 131,072."""
+    items, found = 2**19, 0
+    start = (uniforms(1, 0, 0, items) * 2**53).astype(np.uint64)
+    for epoch in (1, 2, 5, 100):
+        step = epoch * GOLDEN % 2**53
+        top = ((start >> np.uint64(37)) + np.uint64(step >> 37)) % np.uint64(2**16)
+        carried = (start % np.uint64(2**37) + np.uint64(step % 2**37)) >= np.uint64(2**37)
+        corner = np.flatnonzero((top == 2**16 - 1) & carried)
+        found += len(corner)
+        for p, accepted in ((2.0**-15, True), (0.0, False), (1.0, True)):
+            assert (accept(np.full(items, p), seed=1, epoch=epoch, balanced=True)[corner] == accepted).all()
+            assert (accept_at(np.full(len(corner), p), corner, seed=1, epoch=epoch, balanced=True) == accepted).all()
+    assert found > 4
+
+
+def test_large_blocks_of_scattered_and_of_joined_items_agree() -> None:
+    p = np.random.default_rng(0).random(200_000).astype(np.float32)
+    items = np.random.default_rng(1).permutation(200_000)
+    for balanced in (False, True):
+        for epoch in (0, 1, 3, 10**6):
+            whole = accept(p, seed=9, epoch=epoch, balanced=balanced)
+            assert (accept_at(p[items], items, seed=9, epoch=epoch, balanced=balanced) == whole[items]).all()
+
+
+def test_epoch_zero_is_the_same_when_balanced_and_the_next_ones_are_not() -> None:
+    p = np.full(1000, 0.5)
+    same = [(accept(p, seed=2, epoch=e, balanced=True) == accept(p, seed=2, epoch=e)).all() for e in range(3)]
+    assert same == [True, False, False]
+
+
+def test_the_step_of_balanced_epochs_is_the_golden_ratio() -> None:
+    assert abs((2 * GOLDEN + 2**53) ** 2 - 5 * 2**106) < 2**57  # the root of five, to the last place of a float64
+
+
+MOST_OFF = 3.1  # of E times the discrepancy of the golden ratio's multiples, for any interval and any E up to 200
+Draw = Callable[[int], np.ndarray]  # epoch -> numbers u of all items
+
+
+def assert_even(draw: Draw, items: int = 3000, epochs: int = 200) -> None:
+    """Assert that items of any probability are accepted P * E times in E epochs, to within `MOST_OFF`."""
+    p = np.linspace(0, 1, items)
+    counts = np.zeros(items)
+    for epoch in range(epochs):
+        counts += draw(epoch) < p
+        off = np.abs(counts - (epoch + 1) * p).max()
+        assert off < MOST_OFF, f"{off} after {epoch + 1} epochs"
+
+
+def balanced_numbers(epoch: int, items: int = 3000) -> np.ndarray:
+    return (uniforms(0, 0, 0, items) + epoch * GOLDEN / 2**53) % 1
+
+
+UNEVEN: dict[str, Draw] = {
+    "independent": lambda epoch: uniforms(0, epoch, 0, 3000),
+    "one number for all epochs": lambda epoch: uniforms(0, 0, 0, 3000),
+    "every other epoch": lambda epoch: (uniforms(0, 0, 0, 3000) + epoch / 2) % 1,
+    "ten values": lambda epoch: (uniforms(0, 0, 0, 3000) + epoch / 10) % 1,
+    "not started again": lambda epoch: uniforms(0, 0, 0, 3000) + epoch * GOLDEN / 2**53,
+    "a nearly whole step": lambda epoch: (uniforms(0, 0, 0, 3000) + epoch * 0.99) % 1,
+}
+
+
+def test_an_item_is_accepted_as_often_as_its_probability_says() -> None:
+    p = np.linspace(0, 1, 3000)
+    masks = [accept(p, seed=0, epoch=epoch, balanced=True) for epoch in range(200)]
+    assert all((mask == (balanced_numbers(epoch) < p)).all() for epoch, mask in enumerate(masks))
+    assert_even(balanced_numbers)
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_other_numbers_are_not_even(name: str) -> None:
+    with pytest.raises(AssertionError):
+        assert_even(UNEVEN[name])
+
+
+def assert_unrelated(accepted: np.ndarray, probability: float) -> None:
+    """Assert that decisions (epochs, items) on items at several distances are independent within an epoch."""
+    expected = probability**2
+    for mask in accepted:
+        for distance in (1, 2, 4, 16, 64, 2**15, 2**16):
+            both = mask[:-distance] & mask[distance:]
+            # Neighbouring pairs share an item: with 1 <= c <= 2 for the covariances, the variance is c n p^2 (1 - p^2).
+            error = math.sqrt(3 * expected * (1 - expected) / len(both))
+            assert abs(both.mean() - expected) < 5 * error, distance
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2, 50])
+def test_two_items_are_independent_within_a_balanced_epoch(epoch: int) -> None:
+    p = 0.3
+    assert_unrelated(accept(np.full(400_000, p), seed=4, epoch=epoch, balanced=True)[None], p)
+    steps = (0.37 + np.arange(400_000) * GOLDEN / 2**53) % 1  # one sequence over items, in place of one for each
+    with pytest.raises(AssertionError):
+        assert_unrelated((steps < p)[None], p)
+    with pytest.raises(AssertionError):
+        assert_unrelated((np.repeat(uniforms(4, epoch, 0, 200_000), 2) < p)[None], p)
+
+
+def test_a_negative_item_or_seed_is_rejected() -> None:
+    with pytest.raises(ValueError, match="`start` needs an integer"):
+        accept_at(np.ones(2), np.array([0, -1]), seed=0)
+    with pytest.raises(ValueError, match="`seed` needs an integer"):
+        accept_at(np.ones(1), np.array([0]), seed=2**64)
+    assert accept_at(np.empty(0), np.empty(0, np.int64), seed=0).shape == (0,)

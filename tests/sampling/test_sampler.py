@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from torch.utils.data import DataLoader, TensorDataset
 
 from rsft import RejectionSampler
+from rsft.sampling.acceptance import accept
 from rsft.sampling.probabilities import AcceptanceRule
 from rsft.sampling.quantise import quantise
 from rsft.sampling.sequence import GlobalSequence
@@ -624,3 +625,61 @@ def test_a_sequence_needs_all_of_its_parts(left_out: str) -> None:
         unfinished(0, 1, False)
     whole = type("Whole", (unfinished,), {left_out: getattr(RejectionSampler, left_out)})
     assert whole(0, 1, False).world_size == 1
+
+
+# Balanced epochs
+
+
+@pytest.mark.parametrize("window", [None, 64])
+def test_balanced_epochs_accept_by_balanced_numbers_in_any_window(window: int | None) -> None:
+    sampler = RejectionSampler(ACCEPTANCE, seed=3, balanced=True, window=window)
+    independent = RejectionSampler(ACCEPTANCE, seed=3, window=window)
+    for epoch in (0, 1, 2, 30):
+        sampler.set_epoch(epoch)
+        kept = np.flatnonzero(accept(ACCEPTANCE.numpy(), seed=3, epoch=epoch, balanced=True)).tolist()
+        assert sorted(sampler) == sampler.accepted().tolist() == kept
+        assert (kept == independent.accepted(epoch).tolist()) == (epoch == 0)
+
+
+def test_balanced_epochs_use_an_item_as_often_as_its_probability_says_and_independent_ones_do_not() -> None:
+    epochs = 60
+
+    def off(*, balanced: bool) -> float:
+        sampler = RejectionSampler(ACCEPTANCE, balanced=balanced)
+        counts = sum(torch.bincount(sampler.accepted(epoch), minlength=len(ACCEPTANCE)) for epoch in range(epochs))
+        return float((counts - epochs * ACCEPTANCE).abs().max())
+
+    assert off(balanced=True) < 3.1
+    assert off(balanced=False) > 6  # three standard deviations at P = 0.5, of 997 items
+
+
+def test_balanced_epochs_are_the_same_for_any_number_of_ranks_and_after_a_resume() -> None:
+    def made(**options: int) -> RejectionSampler:
+        return RejectionSampler(ACCEPTANCE, seed=3, balanced=True, **options)  # type: ignore[arg-type]
+
+    alone = made()
+    alone.set_epoch(4)
+    whole, iterator = list(alone), iter(alone)
+    seen = [next(iterator) for _ in range(10)]
+    ranks = [made(rank=k, world_size=3) for k in range(3)]
+    for sampler in ranks:
+        sampler.load_state_dict(alone.state_dict())
+    rest = merged(ranks)
+    assert seen + rest == whole[: 10 + len(rest)]
+    assert len(whole) - len(rest) - 10 < 3
+
+
+def test_a_state_of_independent_epochs_is_rejected_by_balanced_ones() -> None:
+    with pytest.raises(ValueError, match="`balanced`"):
+        RejectionSampler(ACCEPTANCE, balanced=True).load_state_dict(RejectionSampler(ACCEPTANCE).state_dict())
+
+
+def test_an_update_of_balanced_epochs_takes_effect() -> None:
+    sampler = RejectionSampler(ACCEPTANCE, balanced=True)
+    sampler.update(torch.arange(997), 1 - ACCEPTANCE)
+    sampler.set_epoch(1)
+    assert sampler.accepted().tolist() == RejectionSampler(1 - ACCEPTANCE, balanced=True).accepted(1).tolist()
+
+
+def test_a_rule_draws_the_same_when_balanced() -> None:
+    assert list(RejectionSampler(EveryThird(), balanced=True)) == list(RejectionSampler(EveryThird()))

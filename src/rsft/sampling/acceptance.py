@@ -123,7 +123,8 @@ def accept_at(
         epoch: Integer in [0, 2^64).
         balanced: If True, item i has in epoch e the number `frac(u_i + e * golden ratio)`, where u_i is its number in
             epoch 0. Each epoch alone has the same law as with independent numbers. Over E epochs, an item is accepted
-            P_accept * E times to within about one, where independent numbers deviate by sqrt(P (1 - P) E).
+            P_accept * E times to within about one, and 3.1 at most up to 200 epochs, where independent numbers deviate
+            by sqrt(P (1 - P) E).
 
     Returns:
         (n,) bool mask of the accepted items.

@@ -42,7 +42,8 @@ class LazyRejectionSampler(GlobalSequence[int]):
         block: Number of items whose ratios are computed together.
         chunk: Number of neighbouring items that are visited together; see `walk`.
         balanced: If True, the numbers u of an item over epochs are its own low-discrepancy sequence; see `accept_at`.
-        known: (k,) int64 items whose log ratio is known already, and these (k,) values; None for none.
+        known: (k,) int64 items whose log ratio is known already, and these (k,) values, which `log_ratio` need not
+            return again; None for none.
         max_barren: Largest number of items in a row of which none is accepted.
         rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
         world_size: Number of processes. The default is that of `torch.distributed` if initialised, 1 otherwise.
@@ -89,12 +90,14 @@ class LazyRejectionSampler(GlobalSequence[int]):
         self._max_barren = max_barren
         given = ((), ()) if known is None else (np.asarray(values).tolist() for values in known)
         self._known: dict[int, float] = dict(zip(*given, strict=True))
+        self._given = sorted(self._known)
 
     @property
     def scored(self) -> tuple[Tensor, Tensor]:
         """The items whose ratio has been computed, (n,) int64 ascending, and their log ratios, (n,) float64."""
         items = sorted(self._known)
-        return torch.tensor(items, dtype=torch.int64), torch.tensor([self._known[item] for item in items]).double()
+        values = torch.tensor([self._known[item] for item in items], dtype=torch.float64)
+        return torch.tensor(items, dtype=torch.int64), values
 
     def accepted(self, epoch: int | None = None) -> Tensor:
         """Return all items accepted in an epoch, over all ranks: (n,) int64, ascending.
@@ -175,7 +178,8 @@ class LazyRejectionSampler(GlobalSequence[int]):
 
     def _contents(self) -> dict[str, Any]:
         items, values = self.scored
-        return {"seed": self.seed, "order": self._order(), "scored": [items, values]}
+        given = torch.tensor(self._given, dtype=torch.int64)
+        return {"seed": self.seed, "order": self._order(), "scored": [items, values], "given": given}
 
     def _order(self) -> list[Any]:
         return [self.items, self.reach, self._block, self._chunk, self._balanced, self.log_m]
@@ -187,7 +191,8 @@ class LazyRejectionSampler(GlobalSequence[int]):
                 f"{state['order']} there and {self._order()} here. Resume with those of the original run."
             )
         items, values = state["scored"]
-        probes = torch.linspace(0, max(0, len(items) - 1), min(PROBES, len(items))).long()
+        computed = torch.isin(items, state["given"], invert=True).nonzero().flatten()
+        probes = computed[torch.linspace(0, max(0, len(computed) - 1), min(PROBES, len(computed))).long()]
         again = self._computed(items[probes].numpy()) if len(probes) else values[probes]
         changed = ~torch.isclose(again, values[probes], rtol=TOLERANCE, atol=TOLERANCE)
         if changed.any():
@@ -198,3 +203,4 @@ class LazyRejectionSampler(GlobalSequence[int]):
             )
         self.seed = state["seed"]
         self._known = dict(zip(items.tolist(), values.tolist(), strict=True))
+        self._given = state["given"].tolist()
