@@ -160,13 +160,14 @@ class OpenPool:
         recipe, size = self._recipe, len(self._images)
         with self._stages.stage("pilot"):
             if recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1:
-                made = self._plan_on(self._usable(np.arange(size)), whole=True)
+                made = self._plan_on(np.arange(size), whole=True)
             else:
-                made = grow(lambda rows: self._plan_on(self._usable(rows)), size, PILOT_SIZES, self._seed)
+                made = grow(lambda rows: self._plan_on(rows), size, PILOT_SIZES, self._seed)
                 if recipe.features == AUTO:
                     self.kind = choose_features(self.rank()).features
                     assert made.pilot is not None
-                    made = made if self.kind == CHEAPEST else self._plan_on(made.pilot.rows)
+                    looked_at = np.union1d(made.pilot.rows, made.pilot.unusable)
+                    made = made if self.kind == CHEAPEST else self._plan_on(looked_at)
             made = self._with_headroom(made)
         rows = self.rows_of(made)
         told = zip(made.log_ratio.tolist(), made.acceptance.tolist(), made.likeness.tolist(), strict=True)
@@ -183,8 +184,8 @@ class OpenPool:
 
     def rank(self) -> list[Ranked]:
         """Make a plan with each kind of features on a part of the pilot, and rank the plans."""
-        rows = self._usable(pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed))
-        pool = self._features(rows)
+        rows = pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed)
+        pool = self._features(self._usable(rows))
         ranking = on_first(lambda: rank_face_plans(pool, self._target, **self._options(rows)))
         self.compared = [
             {
@@ -229,17 +230,19 @@ class OpenPool:
         return Chosen(features, found.candidates.subset(rows), log_ratio, len(visited), promise)
 
     def _options(self, rows: np.ndarray, *, whole: bool = False) -> dict[str, Any]:
-        """Return the options of a plan on some pictures of the pool."""
+        """Return the options of a plan on those of some pictures of the pool that can be used."""
         options = self._recipe.plan_options() | {"seed": self._seed}
         del options["features"]
-        return options if whole else options | {"pilot": (rows, len(self._images))}
+        usable = self._usable(rows)
+        return options if whole else options | {"pilot": (usable, len(self._images), np.setdiff1d(rows, usable))}
 
     def _plan_on(self, rows: np.ndarray, *, whole: bool = False) -> Plan:
-        """Make the plan on some usable pictures."""
-        if not len(rows):
+        """Make the plan on those of some pictures that can be used."""
+        usable = self._usable(rows)
+        if not len(usable):
             item, reason = self.quarantined[0]
             raise InputError(f"no picture of '{self._images.root}' could be used ('{item}': {reason}).")
-        pool = self._of_looks(rows) if self.kind == CHEAPEST else self._features(rows)
+        pool = self._of_looks(usable) if self.kind == CHEAPEST else self._features(usable)
         return on_first(lambda: plan_on(pool, self._target, self.kind, **self._options(rows, whole=whole)))
 
     def _with_headroom(self, made: Plan) -> Plan:
