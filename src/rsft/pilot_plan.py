@@ -20,7 +20,7 @@ def plan_from_pilot(
 ) -> Plan:
     """Make a plan from a pilot: a random part of the pool that grows until it tells enough, see `Pilot.is_enough`.
 
-    `Plan.lazy_sampler` then draws from the whole pool.
+    `Plan.sampler` then draws from the whole pool.
 
     Args:
         score: Function from (n,) int64 items of the pool, ascending, to their (n, D) features; or to (features,

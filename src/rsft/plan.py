@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -88,46 +88,50 @@ class Plan:
         """Return the exact probability (N,) float64 that an item is used in an epoch, including the identity rule."""
         return self.acceptance if self.rule is None else self.rule.inclusion()
 
-    def sampler(self, **options: Any) -> RejectionSampler:
-        """Return a sampler over the items of the plan; `options` are passed to `RejectionSampler`.
+    @overload
+    def sampler(self, *, score: None = None, **options: Any) -> RejectionSampler: ...
 
-        Raises:
-            ValueError: If the plan was made from a pilot; see `lazy_sampler`.
-        """
-        if self.pilot is not None and not self.pilot.is_whole:
-            raise ValueError("`Plan.sampler`: the plan was made from a part of the pool; use `lazy_sampler`.")
-        return RejectionSampler(self._drawn(), **{"seed": self.seed, **options})
+    @overload
+    def sampler(self, *, score: Score, items: int | None = None, **options: Any) -> LazyRejectionSampler: ...
 
-    def lazy_sampler(self, score: Score, items: int | None = None, **options: Any) -> LazyRejectionSampler:
-        """Return a sampler over a whole pool, of which this plan saw a part or nothing.
+    def sampler(
+        self, *, score: Score | None = None, items: int | None = None, **options: Any
+    ) -> RejectionSampler | LazyRejectionSampler:
+        """Return a sampler over the items of the plan, or with `score` over a pool of which it saw a part or nothing.
 
         Args:
             score: Function from (n,) int64 items, ascending, to their (n, D) features, of the kind that the plan was
                 made on; or to (features, usable), where usable is (n,) bool and False for an item that cannot be used.
                 It is called when a pass reaches these items, once for each item.
-            items: Number N of items of the pool. The default is that of the pilot.
-            **options: Further arguments of `LazyRejectionSampler`.
+            items: Number N of items of the pool, with `score`. The default is that of the pilot.
+            **options: Further arguments of `RejectionSampler`, or with `score` of `LazyRejectionSampler`.
 
         Raises:
-            ValueError: If the plan has no `law`, or the number of items is missing. When iterated, if `score` returns
-                other features than the plan was made on, or NaN.
+            ValueError: If `score` is missing although the plan was made from a pilot, `items` is missing or given
+                without `score`, or the plan has no `law`. When iterated, if `score` returns other features than the
+                plan was made on, or NaN.
         """
+        if score is not None:
+            return self._lazy_sampler(score, items, options)
+        if items is not None or (self.pilot is not None and not self.pilot.is_whole):
+            raise ValueError("`Plan.sampler(score=...)` is required for a pool of which the plan saw a part.")
+        return RejectionSampler(self._drawn(), **{"seed": self.seed, **options})
+
+    def _lazy_sampler(self, score: Score, items: int | None, options: dict[str, Any]) -> LazyRejectionSampler:
+        """Return the sampler that computes the features of what it reaches."""
         if self.law is None:
-            raise ValueError("`Plan.lazy_sampler` needs a plan from features whose items are accepted one by one.")
+            raise ValueError("`Plan.sampler(score=...)` needs a plan from features whose items are accepted singly.")
         known = None
         if self.pilot is not None:
             unusable = self.pilot.unusable
             values = [self.log_ratio.numpy(), np.full(len(unusable), -math.inf)]
             known = np.concatenate([self.pilot.rows, unusable]), np.concatenate(values)
+            items = self.pilot.items if items is None else items
         if items is None:
-            if self.pilot is None:
-                raise ValueError("`Plan.lazy_sampler(items=...)` is required: the plan was not made from a pilot.")
-            items = self.pilot.items
+            raise ValueError("`Plan.sampler(items=...)` is required: the plan was not made from a pilot.")
+        scored = _Scored(self.law, score)
         return LazyRejectionSampler(
-            _Scored(self.law, score),
-            self.envelope.log_m,
-            items,
-            **{"seed": self.seed, "known": known, **options},
+            scored, self.envelope.log_m, items, **{"seed": self.seed, "known": known, **options}
         )
 
     def check_promise(self, items: Tensor, log_ratio: Tensor) -> Promise | None:
@@ -318,7 +322,7 @@ class _Scored:
         self._law, self._score = law, score
 
     def __call__(self, items: np.ndarray) -> Tensor:
-        call = "Plan.lazy_sampler(score=...)"
+        call = "Plan.sampler(score=...)"
         features, usable = features_of(self._score, items, call)
         log_ratio = torch.full((len(items),), -math.inf, dtype=torch.float64)
         if usable.any():
