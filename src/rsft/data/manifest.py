@@ -11,10 +11,10 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from rsft.data.columns import BLOCK, Strings, first_part, join_strings, rows_like
+from rsft.data.columns import BLOCK, Strings, first_part, join_strings, rows_like, true_rows
 from rsft.data.folder import absent_files
 from rsft.data.huggingface import holds_pictures, list_table
-from rsft.data.listing import Listing, item_id
+from rsft.data.listing import Listing, item_id, text_column
 from rsft.data.sources import Files
 from rsft.errors import InputError
 
@@ -214,11 +214,11 @@ def _parse(text: str) -> float:
         return float("nan")
 
 
-def read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
+def read_attributes(path: Path, items: Sequence[str]) -> dict[str, Strings]:
     """Read the attributes of items from a CSV or Parquet file with a column `path` and one column per attribute.
 
     Args:
-        path: The file.
+        path: The file. Of several rows for an item, the last one counts.
         items: Ids of the items, as the column `path` spells them.
 
     Returns:
@@ -227,11 +227,14 @@ def read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         InputError: The file cannot be read, has no column `path` or no row, or lacks a row for an item.
     """
-    columns = read_columns(path)
+    columns = text_columns(path)
     if PATH not in columns or not columns[PATH]:
         raise InputError(f"'{path}' needs a header with a column 'path' and a column for each attribute.")
-    row = {item: number for number, item in enumerate(columns.pop(PATH))}
-    lacking = [item for item in items if item not in row]
+    last_first = columns.pop(PATH)[::-1]
+    names = text_column(items, path)
+    found = pc.index_in(names.array, last_first.array)
+    lacking = names.take(true_rows(found.is_null()))
     if lacking:
         raise InputError(f"'{path}' has no row for {len(lacking)} pictures, such as '{lacking[0]}'.")
-    return {name: [values[row[item]] for item in items] for name, values in columns.items()}
+    rows = len(last_first) - 1 - found.to_numpy().astype(np.int64)
+    return {name: values.take(rows) for name, values in columns.items()}

@@ -92,7 +92,7 @@ class FaceInputs:
     def identities(self) -> int:
         """The number of identities in the pool."""
         pool = self.embedded[POOL] if POOL in self.embedded else self.sets[POOL]
-        return len(set(pool.identities))
+        return len(pool.identities.names)
 
     def embed(
         self,
