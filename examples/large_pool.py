@@ -1,6 +1,6 @@
 """A pool of a million pictures that nobody looks at: a plan from a pilot, and features of what a pass reaches.
 
-The pictures are handwritten digits, each moved and lit by its own number; 3 % are noisy negatives, as all of the
+The pictures are handwritten digits, each moved and lit by its own number; 3 % are dim and noisy, as all of the
 target are. They are drawn when they are asked for, so what is drawn is what a run costs.
 
     python examples/large_pool.py [--quick]
@@ -30,11 +30,11 @@ class Digits(Dataset[tuple[Tensor, int]]):
         generator = torch.Generator().manual_seed(item)
         row = item % (len(LABELS) - KEPT_BACK)
         moved = PICTURES[row].roll(tuple(torch.randint(-1, 2, (2,), generator=generator).tolist()), (1, 2))
-        return (negative(moved, generator) if torch.rand(1, generator=generator) < 0.03 else moved), int(LABELS[row])
+        return (dim(moved, generator) if torch.rand(1, generator=generator) < 0.03 else moved), int(LABELS[row])
 
 
-def negative(picture: Tensor, generator: torch.Generator) -> Tensor:
-    return 0.6 - picture / 3 + 0.06 * torch.randn(picture.shape, generator=generator)
+def dim(picture: Tensor, generator: torch.Generator) -> Tensor:
+    return picture / 4 + 0.05 * torch.randn(picture.shape, generator=generator)
 
 
 def describe(pictures: Tensor) -> Tensor:
@@ -46,23 +46,25 @@ def describe(pictures: Tensor) -> Tensor:
 def main(quick: bool = False) -> dict[str, float]:
     torch.manual_seed(0)
     pool, generator = Digits(), torch.Generator().manual_seed(0)
-    shifted = torch.stack([negative(picture, generator) for picture in PICTURES[-KEPT_BACK:]])
+    shifted = torch.stack([dim(picture, generator) for picture in PICTURES[-KEPT_BACK:]])
     target, test, test_labels = shifted[:300], shifted[300:], LABELS[-200:]  # no labels of the target are looked at
 
     def score(items: np.ndarray) -> Tensor:
         return describe(torch.stack([pool[item][0] for item in items.tolist()]))
 
-    plan = rsft.plan_from_pilot(score, describe(target), items=POOL_ITEMS, envelope="max_tv=0.05", retain_fraction=0.2)
+    plan = rsft.plan_from_pilot(
+        score, describe(target), items=POOL_ITEMS, method="auto", envelope="max_tv=0.05", retain_fraction=0.5
+    )
     sampler = plan.sampler(score=score, reach=4_000 if quick else 20_000)
     print(plan.verdict, plan.pilot and f"; rate {plan.pilot.acceptance_rate}")
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
-    rest = range(0, 4_000 if quick else 20_000)
+    rest = range(4_000 if quick else 20_000)
     uniform = DataLoader(pool, 32, sampler=rest)  # the numbers are no order of anything
     rsft.fine_tune(network, uniform, nn.functional.cross_entropy, stop=rsft.Stopping(epochs=1), learning_rate=1e-3)
     before, drawn = accuracy(network, test, test_labels), pool.drawn
     loader = DataLoader(pool, 32, sampler=sampler)
     rsft.fine_tune(
-        network, loader, nn.functional.cross_entropy, stop=rsft.Stopping(epochs=2 if quick else 10), learning_rate=1e-3
+        network, loader, nn.functional.cross_entropy, stop=rsft.Stopping(epochs=2 if quick else 10), learning_rate=3e-4
     )
     promise = plan.check_promise(*sampler.scored)
     return {
