@@ -160,13 +160,14 @@ class OpenPool:
         recipe, size = self._recipe, len(self._images)
         with self._stages.stage("pilot"):
             if recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1:
-                made = self._plan_on(self._usable(np.arange(size)), whole=True)
+                made = self._plan_on(np.arange(size), whole=True)
             else:
-                made = grow(lambda rows: self._plan_on(self._usable(rows)), size, PILOT_SIZES, self._seed)
+                made = grow(self._plan_on, size, PILOT_SIZES, self._seed)
                 if recipe.features == AUTO:
                     self.kind = choose_features(self.rank()).features
                     assert made.pilot is not None
-                    made = made if self.kind == CHEAPEST else self._plan_on(made.pilot.rows)
+                    looked_at = np.union1d(made.pilot.rows, made.pilot.unusable)
+                    made = made if self.kind == CHEAPEST else self._plan_on(looked_at)
             made = self._with_headroom(made)
         rows = self.rows_of(made)
         told = zip(made.log_ratio.tolist(), made.acceptance.tolist(), made.likeness.tolist(), strict=True)
@@ -183,9 +184,10 @@ class OpenPool:
 
     def rank(self) -> list[Ranked]:
         """Make a plan with each kind of features on a part of the pilot, and rank the plans."""
-        rows = self._usable(pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed))
-        pool = self._features(rows)
-        ranking = on_first(lambda: rank_face_plans(pool, self._target, **self._options(rows)))
+        items = pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed)
+        pool = self._features(self._usable(items))
+        options = self._options(items)
+        ranking = on_first(lambda: rank_face_plans(pool, self._target, **options))
         self.compared = [
             {
                 "features": ranked.features,
@@ -228,19 +230,22 @@ class OpenPool:
         promise = plan.check_promise(torch.from_numpy(visited), of_visited)
         return Chosen(features, found.candidates.subset(rows), log_ratio, len(visited), promise)
 
-    def _options(self, rows: np.ndarray, *, whole: bool = False) -> dict[str, Any]:
-        """Return the options of a plan on some pictures of the pool."""
+    def _options(self, items: np.ndarray, *, whole: bool = False) -> dict[str, Any]:
+        """Return the options of a plan on the usable ones among some pictures of the pool."""
         options = self._recipe.plan_options() | {"seed": self._seed}
         del options["features"]
-        return options if whole else options | {"pilot": (rows, len(self._images))}
+        usable = self._is_usable(items)
+        return options if whole else options | {"pilot": (items[usable], len(self._images), items[~usable])}
 
-    def _plan_on(self, rows: np.ndarray, *, whole: bool = False) -> Plan:
-        """Make the plan on some usable pictures."""
+    def _plan_on(self, items: np.ndarray, *, whole: bool = False) -> Plan:
+        """Make the plan on the usable ones among some pictures."""
+        rows = self._usable(items)
         if not len(rows):
             item, reason = self.quarantined[0]
             raise InputError(f"no picture of '{self._images.root}' could be used ('{item}': {reason}).")
         pool = self._of_looks(rows) if self.kind == CHEAPEST else self._features(rows)
-        return on_first(lambda: plan_on(pool, self._target, self.kind, **self._options(rows, whole=whole)))
+        options = self._options(items, whole=whole)
+        return on_first(lambda: plan_on(pool, self._target, self.kind, **options))
 
     def _with_headroom(self, made: Plan) -> Plan:
         """Add the headroom, found on pictures of the plan that are like the target and others of the same people."""
