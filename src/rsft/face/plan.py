@@ -95,6 +95,7 @@ def plan_folders(
                 ranking = opened.rank()
         plan = ranking[0].plan if ranking else opened.plan()
         told, rows = opened.told(), opened.rows_of(plan)
+        told |= {"kind": ranking[0].features} if ranking else {}
         used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
     if out is not None:
         with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite)) as folder:

@@ -24,7 +24,7 @@ from rsft.face.adaptation.planning import (
     table_of,
 )
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.selection import select
+from rsft.face.adaptation.selection import by_rule, select
 from rsft.face.pictures.embedding import embed
 from rsft.face.pictures.looks import Looks, columns
 from rsft.face.runs.inputs import POOL, FaceInputs
@@ -35,7 +35,6 @@ from rsft.plan import Plan
 from rsft.promise import Promise
 from rsft.ranking import Ranked
 from rsft.sampling.acceptance import accept_at, acceptance_probability
-from rsft.sampling.identities import AcceptBy
 from rsft.sampling.walk import random_order
 from rsft.tuning.distributed import on_first
 
@@ -159,7 +158,7 @@ class OpenPool:
         """
         recipe, size = self._recipe, len(self._images)
         with self._stages.stage("pilot"):
-            if recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1:
+            if by_rule(recipe):
                 made = self._plan_on(np.arange(size), whole=True)
             else:
                 made = grow(self._plan_on, size, PILOT_SIZES, self._seed)
@@ -183,10 +182,14 @@ class OpenPool:
         return {"kind": self.kind, "compared": self.compared}
 
     def rank(self) -> list[Ranked]:
-        """Make a plan with each kind of features on a part of the pilot, and rank the plans."""
-        items = pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed)
-        pool = self._features(self._usable(items))
-        options = self._options(items)
+        """Make a plan with each kind of features on a part of the pilot, and rank the plans.
+
+        Acceptance by identity and a floor need the whole pool in place of the part.
+        """
+        whole, size = by_rule(self._recipe), len(self._images)
+        items = np.arange(size) if whole else pilot_items(size, COMPARED_ITEMS, seed=self._seed)
+        pool = self._features(self._some_usable(items))
+        options = self._options(items, whole=whole)
         ranking = on_first(lambda: rank_face_plans(pool, self._target, **options))
         self.compared = [
             {
@@ -239,10 +242,7 @@ class OpenPool:
 
     def _plan_on(self, items: np.ndarray, *, whole: bool = False) -> Plan:
         """Make the plan on the usable ones among some pictures."""
-        rows = self._usable(items)
-        if not len(rows):
-            item, reason = self.quarantined[0]
-            raise InputError(f"no picture of '{self._images.root}' could be used ('{item}': {reason}).")
+        rows = self._some_usable(items)
         pool = self._of_looks(rows) if self.kind == CHEAPEST else self._features(rows)
         options = self._options(items, whole=whole)
         return on_first(lambda: plan_on(pool, self._target, self.kind, **options))
@@ -288,6 +288,14 @@ class OpenPool:
 
     def _usable(self, items: np.ndarray) -> np.ndarray:
         return items[self._is_usable(items)]
+
+    def _some_usable(self, items: np.ndarray) -> np.ndarray:
+        """Return the usable ones among some pictures; raise InputError if there is none."""
+        rows = self._usable(items)
+        if not len(rows):
+            item, reason = self.quarantined[0]
+            raise InputError(f"no picture of '{self._images.root}' could be used ('{item}': {reason}).")
+        return rows
 
     def _table(self, pool: Features) -> np.ndarray:
         return table_of(pool, self._target, self.kind)[0]
