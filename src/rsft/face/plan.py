@@ -53,7 +53,7 @@ def plan_folders(
         target: See `Sources`. An output of `embed_folder` is accepted too.
         model: See `Sources`.
         out: Folder to create for `plan.json` and `accepted.parquet`. By default, nothing is written.
-        recipe: Settings of the plan, the cut and the folds. Other settings are not used.
+        recipe: Settings of the plan, the cut, the folds and `max_looks`. Other settings are not used.
         compare: Make a plan with each kind of features and rank them. By default, use the features of the recipe.
         aligned: See `Sources`.
         landmarks: See `Sources`.

@@ -161,7 +161,8 @@ class OpenPool:
             if by_rule(recipe):
                 made = self._plan_on(np.arange(size), whole=True)
             else:
-                made = grow(self._plan_on, size, PILOT_SIZES, self._seed)
+                sizes = sorted({min(pilot, recipe.max_looks) for pilot in PILOT_SIZES})
+                made = grow(self._plan_on, size, sizes, self._seed)
                 if recipe.features == AUTO:
                     self.kind = choose_features(self.rank()).features
                     assert made.pilot is not None
@@ -187,7 +188,7 @@ class OpenPool:
         Acceptance by identity and a floor need the whole pool in place of the part.
         """
         whole, size = by_rule(self._recipe), len(self._images)
-        items = np.arange(size) if whole else pilot_items(size, COMPARED_ITEMS, seed=self._seed)
+        items = np.arange(size) if whole else self._compared_items()
         pool = self._features(self._some_usable(items))
         options = self._options(items, whole=whole)
         ranking = on_first(lambda: rank_face_plans(pool, self._target, **options))
@@ -232,6 +233,10 @@ class OpenPool:
         of_visited = torch.tensor([self._rates[item][0] for item in visited.tolist()], dtype=torch.float64)
         promise = plan.check_promise(torch.from_numpy(visited), of_visited)
         return Chosen(features, found.candidates.subset(rows), log_ratio, len(visited), promise)
+
+    def _compared_items(self) -> np.ndarray:
+        """Return the part of the pilot on which the kinds of features are compared."""
+        return pilot_items(len(self._images), min(COMPARED_ITEMS, self._recipe.max_looks), seed=self._seed)
 
     def _options(self, items: np.ndarray, *, whole: bool = False) -> dict[str, Any]:
         """Return the options of a plan on the usable ones among some pictures of the pool."""
