@@ -17,6 +17,8 @@ from rsft.face.pictures.embedding import face_finder
 from rsft.threads import cores
 from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
 
+PART_PICTURES = 256  # looked at before what was found is written: some seconds of work
+
 
 @dataclass(frozen=True)
 class Look:
@@ -66,16 +68,8 @@ class Looks:
     def __call__(self, items: np.ndarray) -> list[Look]:
         """Return the looks at some pictures, (n,) integers; those that are not known yet are opened."""
         new = [item for item in items.tolist() if item not in self._known]
-        if new:
-            self.decoded += len(new)
-            rank, processes = rank_and_world_size()
-            own = new[rank::processes]
-            with ThreadPoolExecutor(max_workers=cores()) as pool:
-                found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
-            self._known |= found
-            if self._file is not None and is_first():
-                with open(self._file, "a") as file:
-                    file.writelines(_line(item, found[item]) for item in new)
+        for start in range(0, len(new), PART_PICTURES):
+            self._open(new[start : start + PART_PICTURES])
         return [self._known[item] for item in items.tolist()]
 
     @property
@@ -94,6 +88,18 @@ class Looks:
         told = {self._images.ids[item]: self._known[item].points for item in items.tolist()}
         found = {item: points for item, points in told.items() if points is not None}
         return found or None
+
+    def _open(self, new: list[int]) -> None:
+        """Look at pictures that are not known yet, and keep what was found."""
+        self.decoded += len(new)
+        rank, processes = rank_and_world_size()
+        own = new[rank::processes]
+        with ThreadPoolExecutor(max_workers=cores()) as pool:
+            found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
+        self._known |= found
+        if self._file is not None and is_first():
+            with open(self._file, "a") as file:
+                file.writelines(_line(item, found[item]) for item in new)
 
     def _look(self, item: int) -> Look:
         try:
