@@ -1,6 +1,7 @@
 """Single pictures of a set, looked at when they are asked for: where the face is, and its covariates."""
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from rsft.data.images import ImageSet
 from rsft.errors import NoFaceError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.pictures.covariates import covariates
-from rsft.face.pictures.embedding import face_finder
+from rsft.face.pictures.embedding import face_finder, way_to_faces
 from rsft.threads import cores
 from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
 
@@ -45,7 +46,8 @@ class Looks:
         images: The pictures.
         aligned: Whether the pictures are chips already.
         landmarks: Id of the picture -> (5, 2) points of the face, used instead of a detector, or None.
-        file: File that keeps what was found, one line for each picture; it is continued. None to keep it in memory.
+        folder: Folder with a file that keeps what was found, one line for each picture; it is continued. Models with
+            other chips and other ways to find faces have files of their own. None to keep it in memory.
 
     Attributes:
         decoded: Number of pictures that were opened.
@@ -58,10 +60,12 @@ class Looks:
         *,
         aligned: bool = False,
         landmarks: Mapping[str, np.ndarray] | None = None,
-        file: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
-        self._images, self._file, self._template = images, file, np.array(model.template)
+        self._images, self._template = images, np.array(model.template)
         self._find = face_finder(model, aligned=aligned, landmarks=landmarks)
+        way = f"{self._template.tolist()} {model.size} {way_to_faces(aligned=aligned, landmarks=landmarks)}"
+        file = self._file = None if folder is None else folder / f"looks-{zlib.crc32(way.encode()):08x}.jsonl"
         self._known = on_first(lambda: _read(file) if file is not None and file.exists() else {})
         self.decoded = 0
 

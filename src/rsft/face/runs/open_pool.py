@@ -34,6 +34,7 @@ from rsft.pilot_plan import PILOT_SIZES, grow
 from rsft.plan import Plan
 from rsft.promise import Promise
 from rsft.ranking import Ranked
+from rsft.run_folder import replace_file
 from rsft.sampling.acceptance import accept_at, acceptance_probability
 from rsft.sampling.walk import random_order
 from rsft.tuning.distributed import on_first
@@ -41,7 +42,7 @@ from rsft.tuning.distributed import on_first
 CHEAPEST = FEATURES[0]
 COMPARED_ITEMS = 1000  # items of the pilot on which the kinds of features are compared
 ALIKE_ITEMS = 100  # pictures like the target, with whose people's other pictures the headroom is found
-LOOKS_FILE, POOL_FILE = "looks.jsonl", "pool.json"
+POOL_FILE = "pool.json"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class OpenPool:
             self._images,
             aligned=inputs.aligned,
             landmarks=inputs.points[POOL],
-            file=None if folder is None else folder / LOOKS_FILE,
+            folder=folder,
         )
         self.folds = recipe.folds_of(len(self._images.people_names))
         self.kind = CHEAPEST if recipe.features == AUTO else recipe.features
@@ -344,4 +345,4 @@ def _check_same_pool(folder: Path, fingerprint: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if file.exists() and json.loads(file.read_text()) != fingerprint:
         raise InputError("the pool has changed since the run was interrupted: start anew, with another `out`.")
-    file.write_text(json.dumps(fingerprint))
+    replace_file(file, json.dumps(fingerprint).encode())
