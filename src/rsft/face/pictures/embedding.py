@@ -303,12 +303,17 @@ def face_finder(
     return lambda image, item: _with_points(image, landmarks.get(item), template, model.size)
 
 
+def check_inside(image: np.ndarray, points: np.ndarray) -> None:
+    """Raise NoFaceError if the centre of the points (5, 2) lies outside the picture (H, W, 3)."""
+    if not ((points.mean(0) >= 0) & (points.mean(0) < image.shape[1::-1])).all():
+        raise NoFaceError("its landmarks lie outside the picture")
+
+
 def _with_points(image: np.ndarray, points: np.ndarray | None, template: np.ndarray, size: int) -> AlignedFace:
     """Align a face with known points."""
     if points is None:
         raise NoFaceError("no landmarks")
-    if not ((points.mean(0) >= 0) & (points.mean(0) < image.shape[1::-1])).all():
-        raise NoFaceError("its landmarks lie outside the picture")
+    check_inside(image, points)
     return AlignedFace(warp(image, points, template, size), points)
 
 

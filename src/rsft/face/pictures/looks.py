@@ -14,7 +14,7 @@ from rsft.data.images import ImageSet
 from rsft.errors import NoFaceError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.pictures.covariates import covariates
-from rsft.face.pictures.embedding import face_finder, way_to_faces
+from rsft.face.pictures.embedding import check_inside, face_finder, way_to_faces
 from rsft.threads import cores
 from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
 
@@ -107,7 +107,10 @@ class Looks:
 
     def _look(self, item: int) -> Look:
         try:
-            face = self._find(self._images.read(item), self._images.ids[item])
+            image = self._images.read(item)
+            face = self._find(image, self._images.ids[item])
+            if face.points is not None:
+                check_inside(image, face.points)  # or its points could not be used when it is embedded
         except (UnreadableImageError, NoFaceError) as error:
             return Look({}, reason=str(error))
         return Look(covariates(face, self._template), face.points)
