@@ -138,7 +138,7 @@ def fit(
                     ids=chosen.features.ids,
                     acceptance=chosen.candidates.acceptance.numpy(),
                     log_ratio=chosen.log_ratio,
-                    accepted=chosen.accepted(seed),
+                    accepted=chosen.accepted(recipe, seed),
                 ),
                 promise=chosen.promise,
                 plans=[plan],

@@ -13,7 +13,7 @@ import torch
 
 from rsft.data.features import Features
 from rsft.errors import InputError
-from rsft.face.adaptation.candidates import Candidates, deal_people
+from rsft.face.adaptation.candidates import Candidates, deal_people, draws_of
 from rsft.face.adaptation.headroom import with_headroom
 from rsft.face.adaptation.planning import (
     AUTO,
@@ -63,9 +63,10 @@ class Chosen:
     reach: int
     promise: Promise | None
 
-    def accepted(self, seed: int) -> np.ndarray:
+    def accepted(self, recipe: Recipe, seed: int) -> np.ndarray:
         """Return which of them epoch 0 accepts: (n,) bool."""
-        return accept_at(self.candidates.acceptance.numpy(), self.candidates.numbers, seed=seed)
+        draw = draws_of(self.candidates, torch.from_numpy(self.features.people), 1, recipe, seed=seed)
+        return np.isin(np.arange(len(self.candidates)), draw(0))
 
 
 @dataclass
