@@ -149,7 +149,10 @@ def fit(
                 images_decoded=opened.looked_at,
                 images_embedded=opened.embedded,
                 images_trained=tuned.samples,
-                quarantined=[*opened.quarantined, *(entry for part in features.all for entry in part.quarantined)],
+                quarantined=[
+                    *opened.quarantined,
+                    *(entry for part in (chosen.features, *features.all) for entry in part.quarantined),
+                ],
             )
             pseudonym = new_pseudonyms(show=show_faces)
             metrics = summarise(found, pseudonym)
