@@ -318,9 +318,10 @@ class OpenPool:
 
     def _features(self, items: np.ndarray) -> Features:
         """Return the features of usable pictures, in their order."""
+        done: list[int] = []  # first the number of pictures that an interrupted run has embedded
         with self._spent["embed"].time() as add:
-            found = self._embed(items, "looked-at")
-            add(len(items))
+            found = self._embed(items, "looked-at", progress=done.append)
+            add(len(items) - done[0])
         if len(found) < len(items):
             item, reason = found.quarantined[0]
             raise InputError(f"'{item}' could be used at first, and now not: {reason}. Has the pool changed?")
