@@ -1,6 +1,7 @@
 """From a pilot to the accepted items of a large pool: what is looked at, how often, and what comes out."""
 
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from rsft import Plan, plan, plan_from_pilot
 from rsft.pilot import pilot_items
 from rsft.pilot_plan import PILOT_SIZES
+from rsft.ratio import METHODS
 from rsft.sampling.acceptance import acceptance_probability
 from rsft.sampling.sampler import RejectionSampler
 from rsft.verdict import Outcome
@@ -147,6 +149,14 @@ def test_a_sampler_of_a_plan_can_be_sent_to_another_process_by_cloudpickle() -> 
     next(iter(sampler))
     copy = cloudpickle.loads(cloudpickle.dumps(sampler))
     assert list(copy) == list(sampler)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_plan_can_be_pickled_and_rates_items_as_before(method: str) -> None:
+    one = made(Counted(), normal(500, 1.0), method=method)
+    assert one.law is not None
+    copy = pickle.loads(pickle.dumps(one))
+    assert torch.equal(copy.law.log_ratio(POOL[:100]), one.law.log_ratio(POOL[:100]))
 
 
 TARGET = normal(8000, 0.5, 0.8)

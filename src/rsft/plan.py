@@ -157,7 +157,7 @@ class Plan:
         """Return the ascending indices (n,) int64 of the items of the plan that are accepted in an epoch."""
         if self.pilot is None:
             return self.sampler().accepted(epoch).numpy()
-        mask = accept_at(self.acceptance.numpy(), self.pilot.rows, seed=self.seed, epoch=epoch)
+        mask = accept_at(self.acceptance.numpy(), self.pilot.rows, seed=self.seed, epoch=epoch, balanced=True)
         return np.flatnonzero(mask)
 
     def _drawn(self) -> Any:

@@ -7,9 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from law import assert_uniform
 
-from rsft.sampling.walk import shuffled, walk
+from rsft.sampling.walk import random_order, walk
 
 SIZES = st.tuples(st.integers(1, 400), st.integers(1, 40), st.integers(0, 60), st.integers(1, 500))
+
+
+def shuffled(items: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """Return items in random order."""
+    return items[random_order(items, seed=seed, epoch=epoch)]
 
 
 @given(SIZES, st.integers(0, 3), st.integers(0, 2**64 - 1))

@@ -1,5 +1,6 @@
 """Density ratio from the odds of boosted trees, for non-smooth shifts and features of any scale."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def fit_boosted_ratio(pool: Table, target: Table, **options: Any) -> CrossFitted
         )
         rows = sample.others(fold).numpy()
         model.fit(x[rows], y[rows])
-        return lambda batch: _odds(model, batch)
+        return partial(_odds, model)
 
     folds = range(int(sample.fold.max()) + 1)
     alternatives = [

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,18 +37,22 @@ def fit_calibrations(scores: Tensor, y: Tensor, weight: Tensor, knots: Sequence[
         spread = torch.ones_like(spread)
     at = torch.quantile((scores - mean) / spread, scores.new_tensor(knots))
 
-    def basis(scores: Tensor) -> Tensor:
-        z = ((scores - mean) / spread)[:, None]
-        if len(at):
-            z = z.clamp(max=at[-1])
-        return torch.cat([z, (z - at[:-1]).clamp(min=0)], 1)
-
-    columns = basis(scores)
+    columns = _basis(mean, spread, at, scores)
     scale = columns.std(0).clamp(min=1e-6)
     scale[0] = math.sqrt(SLOPE_PENALTY / BEND_PENALTY)
     weights, shifts = fit_logistic(columns / scale, y, weight, weight.new_full((len(weight),), BEND_PENALTY), gap=1e-8)
-    return [_calibration(basis, w, shift) for w, shift in zip(weights / scale, shifts, strict=True)]
+    # partial functions, since those inside another function cannot be pickled
+    return [partial(_calibrated, mean, spread, at, w, shift) for w, shift in zip(weights / scale, shifts, strict=True)]
 
 
-def _calibration(basis: Callable[[Tensor], Tensor], weight: Tensor, shift: Tensor) -> Calibration:
-    return lambda scores: basis(scores) @ weight + shift
+def _calibrated(mean: Tensor, spread: Tensor, at: Tensor, weight: Tensor, shift: Tensor, scores: Tensor) -> Tensor:
+    """Return the calibrated log odds of scores: (n,)."""
+    return _basis(mean, spread, at, scores) @ weight + shift
+
+
+def _basis(mean: Tensor, spread: Tensor, at: Tensor, scores: Tensor) -> Tensor:
+    """Return the columns of the regression, with a change of slope at each knot but the last: (n, E)."""
+    z = ((scores - mean) / spread)[:, None]
+    if len(at):
+        z = z.clamp(max=at[-1])
+    return torch.cat([z, (z - at[:-1]).clamp(min=0)], 1)

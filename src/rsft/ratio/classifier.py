@@ -6,6 +6,7 @@ case-control and semiparametric two-sample density ratio models", 1998).
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ def fit_classifier_ratio(pool: Table, target: Table, **options: Any) -> CrossFit
     Raises:
         ValueError: If the widths differ, a feature is NaN or infinite, or a side has fewer items or groups than folds.
     """
-    return _fit("classifier", pool, target, lambda sample: iter([({}, lambda x: x)]), **options)
+    return _fit("classifier", pool, target, lambda sample: iter([({}, _as_it_is)]), **options)
 
 
 def fit_quadratic_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
@@ -113,7 +114,15 @@ def _fit_folds(sample: Sample, expand: Expansion, penalties: Sequence[float]) ->
 
 def _line(expand: Expansion, weight: Tensor, bias: Tensor) -> Score:
     """Return the score function of one fitted regression."""
-    return lambda x: expand(x) @ weight + bias
+    return partial(_linear, expand, weight, bias)  # a function inside this one could not be pickled
+
+
+def _linear(expand: Expansion, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    return expand(x) @ weight + bias
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
 
 
 def _squares(x: Tensor) -> Tensor:
@@ -137,4 +146,8 @@ def _fourier_expansions(x: Tensor, seed: int) -> Iterator[tuple[dict[str, float]
 
 def _waves(frequencies: Tensor, phases: Tensor) -> Expansion:
     """Return the expansion that appends the cosines with these (D, E) frequencies and (E,) phases."""
-    return lambda x: torch.cat([x, torch.cos(x @ frequencies + phases)], 1)
+    return partial(_with_waves, frequencies, phases)
+
+
+def _with_waves(frequencies: Tensor, phases: Tensor, x: Tensor) -> Tensor:
+    return torch.cat([x, torch.cos(x @ frequencies + phases)], 1)

@@ -60,11 +60,16 @@ class Sample:
 
     def standardise(self, x: Tensor) -> Tensor:
         """Standardise raw features (n, D) for the models. Constant features become 0."""
-        return ((x - self.mean.to(x.dtype)) / self.spread.to(x.dtype)).float()
+        return standardised(x, self.mean, self.spread)
 
     def others(self, fold: int) -> Tensor:
         """Return a mask (n,) bool of the items on which the model of `fold` is trained."""
         return self.fold != fold
+
+
+def standardised(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """Return features (n, D) less their mean, over their standard deviation, as float32."""
+    return ((x - mean.to(x.dtype)) / spread.to(x.dtype)).float()
 
 
 class CrossFittedRatio(DensityRatio):
@@ -202,7 +207,7 @@ def cross_fitted(
     calibrations, loss, odds = next(one for one in calibrated if as_good(one[1], least))
     prior = float(torch.logit(sample.y.mean(dtype=torch.float64)))
     scores = [
-        _calibrated(sample, score, calibration, prior)
+        _Calibrated(sample.mean, sample.spread, score, calibration, prior)
         for score, calibration in zip(alternatives[best].scores, calibrations, strict=True)
     ]
     pool_log_ratio = _by_fold(pool, sample.pool_fold, scores)
@@ -253,7 +258,7 @@ def _calibrate(
     """
     folds = int(sample.fold.max()) + 1
     if knots is None:
-        calibrations: list[Calibration] = [lambda scores: scores] * folds
+        calibrations: list[Calibration] = [_unchanged] * folds
     else:
         others = torch.stack([sample.others(fold) for fold in range(folds)]).float()
         calibrations = fit_calibrations(scores, sample.y, others, knots)
@@ -263,9 +268,22 @@ def _calibrate(
     return calibrations, (torch.nn.functional.softplus(odds) - sample.y * odds).double(), odds
 
 
-def _calibrated(sample: Sample, score: Score, calibration: Calibration, prior: float) -> Score:
-    """Return the function from raw features to the calibrated log ratio of one fold."""
-    return lambda x: calibration(score(sample.standardise(x))) - prior
+def _unchanged(scores: Tensor) -> Tensor:
+    return scores
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """The function from raw features to the calibrated log ratio of one fold; it can be pickled if its parts can."""
+
+    mean: Tensor
+    spread: Tensor
+    score: Score
+    calibration: Calibration
+    prior: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.calibration(self.score(standardised(x, self.mean, self.spread))) - self.prior
 
 
 def _held_out(scores: Sequence[Score], sample: Sample) -> Tensor:

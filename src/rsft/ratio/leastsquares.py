@@ -5,6 +5,7 @@ References: T. Kanamori et al., "A least-squares approach to direct importance e
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,25 +78,20 @@ def _fit_fold(sample: Sample, fold: int, order: Tensor, width: float, alpha: flo
     pool, target = (_kernels(sample.x[others & (sample.y == side)], centres, width) for side in (0, 1))
     second = alpha * target.T @ target / len(target) + (1 - alpha) * pool.T @ pool / len(pool)
     first = target.mean(0)
-    scores = []
+    scores: list[Score] = []
     for penalty in PENALTIES:
         weight = torch.linalg.solve(second + penalty * torch.eye(len(second)), first).clamp(min=0)
-        scores.append(_score(centres, width, weight, alpha))
+        scores.append(partial(_score, centres, width, weight, alpha))
     return scores
 
 
-def _score(centres: Tensor, width: float, weight: Tensor, alpha: float) -> Score:
-    """Return the score function, the log of the fitted ratio."""
-    tiny = torch.finfo(torch.float32).tiny
-
-    def score(x: Tensor) -> Tensor:
-        relative = (_kernels(x, centres, width) @ weight).clamp(min=tiny)
-        if not alpha:
-            return relative.log()
-        relative = relative.clamp(max=(1 - BOUND_MARGIN) / alpha)
-        return relative.log() + math.log1p(-alpha) - torch.log1p(-alpha * relative)
-
-    return score
+def _score(centres: Tensor, width: float, weight: Tensor, alpha: float, x: Tensor) -> Tensor:
+    """Return the log of the fitted ratio: (n,)."""
+    relative = (_kernels(x, centres, width) @ weight).clamp(min=torch.finfo(torch.float32).tiny)
+    if not alpha:
+        return relative.log()
+    relative = relative.clamp(max=(1 - BOUND_MARGIN) / alpha)
+    return relative.log() + math.log1p(-alpha) - torch.log1p(-alpha * relative)
 
 
 def _kernels(x: Tensor, centres: Tensor, width: float) -> Tensor:

@@ -70,7 +70,7 @@ class LazyRejectionSampler(GlobalSequence[int]):
         reach: int | None = None,
         block: int = BLOCK_ITEMS,
         chunk: int = 1,
-        balanced: bool = False,
+        balanced: bool = True,
         known: tuple[Any, Any] | None = None,
         max_barren: int = MAX_BARREN,
         rank: int | None = None,

@@ -74,7 +74,7 @@ class RejectionSampler(GlobalSequence[int]):
         items: int | None = None,
         window: int | None = None,
         pad: bool = False,
-        balanced: bool = False,
+        balanced: bool = True,
     ) -> None:
         super().__init__(rank, world_size, pad)
         self._pool = (
