@@ -24,7 +24,7 @@ def candidates_of(acceptance: Tensor, numbers: np.ndarray | None = None) -> Cand
 
 
 def draw_of(candidates: Candidates, epoch: int, seed: int = 0, **settings: object) -> np.ndarray:
-    """Return the views that an epoch draws, as (picture, view) (m, 2), where pictures have their numbers in the pool."""
+    """Return the views that an epoch draws: (m, 2), the number of the picture in the pool, and the view."""
     classes = torch.zeros(len(candidates), dtype=torch.int64)
     drawn = draws_of(candidates, classes, VIEWS, Recipe(**settings), seed=seed)(epoch)  # type: ignore[arg-type]
     picture, view = np.divmod(drawn, VIEWS)

@@ -1,7 +1,6 @@
 """Each picture is looked at once, also over interruptions, and what was found serves all that follows."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[int]]:
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """How often each picture was opened; a picture that is set to a negative number ends the run."""
     counts = Counter[int]()
     original = ImageSet.read
@@ -45,7 +44,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[int]]:
         return original(self, index)
 
     monkeypatch.setattr(ImageSet, "read", counted)
-    yield counts
+    return counts
 
 
 def looks_at(images: ImageSet, folder: Path | None = None, **options: Any) -> Looks:
