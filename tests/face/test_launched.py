@@ -91,13 +91,15 @@ def test_an_interrupted_embedding_continues_with_the_unfinished_part(faces: Path
             read.append(index)
             return super().read(index)
 
+    counted = Counted(images.root, images.ids, images.sources)
+
     def interrupt(pictures: int) -> None:
         done.append(pictures)
         if sum(done) > 64:
             raise KeyboardInterrupt
 
     def run(**options: Any) -> Features:
-        return embed(load_model("dlib"), Counted(**vars(images)), aligned=True, views=3, **options)
+        return embed(load_model("dlib"), counted, aligned=True, views=3, **options)
 
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
@@ -113,7 +115,7 @@ def test_an_interrupted_embedding_continues_with_the_unfinished_part(faces: Path
     for name in ("embeddings", "nuisances", "activations"):
         np.testing.assert_array_equal(getattr(continued, name), getattr(whole, name))
     read.clear()
-    other = embed(replace(load_model("dlib"), cut=12), Counted(**vars(images)), aligned=True, folder=tmp_path)
+    other = embed(replace(load_model("dlib"), cut=12), counted, aligned=True, folder=tmp_path)
     assert sorted(read) == list(range(102))  # another cut needs other activations, so nothing is reused
     assert other.nuisances.shape[1] != whole.nuisances.shape[1]
 
