@@ -120,8 +120,8 @@ def test_fewer_than_two_hundred_items_are_not_judged(log_ratios: Tensor) -> None
 def test_one_item_has_no_error_and_a_pool_without_target_mass_has_nothing_to_clip() -> None:
     alone = check_promise(scaled(1.0, 1), 0.0, mean_error=0.0, clipped_mass=0.0)
     assert alone.items == 1
-    assert (alone.mean_ratio.low, alone.mean_ratio.high) == (-math.inf, math.inf)
-    assert (alone.acceptance_rate.low, alone.acceptance_rate.high) == (-math.inf, math.inf)
+    assert alone.mean_ratio == alone.acceptance_rate == Interval(None, None, None, "a single item")
+    json.dumps(alone.to_dict(), allow_nan=False)  # JSON has no infinity
     nothing = check_promise(torch.full((300,), -math.inf, dtype=torch.float64), 0.0, mean_error=0.0, clipped_mass=0.0)
     assert (nothing.mean_ratio.value, nothing.clipped_mass, nothing.above) == (0.0, 0.0, 0)
     assert nothing.broken is not None

@@ -60,8 +60,7 @@ def check_promise(
     """
     ratio = log_ratio.exp()
     count = len(ratio)
-    spread = float(ratio.std()) / math.sqrt(count) if count > 1 else math.inf
-    mean, rate = normal_interval(float(ratio.mean()), spread), acceptance_probability(log_ratio, log_m)
+    spread = _error(ratio)
     clipped = choose_envelope(log_ratio, log_m=log_m).clipped_mass if bool((ratio > 0).any()) else 0.0
     share = 1 - retain_fraction
     error = math.hypot(spread, mean_error * share)
@@ -79,9 +78,21 @@ def check_promise(
         )
     return Promise(
         count,
-        mean,
-        normal_interval(float(rate.mean()), float(rate.std()) / math.sqrt(count) if count > 1 else math.inf),
+        _mean(ratio),
+        _mean(acceptance_probability(log_ratio, log_m)),
         clipped,
         int((log_ratio > log_m).sum()),
         broken,
     )
+
+
+def _error(values: Tensor) -> float:
+    """Return the standard error of the mean of (n,) values; infinite for a single one."""
+    return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+
+
+def _mean(values: Tensor) -> Interval:
+    """Return the mean of (n,) values with its interval; no value for a single one, which tells no error."""
+    if len(values) == 1:
+        return Interval(None, None, None, "a single item")
+    return normal_interval(float(values.mean()), _error(values))

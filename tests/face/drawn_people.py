@@ -21,14 +21,16 @@ def tiny_model(seed: int = 0) -> FaceModel:
     return face_model(network, name="tiny", cut=-1)
 
 
-def draw_people(root: Path, *, seed: int = 0) -> Path:
+def draw_people(root: Path, *, seed: int = 0, pool: int = 12, target: int = 4) -> Path:
     """Draw the folders of the `faces` fixture: `pool` (12 people), `target` (4), `evaluation` and `retention` (8).
+
+    Each person has 6 pictures. The numbers of people in `pool` and `target` can be chosen.
 
     Half of the pool, the whole target and the whole evaluation set are dark. The retention set holds light pictures of
     the people in the evaluation set, under the same names.
     """
     generator = np.random.default_rng(seed)
-    for part, people, pictures in (("pool", 12, 6), ("target", 4, 6), ("evaluation", 8, 6)):
+    for part, people, pictures in (("pool", pool, 6), ("target", target, 6), ("evaluation", 8, 6)):
         for person in range(people):
             own = generator.uniform(60, 200, (PATCHES, PATCHES, 3)).repeat(8, 0).repeat(8, 1)
             for picture in range(pictures):

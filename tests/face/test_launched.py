@@ -91,13 +91,15 @@ def test_an_interrupted_embedding_continues_with_the_unfinished_part(faces: Path
             read.append(index)
             return super().read(index)
 
+    counted = Counted(images.root, images.ids, images.sources)
+
     def interrupt(pictures: int) -> None:
         done.append(pictures)
         if sum(done) > 64:
             raise KeyboardInterrupt
 
     def run(**options: Any) -> Features:
-        return embed(load_model("dlib"), Counted(**vars(images)), aligned=True, views=3, **options)
+        return embed(load_model("dlib"), counted, aligned=True, views=3, **options)
 
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
@@ -113,7 +115,7 @@ def test_an_interrupted_embedding_continues_with_the_unfinished_part(faces: Path
     for name in ("embeddings", "nuisances", "activations"):
         np.testing.assert_array_equal(getattr(continued, name), getattr(whole, name))
     read.clear()
-    other = embed(replace(load_model("dlib"), cut=12), Counted(**vars(images)), aligned=True, folder=tmp_path)
+    other = embed(replace(load_model("dlib"), cut=12), counted, aligned=True, folder=tmp_path)
     assert sorted(read) == list(range(102))  # another cut needs other activations, so nothing is reused
     assert other.nuisances.shape[1] != whole.nuisances.shape[1]
 
@@ -131,7 +133,8 @@ def test_two_processes_fit_the_same_model_as_one(faces: Path, tmp_path: Path) ->
     metrics = json.loads(result.stdout)
     for run in (metrics, alone):  # names are hashed with a salt that differs between runs
         run["quarantined"] = [reason for _, reason in run["quarantined"]]
-    for key in ("acceptance_rate", "images_decoded", "images_trained", "pretrained", "quarantined", "doubtful_labels"):
+    counted = ("pool_pictures", "images_decoded", "images_embedded", "images_trained", "features", "promise")
+    for key in (*counted, "acceptance_rate", "pretrained", "quarantined", "doubtful_labels"):
         assert metrics[key] == alone[key], key
     one, two = (
         [json.loads(line) for line in (tmp_path / run / "history.jsonl").read_text().splitlines()]
@@ -139,7 +142,7 @@ def test_two_processes_fit_the_same_model_as_one(faces: Path, tmp_path: Path) ->
     )
     assert len(one) == len(two) == 6
     for record, other in zip(one, two, strict=True):
-        assert record == pytest.approx(other, rel=1e-4)
+        assert record == pytest.approx(other, rel=1e-3)  # rounding grows: 1e-6 in the first step, 1e-4 in the last
     weights = [
         safetensors.numpy.load_file(tmp_path / run / "model" / "weights.safetensors") for run in ("alone", "two")
     ]

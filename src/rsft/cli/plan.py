@@ -95,7 +95,7 @@ def plan(
         return
     assert target is not None
     with show.progress(quiet=json) as listener:
-        made, plans = plan_folders(
+        made = plan_folders(
             pool=pool,
             target=target,
             model=model,
@@ -108,7 +108,7 @@ def plan(
             overwrite=overwrite,
             listener=listener,
         )
-    show.print_plans(made.to_dict(), [ranked.to_dict() for ranked in plans], compare=compare, as_json=json)
+    show.print_plans(made.to_dict(), [ranked.to_dict() for ranked in made.ranking], compare=compare, as_json=json)
 
 
 def _check_target(target: Path | None, shares: Path | None, attributes: Path | None, landmarks: Path | None) -> None:

@@ -12,6 +12,7 @@ from rsft.data.features import Features
 from rsft.errors import InputError
 from rsft.face.adaptation.gate import within_bound
 from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.selection import check_looks
 from rsft.face.adaptation.tune import Tuned, check_identities, total_steps, tune
 from rsft.face.adaptation.views import trial_of
 from rsft.face.evaluation.groups import group_of_each, rates_of_groups
@@ -107,6 +108,7 @@ def fit(
     on_first(lambda: check_output(out, inputs=sources.paths, overwrite=overwrite, resume=resume))
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
     check_identities(inputs.identities, recipe)
+    check_looks(len(inputs.sets[POOL]), recipe)
     group_of = group_of_each(inputs.protocols[TARGET].images, groups, attributes) if groups is not None else None
     with first_enters(writing(out, inputs=sources.paths, overwrite=overwrite, resume=resume)) as folder:
         run = _Run(inputs, recipe, seed, stages, folder)
@@ -136,7 +138,7 @@ def fit(
                     ids=chosen.features.ids,
                     acceptance=chosen.candidates.acceptance.numpy(),
                     log_ratio=chosen.log_ratio,
-                    accepted=chosen.accepted(seed),
+                    accepted=chosen.accepted(recipe, seed),
                 ),
                 promise=chosen.promise,
                 plans=[plan],
@@ -147,7 +149,10 @@ def fit(
                 images_decoded=opened.looked_at,
                 images_embedded=opened.embedded,
                 images_trained=tuned.samples,
-                quarantined=[*opened.quarantined, *(entry for part in features.all for entry in part.quarantined)],
+                quarantined=[
+                    *opened.quarantined,
+                    *(entry for part in (chosen.features, *features.all) for entry in part.quarantined),
+                ],
             )
             pseudonym = new_pseudonyms(show=show_faces)
             metrics = summarise(found, pseudonym)

@@ -18,7 +18,7 @@ from rsft.face.networks.load import ModelLike
 from rsft.face.runs.inputs import POOL, Sources, read_inputs
 from rsft.face.runs.open_pool import OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
-from rsft.face.runs.results import PoolUsed, write_plan
+from rsft.face.runs.results import PlanResult, PoolUsed, write_plan
 from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
@@ -42,7 +42,7 @@ def plan_folders(
     seed: int = 0,
     overwrite: bool = False,
     listener: Listener = silent,
-) -> tuple[Plan, list[Ranked]]:
+) -> PlanResult:
     """Plan which pictures of a pool to accept for a target of pictures, without training.
 
     Under `torchrun` or `accelerate launch`, each process embeds its part of the pictures.
@@ -53,7 +53,7 @@ def plan_folders(
         target: See `Sources`. An output of `embed_folder` is accepted too.
         model: See `Sources`.
         out: Folder to create for `plan.json` and `accepted.parquet`. By default, nothing is written.
-        recipe: Settings of the plan, the cut and the folds. Other settings are not used.
+        recipe: Settings of the plan, the cut, the folds and `max_looks`. Other settings are not used.
         compare: Make a plan with each kind of features and rank them. By default, use the features of the recipe.
         aligned: See `Sources`.
         landmarks: See `Sources`.
@@ -62,8 +62,7 @@ def plan_folders(
         listener: Callback that receives (stage, done, total) as each stage advances.
 
     Returns:
-        The plan, and the ranking with the best plan first. With `compare` the plan is the best of the ranking;
-        otherwise the ranking is empty.
+        The plan, with `compare` the ranking that it is the best of, and its features.
 
     Raises:
         InputError: An input or setting cannot be used, the pool has too few identities to tune on, or `out` may not be
@@ -95,12 +94,13 @@ def plan_folders(
                 ranking = opened.rank()
         plan = ranking[0].plan if ranking else opened.plan()
         told, rows = opened.told(), opened.rows_of(plan)
+        told |= {"kind": ranking[0].features} if ranking else {}
         used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
     if out is not None:
         with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite)) as folder:
             retained = recipe.retain_fraction
             on_first(lambda: write_plan(folder, plan, used, retain_fraction=retained, features=told))
-    return plan, ranking
+    return PlanResult(plan, ranking, told)
 
 
 def plan_attributes(

@@ -116,9 +116,9 @@ def test_a_plan_with_landmarks_equals_the_plan_for_the_aligned_chips(
     images = {part: find_images(path) for part, path in sides.items()}
     names = [item for side in images.values() for item in side.ids]
     both = write_points(tmp_path / "both.csv", names, np.array(DLIB))
-    plan, _ = plan_folders(**sides, landmarks=both)
+    plan = plan_folders(**sides, landmarks=both).plan
     assert looked_at == 0
-    aligned, _ = plan_folders(**sides, aligned=True)
+    aligned = plan_folders(**sides, aligned=True).plan
     np.testing.assert_allclose(plan.log_ratio, aligned.log_ratio, atol=1e-6)
     with pytest.raises(InputError, match=f"none of the {len(images['target'])} pictures"):
         plan_folders(**sides, landmarks=write_points(tmp_path / "pool.csv", images["pool"].ids, np.array(DLIB)))

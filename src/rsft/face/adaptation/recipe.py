@@ -32,7 +32,8 @@ class Recipe(TuningRecipe):
             the pool is looked at, and all passes draw from those that were. More show more of the target, and cost
             more.
         judged: Number of pictures of held-out identities by which the gate judges each fold.
-        max_looks: Largest number of pictures that are looked at.
+        max_looks: Largest number of pictures that a pilot looks at, and largest number that a pass does, rounded up to
+            chunks. Further pictures of people who were found come on top of it.
         siblings: Number of further pictures of an identity: for its prototype, if it has accepted pictures like the
             target, and for the gate, if it is held out.
         chunk: Number of neighbouring pictures that are looked at together; see `rsft.sampling.walk`. With 1, pictures

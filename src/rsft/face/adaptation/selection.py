@@ -38,6 +38,28 @@ class Selection:
     visited: np.ndarray
 
 
+def by_rule(recipe: Recipe) -> bool:
+    """Return whether pictures are accepted by a rule for identities, which needs the ratios of all of them."""
+    return recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1
+
+
+def check_looks(pictures: int, recipe: Recipe) -> None:
+    """Raise an error if the recipe needs to look at more pictures than it allows.
+
+    Args:
+        pictures: Number of pictures of the pool.
+        recipe: Settings, of which `accept_by`, `floor` and `max_looks` are used.
+
+    Raises:
+        InputError: If the recipe accepts by identity or with a floor, and the pool has more than `max_looks` pictures.
+    """
+    if by_rule(recipe) and pictures > recipe.max_looks:
+        raise InputError(
+            f"accepting by identity or with a floor looks at all {pictures} pictures, and recipe.max_looks is "
+            f"{recipe.max_looks}: raise it, or accept by item."
+        )
+
+
 def select(
     rate: Rate, usable: Usable, people: np.ndarray, fold: np.ndarray, recipe: Recipe, *, folds: int, seed: int
 ) -> Selection:
@@ -60,6 +82,7 @@ def select(
         LowAcceptanceError: If too few of the `recipe.max_looks` pictures are accepted to fill a batch.
         InputError: If the recipe accepts by identity or with a floor, and the pool has more pictures than that.
     """
+    check_looks(len(people), recipe)
     pool = _Pool(rate, usable, people, fold, recipe, folds, seed)
     visited = pool.walk()
     views = pool.training_views(visited)
@@ -97,12 +120,7 @@ class _Pool:
         self._rate, self._usable, self._people, self._fold = rate, usable, people, fold
         self._recipe, self._folds, self._seed = recipe, folds, seed
         self._known: dict[int, tuple[float, float]] = {}
-        self._by_rule = recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1
-        if self._by_rule and len(people) > recipe.max_looks:
-            raise InputError(
-                f"accepting by identity or with a floor looks at all {len(people)} pictures, and recipe.max_looks is "
-                f"{recipe.max_looks}: raise it, or accept by item."
-            )
+        self._by_rule = by_rule(recipe)
 
     def rates(self, numbers: np.ndarray, inside: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return acceptance and likeness of pictures; the acceptance is 0 for those that are not `inside`."""

@@ -113,8 +113,7 @@ def embed(
         InputError: No picture could be used, or activations at the cut do not fit into float16.
     """
     parts = [range(start, min(start + PART_PICTURES, len(images))) for start in range(0, len(images), PART_PICTURES)]
-    kind = f"landmarks-{points_digest(landmarks)}" if landmarks is not None else "chips" if aligned else "photographs"
-    name = f"{model.fingerprint}-{model.cut}-{views}-{kind}"
+    name = f"{model.fingerprint}-{model.cut}-{views}-{way_to_faces(aligned=aligned, landmarks=landmarks)}"
     every = np.ones((len(images), max(2, views)), bool)
     wanted = _Wanted(every if kept is None else kept, np.arange(len(images)) if numbers is None else numbers)
     name += wanted.digest() if kept is not None or numbers is not None else ""
@@ -278,6 +277,11 @@ def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
     return chip[rows.clip(0, chip.shape[0] - 1)][:, columns.clip(0, chip.shape[1] - 1)]
 
 
+def way_to_faces(*, aligned: bool = False, landmarks: Mapping[str, np.ndarray] | None = None) -> str:
+    """Return a short text that differs between ways to find faces; the arguments are those of `face_finder`."""
+    return f"landmarks-{points_digest(landmarks)}" if landmarks is not None else "chips" if aligned else "photographs"
+
+
 def face_finder(
     model: FaceModel, *, aligned: bool = False, landmarks: Mapping[str, np.ndarray] | None = None
 ) -> Callable[[np.ndarray, str], AlignedFace]:
@@ -299,12 +303,17 @@ def face_finder(
     return lambda image, item: _with_points(image, landmarks.get(item), template, model.size)
 
 
+def check_inside(image: np.ndarray, points: np.ndarray) -> None:
+    """Raise NoFaceError if the centre of the points (5, 2) lies outside the picture (H, W, 3)."""
+    if not ((points.mean(0) >= 0) & (points.mean(0) < image.shape[1::-1])).all():
+        raise NoFaceError("its landmarks lie outside the picture")
+
+
 def _with_points(image: np.ndarray, points: np.ndarray | None, template: np.ndarray, size: int) -> AlignedFace:
     """Align a face with known points."""
     if points is None:
         raise NoFaceError("no landmarks")
-    if not ((points.mean(0) >= 0) & (points.mean(0) < image.shape[1::-1])).all():
-        raise NoFaceError("its landmarks lie outside the picture")
+    check_inside(image, points)
     return AlignedFace(warp(image, points, template, size), points)
 
 

@@ -1,6 +1,7 @@
 """Single pictures of a set, looked at when they are asked for: where the face is, and its covariates."""
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from rsft.data.images import ImageSet
 from rsft.errors import NoFaceError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.pictures.covariates import covariates
-from rsft.face.pictures.embedding import face_finder
+from rsft.face.pictures.embedding import check_inside, face_finder, way_to_faces
 from rsft.threads import cores
 from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
+
+PART_PICTURES = 256  # looked at before what was found is written: some seconds of work
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Looks:
         images: The pictures.
         aligned: Whether the pictures are chips already.
         landmarks: Id of the picture -> (5, 2) points of the face, used instead of a detector, or None.
-        file: File that keeps what was found, one line for each picture; it is continued. None to keep it in memory.
+        folder: Folder with a file that keeps what was found, one line for each picture; it is continued. Models with
+            other chips and other ways to find faces have files of their own. None to keep it in memory.
 
     Attributes:
         decoded: Number of pictures that were opened.
@@ -56,26 +60,20 @@ class Looks:
         *,
         aligned: bool = False,
         landmarks: Mapping[str, np.ndarray] | None = None,
-        file: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
-        self._images, self._file, self._template = images, file, np.array(model.template)
+        self._images, self._template = images, np.array(model.template)
         self._find = face_finder(model, aligned=aligned, landmarks=landmarks)
+        way = f"{self._template.tolist()} {model.size} {way_to_faces(aligned=aligned, landmarks=landmarks)}"
+        file = self._file = None if folder is None else folder / f"looks-{zlib.crc32(way.encode()):08x}.jsonl"
         self._known = on_first(lambda: _read(file) if file is not None and file.exists() else {})
         self.decoded = 0
 
     def __call__(self, items: np.ndarray) -> list[Look]:
         """Return the looks at some pictures, (n,) integers; those that are not known yet are opened."""
         new = [item for item in items.tolist() if item not in self._known]
-        if new:
-            self.decoded += len(new)
-            rank, processes = rank_and_world_size()
-            own = new[rank::processes]
-            with ThreadPoolExecutor(max_workers=cores()) as pool:
-                found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
-            self._known |= found
-            if self._file is not None and is_first():
-                with open(self._file, "a") as file:
-                    file.writelines(_line(item, found[item]) for item in new)
+        for start in range(0, len(new), PART_PICTURES):
+            self._open(new[start : start + PART_PICTURES])
         return [self._known[item] for item in items.tolist()]
 
     @property
@@ -95,9 +93,24 @@ class Looks:
         found = {item: points for item, points in told.items() if points is not None}
         return found or None
 
+    def _open(self, new: list[int]) -> None:
+        """Look at pictures that are not known yet, and keep what was found."""
+        self.decoded += len(new)
+        rank, processes = rank_and_world_size()
+        own = new[rank::processes]
+        with ThreadPoolExecutor(max_workers=cores()) as pool:
+            found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
+        self._known |= found
+        if self._file is not None and is_first():
+            with open(self._file, "a") as file:
+                file.writelines(_line(item, found[item]) for item in new)
+
     def _look(self, item: int) -> Look:
         try:
-            face = self._find(self._images.read(item), self._images.ids[item])
+            image = self._images.read(item)
+            face = self._find(image, self._images.ids[item])
+            if face.points is not None:
+                check_inside(image, face.points)  # or its points could not be used when it is embedded
         except (UnreadableImageError, NoFaceError) as error:
             return Look({}, reason=str(error))
         return Look(covariates(face, self._template), face.points)

@@ -13,7 +13,7 @@ import torch
 
 from rsft.data.features import Features
 from rsft.errors import InputError
-from rsft.face.adaptation.candidates import Candidates, deal_people
+from rsft.face.adaptation.candidates import Candidates, deal_people, draws_of
 from rsft.face.adaptation.headroom import with_headroom
 from rsft.face.adaptation.planning import (
     AUTO,
@@ -24,7 +24,7 @@ from rsft.face.adaptation.planning import (
     table_of,
 )
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.selection import select
+from rsft.face.adaptation.selection import by_rule, select
 from rsft.face.pictures.embedding import embed
 from rsft.face.pictures.looks import Looks, columns
 from rsft.face.runs.inputs import POOL, FaceInputs
@@ -34,15 +34,15 @@ from rsft.pilot_plan import PILOT_SIZES, grow
 from rsft.plan import Plan
 from rsft.promise import Promise
 from rsft.ranking import Ranked
+from rsft.run_folder import replace_file
 from rsft.sampling.acceptance import accept_at, acceptance_probability
-from rsft.sampling.identities import AcceptBy
 from rsft.sampling.walk import random_order
 from rsft.tuning.distributed import on_first
 
 CHEAPEST = FEATURES[0]
 COMPARED_ITEMS = 1000  # items of the pilot on which the kinds of features are compared
 ALIKE_ITEMS = 100  # pictures like the target, with whose people's other pictures the headroom is found
-LOOKS_FILE, POOL_FILE = "looks.jsonl", "pool.json"
+POOL_FILE = "pool.json"
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,10 @@ class Chosen:
     reach: int
     promise: Promise | None
 
-    def accepted(self, seed: int) -> np.ndarray:
+    def accepted(self, recipe: Recipe, seed: int) -> np.ndarray:
         """Return which of them epoch 0 accepts: (n,) bool."""
-        return accept_at(self.candidates.acceptance.numpy(), self.candidates.numbers, seed=seed)
+        draw = draws_of(self.candidates, torch.from_numpy(self.features.people), 1, recipe, seed=seed)
+        return np.isin(np.arange(len(self.candidates)), draw(0))
 
 
 @dataclass
@@ -127,7 +128,7 @@ class OpenPool:
             self._images,
             aligned=inputs.aligned,
             landmarks=inputs.points[POOL],
-            file=None if folder is None else folder / LOOKS_FILE,
+            folder=folder,
         )
         self.folds = recipe.folds_of(len(self._images.people_names))
         self.kind = CHEAPEST if recipe.features == AUTO else recipe.features
@@ -159,10 +160,11 @@ class OpenPool:
         """
         recipe, size = self._recipe, len(self._images)
         with self._stages.stage("pilot"):
-            if recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1:
+            if by_rule(recipe):
                 made = self._plan_on(np.arange(size), whole=True)
             else:
-                made = grow(lambda rows: self._plan_on(rows), size, PILOT_SIZES, self._seed)
+                sizes = sorted({min(pilot, recipe.max_looks) for pilot in PILOT_SIZES})
+                made = grow(self._plan_on, size, sizes, self._seed)
                 if recipe.features == AUTO:
                     self.kind = choose_features(self.rank()).features
                     assert made.pilot is not None
@@ -183,10 +185,15 @@ class OpenPool:
         return {"kind": self.kind, "compared": self.compared}
 
     def rank(self) -> list[Ranked]:
-        """Make a plan with each kind of features on a part of the pilot, and rank the plans."""
-        rows = pilot_items(len(self._images), COMPARED_ITEMS, seed=self._seed)
-        pool = self._features(self._usable(rows))
-        ranking = on_first(lambda: rank_face_plans(pool, self._target, **self._options(rows)))
+        """Make a plan with each kind of features on a part of the pilot, and rank the plans.
+
+        Acceptance by identity and a floor need the whole pool in place of the part.
+        """
+        whole, size = by_rule(self._recipe), len(self._images)
+        items = np.arange(size) if whole else self._compared_items()
+        pool = self._features(self._some_usable(items))
+        options = self._options(items, whole=whole)
+        ranking = on_first(lambda: rank_face_plans(pool, self._target, **options))
         self.compared = [
             {
                 "features": ranked.features,
@@ -229,21 +236,23 @@ class OpenPool:
         promise = plan.check_promise(torch.from_numpy(visited), of_visited)
         return Chosen(features, found.candidates.subset(rows), log_ratio, len(visited), promise)
 
-    def _options(self, rows: np.ndarray, *, whole: bool = False) -> dict[str, Any]:
-        """Return the options of a plan on those of some pictures of the pool that can be used."""
+    def _compared_items(self) -> np.ndarray:
+        """Return the part of the pilot on which the kinds of features are compared."""
+        return pilot_items(len(self._images), min(COMPARED_ITEMS, self._recipe.max_looks), seed=self._seed)
+
+    def _options(self, items: np.ndarray, *, whole: bool = False) -> dict[str, Any]:
+        """Return the options of a plan on the usable ones among some pictures of the pool."""
         options = self._recipe.plan_options() | {"seed": self._seed}
         del options["features"]
-        usable = self._usable(rows)
-        return options if whole else options | {"pilot": (usable, len(self._images), np.setdiff1d(rows, usable))}
+        usable = self._is_usable(items)
+        return options if whole else options | {"pilot": (items[usable], len(self._images), items[~usable])}
 
-    def _plan_on(self, rows: np.ndarray, *, whole: bool = False) -> Plan:
-        """Make the plan on those of some pictures that can be used."""
-        usable = self._usable(rows)
-        if not len(usable):
-            item, reason = self.quarantined[0]
-            raise InputError(f"no picture of '{self._images.root}' could be used ('{item}': {reason}).")
-        pool = self._of_looks(usable) if self.kind == CHEAPEST else self._features(usable)
-        return on_first(lambda: plan_on(pool, self._target, self.kind, **self._options(rows, whole=whole)))
+    def _plan_on(self, items: np.ndarray, *, whole: bool = False) -> Plan:
+        """Make the plan on the usable ones among some pictures."""
+        rows = self._some_usable(items)
+        pool = self._of_looks(rows) if self.kind == CHEAPEST else self._features(rows)
+        options = self._options(items, whole=whole)
+        return on_first(lambda: plan_on(pool, self._target, self.kind, **options))
 
     def _with_headroom(self, made: Plan) -> Plan:
         """Add the headroom, found on pictures of the plan that are like the target and others of the same people."""
@@ -287,6 +296,14 @@ class OpenPool:
     def _usable(self, items: np.ndarray) -> np.ndarray:
         return items[self._is_usable(items)]
 
+    def _some_usable(self, items: np.ndarray) -> np.ndarray:
+        """Return the usable ones among some pictures; raise InputError if there is none."""
+        rows = self._usable(items)
+        if not len(rows):
+            item, reason = self.quarantined[0]
+            raise InputError(f"no picture of '{self._images.root}' could be used ('{item}': {reason}).")
+        return rows
+
     def _table(self, pool: Features) -> np.ndarray:
         return table_of(pool, self._target, self.kind)[0]
 
@@ -301,9 +318,10 @@ class OpenPool:
 
     def _features(self, items: np.ndarray) -> Features:
         """Return the features of usable pictures, in their order."""
+        done: list[int] = []  # first the number of pictures that an interrupted run has embedded
         with self._spent["embed"].time() as add:
-            found = self._embed(items, "looked-at")
-            add(len(items))
+            found = self._embed(items, "looked-at", progress=done.append)
+            add(len(items) - done[0])
         if len(found) < len(items):
             item, reason = found.quarantined[0]
             raise InputError(f"'{item}' could be used at first, and now not: {reason}. Has the pool changed?")
@@ -329,4 +347,4 @@ def _check_same_pool(folder: Path, fingerprint: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if file.exists() and json.loads(file.read_text()) != fingerprint:
         raise InputError("the pool has changed since the run was interrupted: start anew, with another `out`.")
-    file.write_text(json.dumps(fingerprint))
+    replace_file(file, json.dumps(fingerprint).encode())

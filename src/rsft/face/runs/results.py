@@ -21,6 +21,7 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.plan import Plan
 from rsft.promise import Promise
+from rsft.ranking import Ranked
 from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
 from rsft.types import PRETRAINED, TUNED
 
@@ -244,3 +245,23 @@ class FitResult:
     plan: Plan
     model: FaceModel
     out: Path
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """A plan for folders of pictures.
+
+    Attributes:
+        plan: The plan; the best of the ranking if there is one.
+        ranking: Plans on each kind of features, the best first; empty if they were not to be compared.
+        features: Kind of features of the plan, and the kinds that it was chosen from, with their cost; see
+            `OpenPool.told`. Empty if the pool was embedded already.
+    """
+
+    plan: Plan
+    ranking: Sequence[Ranked]
+    features: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan and its features as a JSON-serialisable dictionary, without the ranking."""
+        return self.plan.to_dict() | ({"features": dict(self.features)} if self.features else {})
