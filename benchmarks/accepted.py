@@ -2,14 +2,16 @@
 
     RSFT_DATA=... python benchmarks/accepted.py [--work DIR] [--seeds 1]
 
-On the pools of 10^4 pictures of `pool_pictures.py`, 6 % of them shifted. Every run is that of `rsft fit` with one fold, up to
-its gate; none looks at evaluated people. Told are the best share's gain on held-out pairs like the target and its loss on
-others, with intervals over these people, and what was read. Writes `benchmarks/results/accepted.json`.
+On the pools of 10^4 pictures of `pool_pictures.py`, 6 % of them shifted. Every run is that of `rsft fit` with one fold,
+up to its gate; none looks at evaluated people. Told are the best share's gain on held-out pairs like the target and its
+loss on others, with intervals over these people, and what was read. Writes `benchmarks/results/accepted.json`.
 """
 
 import argparse
+import itertools
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +53,10 @@ def main() -> None:
     options = parser.parse_args()
     pools = make_pools(options.work, [SIZE], list(SHIFTS), [SHARE])
     kept = Kept(options.work / "accepted.json", size=SIZE, share=SHARE)
-    for seed in range(options.seeds):
-        for shift in SHIFTS:
-            folder, pool = options.work / "looks" / f"{shift}-{seed}", pools[Key(SIZE, shift, SHARE)]
-            for accepted in ACCEPTED:
-                for steps in STEPS:
-                    key = f"{shift}, {accepted} accepted, {steps} steps, seed {seed}"
-                    kept.result(key, lambda a=accepted, s=steps: measure(pool, a, s, seed, folder))  # type: ignore[misc]
+    for seed, shift, accepted, steps in itertools.product(range(options.seeds), SHIFTS, ACCEPTED, STEPS):
+        folder, pool = options.work / "looks" / f"{shift}-{seed}", pools[Key(SIZE, shift, SHARE)]
+        run = partial(measure, pool, accepted, steps, seed, folder)
+        kept.result(f"{shift}, {accepted} accepted, {steps} steps, seed {seed}", run)
     RESULTS.write_text(json.dumps({"about": about(recipe=Recipe().model_dump(mode="json")), **kept.results}, indent=1))
 
 

@@ -19,8 +19,8 @@ from runs import Kept, about, read_arguments
 from shifted_faces import MUCT, Case, Cases
 from tables import difference
 
-from rsft.face.adaptation.gate import MIN_PEOPLE, OTHERS_FMRS, TARGET_FMRS
 from rsft.face.adaptation.candidates import all_candidates
+from rsft.face.adaptation.gate import MIN_PEOPLE, OTHERS_FMRS, TARGET_FMRS
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.tune import tune

@@ -17,8 +17,8 @@ import numpy as np
 
 from rsft.data.features import Features
 from rsft.data.images import find_images
-from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.adaptation.candidates import all_candidates
+from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.tune import tune

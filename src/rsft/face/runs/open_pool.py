@@ -29,7 +29,7 @@ from rsft.face.pictures.embedding import embed
 from rsft.face.pictures.looks import Looks, columns
 from rsft.face.runs.inputs import POOL, FaceInputs
 from rsft.face.runs.progress import Stages
-from rsft.pilot import pilot_items
+from rsft.pilot import identities_accepted, pilot_items
 from rsft.pilot_plan import PILOT_SIZES, grow
 from rsft.plan import Plan
 from rsft.promise import Promise
@@ -170,7 +170,7 @@ class OpenPool:
                     assert made.pilot is not None
                     looked_at = np.union1d(made.pilot.rows, made.pilot.unusable)
                     made = made if self.kind == CHEAPEST else self._plan_on(looked_at)
-            made = self._with_headroom(made)
+            made = self._with_identities(self._with_headroom(made))
         rows = self.rows_of(made)
         told = zip(made.log_ratio.tolist(), made.acceptance.tolist(), made.likeness.tolist(), strict=True)
         self._rates = dict(zip(rows.tolist(), told, strict=True))
@@ -271,6 +271,16 @@ class OpenPool:
         likeness = np.zeros(len(items)) if made.law is None else made.law.likeness(self._table(pool)).numpy()
         likeness = np.array([known.get(item, value) for item, value in zip(items.tolist(), likeness, strict=True)])
         return on_first(lambda: with_headroom(made, pool, likeness))
+
+    def _with_identities(self, made: Plan) -> Plan:
+        """Add the number of identities of the pool, and how many of them a pass accepts, to the diagnostics."""
+        if made.pilot is None or made.pilot.is_whole:
+            return made
+        sizes = np.bincount(self._images.people)
+        found = identities_accepted(made.pilot.acceptance_rate, sizes)
+        named = {"": found.value, "_low": found.low, "_high": found.high}
+        told = {f"pool_identities_accepted{end}": float(value or 0.0) for end, value in named.items()}
+        return replace(made, diagnostics=made.diagnostics | {"pool_identities": float(len(sizes))} | told)
 
     def _meet(self, plan: Plan, items: np.ndarray) -> None:
         """Compute the rates of pictures; both probabilities are 0 for those that cannot be used."""
