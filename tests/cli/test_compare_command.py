@@ -116,7 +116,7 @@ def test_a_further_envelope_is_that_of_a_plan_with_it(embedded: Embedded) -> Non
     model, pool, target = embedded
 
     def first_epoch(envelope: str, method: str, *others: str) -> list[int]:
-        recipe = make_recipe({"envelope": envelope, "views": 2})
+        recipe = make_recipe({"envelope": envelope, "views": 2, "features": "activations"})  # one choice for both
         plan = plan_faces(pool, target, **recipe.plan_options(), seed=0)
         methods = FaceTrial(model, pool, plan, {}, recipe).methods(envelopes=others)
         return next(methods[method].epochs(0)).tolist()

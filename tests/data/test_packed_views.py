@@ -63,8 +63,8 @@ def test_some_pictures_in_another_order_keep_their_views(
     rows = np.array(data.draw(st.lists(st.integers(0, len(dense) - 1))), int)
     taken = packed_in_parts(dense, kept).take(rows)
     assert taken.kept.tolist() == kept[rows].tolist()
-    at = taken.kept.nonzero()
-    np.testing.assert_array_equal(taken[at], dense[rows][at])
+    at, views = taken.kept.nonzero()
+    np.testing.assert_array_equal(taken[at, views], dense[rows][at, views])
 
 
 @given(some_views())
@@ -97,11 +97,12 @@ def test_saved_and_joined_parts_of_any_size_are_the_whole(
     joined = join_features(parts)
     assert isinstance(joined.activations, PackedViews)
     assert joined.activations.kept.tolist() == kept.tolist()
-    np.testing.assert_array_equal(joined.activations[kept.nonzero()], dense[kept])
+    rows, views = kept.nonzero()
+    np.testing.assert_array_equal(joined.activations[rows, views], dense[kept])
     some = joined.subset(np.arange(len(dense))[::-2])
     assert isinstance(some.activations, PackedViews)
-    at = some.activations.kept.nonzero()
-    np.testing.assert_array_equal(some.activations[at], dense[::-2][at])
+    rows, views = some.activations.kept.nonzero()
+    np.testing.assert_array_equal(some.activations[rows, views], dense[::-2][rows, views])
 
 
 # The views of pictures

@@ -1,17 +1,23 @@
 """Plans on real faces: the shifted covariates are named, and the accepted items have the shift."""
 
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError
-from rsft.face.adaptation.planning import FEATURES, plan_faces, rank_face_plans
+from rsft.evaluation.shift import auc_error
+from rsft.face.adaptation.planning import FEATURES, choose_features, plan_faces, rank_face_plans
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.embedding import embed
-from rsft.verdict import Outcome
+from rsft.plan import plan_from_ratio
+from rsft.ranking import Ranked
+from rsft.verdict import Outcome, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +64,49 @@ def test_unknown_features_are_refused(sides: tuple[Features, Features]) -> None:
     pool, target = sides
     with pytest.raises(InputError, match="unknown features 'colour': choose from auto, covariates"):
         plan_faces(pool, target, features="colour")
+
+
+ACCEPTED, TARGETS = 100, 80
+ERROR = auc_error(0.5, TARGETS, ACCEPTED)
+
+
+def ranked(features: str, after: float | None, outcome: Outcome = Outcome.WORTH_TRYING) -> Ranked:
+    """Return a made-up plan with an AUC between its accepted items and the target."""
+    made = plan_from_ratio(torch.zeros(2 * ACCEPTED, dtype=torch.float64))
+    made = replace(
+        made,
+        likeness=torch.full((2 * ACCEPTED,), 0.5, dtype=torch.float64),
+        verdict=Verdict(outcome, ""),
+        diagnostics={"target_items": float(TARGETS)},
+    )
+    return Ranked(features, "classifier", made, 0.9, after, "")
+
+
+def chosen(*plans: Ranked) -> str:
+    """Return the chosen kind, which must not depend on the order of the ranking."""
+    (kind,) = {choose_features(order).features for order in permutations(plans)}
+    return kind
+
+
+def test_the_cheapest_kind_that_is_as_good_as_the_best_is_chosen() -> None:
+    for sign in (1, -1):  # below 0.5 is as far from the target as above
+        near, far = (0.5 + sign * (0.02 + share * ERROR) for share in (0.99, 1.01))
+        best = ranked("embedding", 0.52)
+        assert chosen(best, ranked("covariates", near), ranked("activations", 0.53)) == "covariates"
+        assert chosen(best, ranked("covariates", far), ranked("activations", 0.53)) == "activations"
+        assert chosen(best, ranked("covariates", far), ranked("activations", far)) == "embedding"
+    assert chosen(ranked("covariates", 0.5), ranked("activations", 0.5), ranked("embedding", 0.5)) == "covariates"
+
+
+def test_a_plan_that_may_be_worth_trying_comes_before_a_closer_one_that_is_not() -> None:
+    hopeless = ranked("covariates", 0.5, Outcome.TOO_LITTLE_SUPPORT)
+    assert chosen(hopeless, ranked("activations", 0.8), ranked("embedding", 0.9)) == "activations"
+    small = ranked("embedding", 0.8, Outcome.PILOT_TOO_SMALL)
+    assert chosen(hopeless, small, ranked("activations", 0.5, Outcome.NOT_ESTIMABLE)) == "embedding"
+    none = [ranked(kind, after, Outcome.POOL_MATCHES) for kind, after in zip(FEATURES, (0.9, 0.6, 0.5), strict=True)]
+    assert chosen(*none) in {"activations", "embedding"}
+
+
+def test_a_kind_that_accepts_too_few_items_to_compare_is_chosen_only_if_all_do() -> None:
+    assert chosen(ranked("covariates", None), ranked("activations", 0.9), ranked("embedding", 0.95)) == "activations"
+    assert chosen(*(ranked(kind, None) for kind in FEATURES)) == "covariates"

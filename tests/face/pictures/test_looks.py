@@ -74,7 +74,7 @@ def test_each_picture_is_opened_once_in_whatever_order_it_is_asked_for(images: I
 def test_failures_are_kept_with_their_reason(images: ImageSet, tmp_path: Path, read: Counter[int]) -> None:
     every = np.arange(len(images))
     looks = looks_at(images, tmp_path)
-    failed = {images.ids[item] for item in every if looks(every)[item].reason is not None}
+    failed = {images.ids[item] for item in every.tolist() if looks(every)[item].reason is not None}
     assert failed == {BROKEN, WITHOUT_FACE}
     told = [(BROKEN, "unreadable: not an image file"), (WITHOUT_FACE, "unreadable: No such file or directory")]
     assert looks.quarantined() == told

@@ -92,7 +92,8 @@ def with_headroom(plan: Plan, pool: Features, likeness: np.ndarray | None = None
     Args:
         plan: Plan of the pool.
         pool: Features of the pool by the pretrained network, or of some of its pictures.
-        likeness: (N,) likeness of these pictures. The default is that of the plan's items.
+        likeness: (N,) numbers in [0, 1] in proportion to which these pictures are drawn as like the target. The default
+            is the likeness of the plan's items.
     """
     known = plan.likeness.numpy() if likeness is None else likeness
     found = find_headroom(pool.embeddings, pool.people, known, seed=plan.seed)

@@ -41,7 +41,7 @@ from rsft.tuning.distributed import on_first
 
 CHEAPEST = FEATURES[0]
 COMPARED_ITEMS = 1000  # items of the pilot on which the kinds of features are compared
-ALIKE_ITEMS = 100  # pictures like the target, with whose people's other pictures the headroom is found
+ALIKE_ITEMS = 100  # pictures like the target by which the headroom is found, about; it needs others of these people
 POOL_FILE = "pool.json"
 
 
@@ -255,22 +255,30 @@ class OpenPool:
         return on_first(lambda: plan_on(pool, self._target, self.kind, **options))
 
     def _with_headroom(self, made: Plan) -> Plan:
-        """Add the headroom, found on pictures of the plan that are like the target and others of the same people."""
-        rows = self.rows_of(made)
-        alike = rows[accept_at(made.likeness.numpy(), rows, seed=self._seed)]
-        alike = alike[random_order(alike, seed=self._seed, epoch=0)][:ALIKE_ITEMS]
-        if not len(alike):
+        """Add the headroom, found on pictures of the plan that are like the target and others of the same people.
+
+        About `ALIKE_ITEMS` pictures are drawn in proportion to their likeness. Those whose chance would exceed 1 are
+        taken for certain, and count by as much more. The fewer people they show, the more of each is compared.
+        """
+        rows, likeness = self.rows_of(made), made.likeness.numpy()
+        if not likeness.any():
             return made
-        people, beside = self._images.people, [np.empty(0, np.int64)]
-        for person in np.unique(people[alike]):
+        relative = likeness / likeness.max()
+        chance = np.minimum(1.0, ALIKE_ITEMS * relative / relative.sum())
+        drawn = accept_at(chance, rows, seed=self._seed)
+        alike, people, beside = rows[drawn], self._images.people, [np.empty(0, np.int64)]
+        found = np.unique(people[alike])
+        most = (self._recipe.siblings + 1) * max(1, ALIKE_ITEMS // max(1, len(found)))
+        for person in found:
             theirs = np.arange(*np.searchsorted(people, [person, person + 1]))
-            beside.append(theirs[random_order(theirs, seed=self._seed, epoch=0)][: self._recipe.siblings + 1])
+            beside.append(theirs[random_order(theirs, seed=self._seed, epoch=0)][:most])
         items = self._usable(np.unique(np.concatenate([alike, *beside])))
+        if not len(items):
+            return made
         pool = self._features(items)
-        known = dict(zip(rows.tolist(), made.likeness.tolist(), strict=True))
-        likeness = np.zeros(len(items)) if made.law is None else made.law.likeness(self._table(pool)).numpy()
-        likeness = np.array([known.get(item, value) for item, value in zip(items.tolist(), likeness, strict=True)])
-        return on_first(lambda: with_headroom(made, pool, likeness))
+        weights = np.zeros(len(items))
+        weights[np.searchsorted(items, alike)] = relative[drawn] / chance[drawn]
+        return on_first(lambda: with_headroom(made, pool, weights / weights.max()))
 
     def _with_identities(self, made: Plan) -> Plan:
         """Add the number of identities of the pool, and how many of them a pass accepts, to the diagnostics."""
