@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rsft.law import Score, features_of
 from rsft.pilot import pilot_items
-from rsft.plan import Plan, Score, features_of, plan
+from rsft.plan import Plan, plan
 from rsft.ratio.rows import Table
 
 PILOT_SIZES = (750, 1500, 3000)

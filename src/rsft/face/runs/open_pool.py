@@ -1,9 +1,6 @@
 """A pool whose pictures are read only when a plan, a training or the gate needs them."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from rsft.face.pictures.embedding import embed
 from rsft.face.pictures.looks import Looks, columns
 from rsft.face.runs.inputs import POOL, FaceInputs
 from rsft.face.runs.progress import Stages
+from rsft.face.runs.time_spent import Spent
 from rsft.pilot import identities_accepted, pilot_items
 from rsft.pilot_plan import PILOT_SIZES, grow
 from rsft.plan import Plan
@@ -67,31 +65,6 @@ class Chosen:
         """Return which of them epoch 0 accepts: (n,) bool."""
         draw = draws_of(self.candidates, torch.from_numpy(self.features.people), 1, recipe, seed=seed)
         return np.isin(np.arange(len(self.candidates)), draw(0))
-
-
-@dataclass
-class Spent:
-    """Seconds spent on a number of pictures."""
-
-    seconds: float = 0.0
-    pictures: int = 0
-
-    @property
-    def of_one(self) -> float | None:
-        """Seconds of one picture; None before the first."""
-        return self.seconds / self.pictures if self.pictures else None
-
-    @contextmanager
-    def time(self) -> Iterator[Callable[[int], None]]:
-        """Time some work; yield a function to call with its number of pictures. Work on none does not count."""
-        began, before = time.monotonic(), self.pictures
-
-        def add(pictures: int) -> None:
-            self.pictures += pictures
-
-        yield add
-        if self.pictures > before:
-            self.seconds += time.monotonic() - began
 
 
 class OpenPool:
