@@ -155,7 +155,7 @@ def print_plan(plan: dict[str, Any]) -> None:
     console.print(table)
     if arrival and arrival["covariates"]:
         console.print(_covariate_table(arrival["covariates"]))
-    console.print(_price_table(plan["prices"]))
+    console.print(_price_table(plan["prices"], figures["pool_items"] / pilot["looked_at"] if pilot else 1.0))
 
 
 def _ends(pilot: dict[str, Any] | None, name: str, form: str) -> str:
@@ -188,13 +188,14 @@ def _covariate_table(covariates: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _price_table(prices: list[dict[str, Any]]) -> Table:
-    """Return a table of other envelopes and their cost."""
+def _price_table(prices: list[dict[str, Any]], scale: float) -> Table:
+    """Return a table of other envelopes and their cost; `scale` is the size of the pool over that of its pilot."""
     table = Table(title="Other envelopes", title_justify="left", box=box.SIMPLE)
     for heading in ("rule", "M", "accepted", "clipped", "effective size"):
         table.add_column(heading, no_wrap=True)
     for price in prices:
-        values = f"{price['acceptance_rate']:.1%}", f"{price['clipped_mass']:.1%}", f"{price['effective_size']:.0f}"
+        size = f"{scale * price['effective_size']:.0f}"
+        values = f"{price['acceptance_rate']:.1%}", f"{price['clipped_mass']:.1%}", size
         table.add_row(price["rule"], f"{math.exp(price['log_m']):.2f}", *values)
     return table
 
