@@ -118,7 +118,7 @@ def trained(model: FaceModel, cases: Cases, case: Case, change: dict[str, Any], 
         plan = rsft.plan_from_ratio(ratio(plan, case), envelope=recipe.envelope)
     rows = FaceTrial(model, case.pool, plan, {}, recipe).rows
     trial = FaceTrial(model, case.pool, plan, cases.held_out(case.name, case, rows), recipe)
-    drawn, steps = trial.methods(case.shifted)[method], recipe.steps or 0
+    drawn, steps = trial.methods(case.shifted)[method], recipe.steps
     if envelopes:
         plans = [trial.of_views(rsft.plan_from_ratio(plan.log_ratio, envelope=rule)) for rule in envelopes]
         drawn = in_turn([rejection(of_views) for of_views in plans], steps * recipe.batch_size)

@@ -33,7 +33,7 @@ from rsft.types import PRETRAINED, UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "budget.json"
 METRIC = "target TAR at FMR 0.001"
-RECIPE = Recipe(batch_size=64, shares=(0.0, 0.75))
+RECIPE = Recipe(features="activations", batch_size=64, shares=(0.0, 0.75))
 LEARNING_RATE = 1e-5
 SHARES = (0.02, 0.06, 0.2)
 COPIES_IN_POOL = (1, COPIES)

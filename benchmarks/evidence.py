@@ -35,7 +35,7 @@ FIGURE, PICTURED = PAGE.with_suffix(".svg"), "mixed"
 MORE_PEOPLE = " with more people"  # in the pool
 COMPARED = [*DRAWN, *TURNS, *MUCT, *(name + MORE_PEOPLE for name in DRAWN)]
 PLANNED = ["none", "no-support"]
-RECIPE = Recipe(batch_size=64, steps=150, shares=(0.0, 0.75))
+RECIPE = Recipe(features="activations", batch_size=64, steps=150, shares=(0.0, 0.75))
 LEARNING_RATES = (1e-5, 3e-5)
 METHODS = (UNIFORM, WEIGHTED, LOSS_WEIGHTS, REJECTION)
 ON_DRAWN = (*METHODS, SUBSET, ORACLE)
@@ -69,7 +69,7 @@ def measure(name: str, case: Case, model: Any, options: argparse.Namespace) -> d
         trial.measure,
         methods,
         start=trial.suffix,
-        steps=RECIPE.steps or 0,
+        steps=RECIPE.steps,
         batch_size=RECIPE.batch_size,
         learning_rates=LEARNING_RATES,
         validate=trial.validate,

@@ -19,6 +19,7 @@ from runs import Kept, about, read_arguments
 from shifted_faces import MUCT, Case, Cases
 from tables import difference
 
+from rsft.face.adaptation.candidates import all_candidates
 from rsft.face.adaptation.gate import MIN_PEOPLE, OTHERS_FMRS, TARGET_FMRS
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
@@ -30,7 +31,7 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import load_model
 
 RESULTS = Path(__file__).parent / "results" / "gate.json"
-RECIPE = Recipe()
+RECIPE = Recipe(features="activations")
 FMRS = (0.01, 0.001)
 DRAWS = 500
 SHIPPED, WHOLE = "shipped", "all of the way"
@@ -39,7 +40,8 @@ SHIPPED, WHOLE = "shipped", "all of the way"
 def fitted(model: FaceModel, case: Case, seed: int) -> dict[str, Any]:
     """What the plan and the gate say, and what is gained on the people evaluated, each with its draws of identities."""
     plan = plan_faces(case.pool, case.target, **RECIPE.plan_options(), seed=seed)
-    tuned = tune(model, case.pool, plan, RECIPE, seed=seed)
+    candidates = all_candidates(case.pool, plan, RECIPE, seed)
+    tuned = tune(model, case.pool, candidates, RECIPE, folds=2, seed=seed)
     result: dict[str, Any] = {"outcome": str(plan.verdict.outcome), "gate": tuned.gate.to_dict(), "gain": {}}
     for way, share in {SHIPPED: tuned.gate.share, WHOLE: 1.0}.items():
         suffixes = {"pretrained": None, "tuned": tuned.line.at(share) if share else None}

@@ -17,6 +17,7 @@ import numpy as np
 
 from rsft.data.features import Features
 from rsft.data.images import find_images
+from rsft.face.adaptation.candidates import all_candidates
 from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
@@ -51,14 +52,14 @@ def embedded(model: FaceModel, folder: Path) -> dict[str, Features]:
 
 
 def measure(model: FaceModel, features: dict[str, Features], share: float, margin: float | None) -> dict[str, Any]:
-    pool, recipe = features["pool"], Recipe(views=2, min_label_margin=margin)
+    pool, recipe = features["pool"], Recipe(features="activations", views=2, min_label_margin=margin)
     generator = np.random.default_rng(0)
     true = pool.people
     flipped = generator.random(len(true)) < share
     people = np.where(flipped, (true + generator.integers(1, true.max() + 1, len(true))) % (true.max() + 1), true)
     pool = replace(pool, ids=[f"{person:04d}/{row}" for row, person in enumerate(people)])
     plan = plan_faces(pool, features["target"], **recipe.plan_options(), seed=0)
-    run = tune(model, pool, plan, recipe, seed=0)
+    run = tune(model, pool, all_candidates(pool, plan, recipe, 0), recipe, folds=2, seed=0)
     doubtful = label_margin(pool.embeddings, people) < (-np.inf if margin is None else margin)
     result: dict[str, Any] = {
         "flipped_fraction": share,

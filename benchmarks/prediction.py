@@ -33,7 +33,7 @@ from rsft.verdict import Outcome
 
 RESULTS = Path(__file__).parent / "results" / "prediction.json"
 METRIC = "target TAR at FMR 0.01"
-RECIPE = Recipe(batch_size=64, shares=(0.0, 0.75))
+RECIPE = Recipe(features="activations", batch_size=64, shares=(0.0, 0.75))
 LEARNING_RATE = 1e-5
 STEPS = 75
 SHARES, TARGETS = (0.01, 0.5), (50, 2000)  # log-uniform between

@@ -81,5 +81,5 @@ def test_plans_of_identities_have_no_law() -> None:
     for options in ({"accept_by": "identity"}, {"floor": 2}):
         made = plan(pool, target, identities=people, **options)
         assert made.law is None
-        with pytest.raises(ValueError, match="whose items are accepted one by one"):
-            made.lazy_sampler(lambda items: pool[items], items=600)
+        with pytest.raises(ValueError, match="whose items are accepted singly"):
+            made.sampler(score=lambda items: pool[items], items=600)

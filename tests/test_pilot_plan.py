@@ -102,7 +102,7 @@ def test_items_that_cannot_be_used_are_left_out_and_not_asked_for_again() -> Non
     assert torch.equal(some.log_ratio, alone.log_ratio)
     expected = float(some.acceptance.mean()) * ITEMS * len(rows) / 750
     assert some.diagnostics["expected_accepted"] == pytest.approx(expected)
-    sampler = some.lazy_sampler(score, reach=8000)
+    sampler = some.sampler(score=score, reach=8000)
     accepted = sampler.accepted()
     assert not (accepted % 4 == 0).any()
     assert (score.counts.sum(), score.counts.max()) == (8000, 1)
@@ -114,7 +114,7 @@ def test_items_that_cannot_be_used_are_left_out_and_not_asked_for_again() -> Non
 def test_the_items_of_the_pilot_keep_their_held_out_ratios_and_others_get_those_of_the_law() -> None:
     one = made(Counted(), normal(500, 1.0))
     score = Counted()
-    sampler = one.lazy_sampler(score, reach=3000)
+    sampler = one.sampler(score=score, reach=3000)
     list(sampler)
     items, log_ratio = sampler.scored
     in_pilot = torch.from_numpy(np.isin(items.numpy(), pilot_of(one).rows))
@@ -129,23 +129,23 @@ def test_the_items_of_the_pilot_keep_their_held_out_ratios_and_others_get_those_
 
 def test_a_pass_over_a_plan_from_a_pilot_resumes() -> None:
     one = made(Counted(), normal(500, 1.0))
-    sampler = one.lazy_sampler(Counted(), reach=3000)
-    whole = list(one.lazy_sampler(Counted(), reach=3000))
+    sampler = one.sampler(score=Counted(), reach=3000)
+    whole = list(one.sampler(score=Counted(), reach=3000))
     iterator = iter(sampler)
     seen = [next(iterator) for _ in range(200)]
-    again = one.lazy_sampler(Counted(), reach=3000)
+    again = one.sampler(score=Counted(), reach=3000)
     again.load_state_dict(sampler.state_dict())
     assert seen + list(again) == whole
-    shifted = one.lazy_sampler(lambda items: POOL[items] + 0.1, reach=3000)
+    shifted = one.sampler(score=lambda items: POOL[items] + 0.1, reach=3000)
     with pytest.raises(ValueError, match="The pool or the function has changed"):
         shifted.load_state_dict(sampler.state_dict())
-    assert one.lazy_sampler(Counted()).seed == 3
-    assert one.lazy_sampler(Counted(), seed=5).seed == 5
+    assert one.sampler(score=Counted()).seed == 3
+    assert one.sampler(score=Counted(), seed=5).seed == 5
 
 
 def test_a_sampler_of_a_plan_can_be_sent_to_another_process_by_cloudpickle() -> None:
     one = made(Counted(), normal(500, 1.0))
-    sampler = one.lazy_sampler(lambda items: POOL[items], reach=2000)
+    sampler = one.sampler(score=lambda items: POOL[items], reach=2000)
     next(iter(sampler))
     copy = cloudpickle.loads(cloudpickle.dumps(sampler))
     assert list(copy) == list(sampler)
@@ -186,7 +186,7 @@ def test_the_accepted_items_of_a_million_follow_the_target_and_only_those_in_rea
     large: Plan, balanced: bool
 ) -> None:
     score = Counted()
-    sampler = large.lazy_sampler(score, reach=REACH, block=1024, balanced=balanced)
+    sampler = large.sampler(score=score, reach=REACH, block=1024, balanced=balanced)
     for epoch in (0, 1):
         sampler.set_epoch(epoch)
         accepted = torch.tensor(list(sampler))
@@ -236,7 +236,7 @@ def test_a_pilot_is_not_the_pool_if_it_is_not_random() -> None:
 
 
 def lazily(one: Plan) -> Callable[[Any], Any]:
-    return lambda score: list(one.lazy_sampler(score, known=None, reach=2000))
+    return lambda score: list(one.sampler(score=score, known=None, reach=2000))
 
 
 def wide_from(item: int) -> Callable[[np.ndarray], Tensor]:
@@ -253,7 +253,7 @@ def test_features_that_are_not_finite_are_reported_by_their_item(value: float) -
     with pytest.raises(ValueError, match=rf"plan_from_pilot\(score=\.\.\.\)` gave NaN or infinity for item {item}: "):
         made(wrong_at(item, value), normal(500, 1.0))
     one = made(Counted(), normal(500, 1.0))
-    with pytest.raises(ValueError, match=rf"lazy_sampler\(score=\.\.\.\)` gave NaN or infinity for item {item}: "):
+    with pytest.raises(ValueError, match=rf"sampler\(score=\.\.\.\)` gave NaN or infinity for item {item}: "):
         lazily(one)(wrong_at(item, value))
 
 
@@ -274,7 +274,7 @@ def test_another_width_is_reported_by_the_items() -> None:
     one = made(Counted(), normal(500, 1.0))
     block = np.sort(pilot_items(ITEMS, 256, seed=3))
     with pytest.raises(
-        ValueError, match=rf"lazy_sampler\(score=\.\.\.\)`, from item {block[0]} on: .*\(n, 1\), got \(256, 2\)"
+        ValueError, match=rf"sampler\(score=\.\.\.\)`, from item {block[0]} on: .*\(n, 1\), got \(256, 2\)"
     ):
         lazily(one)(wide_from(0))
 
@@ -315,9 +315,9 @@ def test_sizes_out_of_range_are_rejected(options: dict[str, Any]) -> None:
 
 def test_a_plan_of_a_pool_needs_the_number_of_items_for_another() -> None:
     one = plan(POOL[:1000], normal(500, 1.0))
-    with pytest.raises(ValueError, match=r"lazy_sampler\(items=\.\.\.\)` is required"):
-        one.lazy_sampler(Counted())
+    with pytest.raises(ValueError, match=r"sampler\(items=\.\.\.\)` is required"):
+        one.sampler(score=Counted())
     score = Counted()
-    sampler = one.lazy_sampler(score, items=5000)
+    sampler = one.sampler(score=score, items=5000)
     assert 0 < len(list(sampler)) < 5000
     assert score.counts.sum() == 5000  # nothing is known of these items

@@ -184,12 +184,12 @@ def planned(pool: Tensor = POOL, retain_fraction: float = 0.0) -> Plan:
 @pytest.mark.parametrize("retain", [0.0, 0.5])
 def test_a_run_is_judged_by_the_items_outside_the_pilot_that_can_be_used(retain: float) -> None:
     made = planned(retain_fraction=retain)
-    kept = made.lazy_sampler(lambda items: POOL[items])
+    kept = made.sampler(score=lambda items: POOL[items])
     list(kept)
     promise = made.check_promise(*kept.scored)
     assert promise is not None
     assert (promise.items, promise.broken) == (ITEMS - PILOT, None)
-    part = made.lazy_sampler(lambda items: (POOL[items], items % 3 > 0))
+    part = made.sampler(score=lambda items: (POOL[items], items % 3 > 0))
     list(part)
     promise = made.check_promise(*part.scored)
     assert promise is not None
@@ -201,7 +201,7 @@ def test_a_rest_of_the_pool_unlike_the_pilot_is_found(retain: float) -> None:
     pool = POOL.clone()
     pool[PILOT:] += 0.5
     made = planned(pool, retain)
-    sampler = made.lazy_sampler(lambda items: pool[items])
+    sampler = made.sampler(score=lambda items: pool[items])
     list(sampler)
     promise = made.check_promise(*sampler.scored)
     assert promise is not None

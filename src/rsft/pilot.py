@@ -105,6 +105,25 @@ def pilot_items(items: int, size: int, *, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(list(walk(items, seed=seed, reach=size, block=size))))
 
 
+def identities_accepted(rate: Interval, sizes: np.ndarray) -> Interval:
+    """Bound the number of identities of which a pass accepts an item, by the number of items of each.
+
+    A pilot holds one item of most identities, so it cannot tell whether the items of an identity are alike. If they are
+    independent, an identity of k items is accepted with probability 1 - (1 - rate)^k, which is the value and, with the
+    high end of the rate, the high end. If they are all alike it is accepted with the rate, which is the low end.
+
+    Args:
+        rate: Mean acceptance probability of the pool, with its interval.
+        sizes: (C,) number of items of each identity.
+
+    >>> print(identities_accepted(Interval(0.5, 0.5, 0.5), np.array([1, 1, 2])))
+    1.750 [1.500, 1.750]
+    """
+    value, low, high = (min(1.0, max(0.0, end or 0.0)) for end in (rate.value, rate.low, rate.high))
+    independent = [float((1 - (1 - p) ** sizes).sum()) for p in (value, high)]
+    return Interval(independent[0], low * len(sizes), independent[1])
+
+
 def assess_pilot(
     rows: np.ndarray,
     items: int,

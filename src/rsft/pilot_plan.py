@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rsft.law import Score, features_of
 from rsft.pilot import pilot_items
-from rsft.plan import Plan, Score, features_of, plan
+from rsft.plan import Plan, plan
 from rsft.ratio.rows import Table
 
 PILOT_SIZES = (750, 1500, 3000)
@@ -20,7 +21,7 @@ def plan_from_pilot(
 ) -> Plan:
     """Make a plan from a pilot: a random part of the pool that grows until it tells enough, see `Pilot.is_enough`.
 
-    `Plan.lazy_sampler` then draws from the whole pool.
+    `Plan.sampler` then draws from the whole pool.
 
     Args:
         score: Function from (n,) int64 items of the pool, ascending, to their (n, D) features; or to (features,

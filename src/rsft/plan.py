@@ -1,34 +1,31 @@
 """The main entry point: acceptance probabilities from pool and target features, their cost, and a verdict on them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rsft.arrival import Arrival, Covariates, check_arrival
-from rsft.envelope import Envelope, choose_envelope, price_list
+from rsft.envelope import Envelope, price_list
 from rsft.evaluation.shift import auc_error
-from rsft.law import Law
-from rsft.pareto import pareto_k
+from rsft.law import Law, Score, Scored
 from rsft.pilot import NONE, Pilot, assess_pilot
 from rsft.promise import Promise, check_promise
 from rsft.ratio import fit_ratio
-from rsft.ratio.combine import retain_pool
 from rsft.ratio.rows import Table
-from rsft.sampling.acceptance import accept_at, acceptance_probability, check_log_ratio
-from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
+from rsft.sampling.acceptance import accept_at
+from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptance
 from rsft.sampling.lazy import LazyRejectionSampler
 from rsft.sampling.sampler import RejectionSampler
+from rsft.thinning import Thinned, check_identity_rule, thin
 from rsft.verdict import Verdict, judge_given, judge_plan
 
 GIVEN = "given"
 
-# (n,) ascending items of the pool -> their features (n, D), or (features, usable) with a mask (n,) bool
-Score = Callable[[np.ndarray], Any]
 # items of a pilot, number of items of its pool, and further items of the pilot that cannot be used
 Part = tuple[np.ndarray, int] | tuple[np.ndarray, int, np.ndarray]
 
@@ -88,46 +85,50 @@ class Plan:
         """Return the exact probability (N,) float64 that an item is used in an epoch, including the identity rule."""
         return self.acceptance if self.rule is None else self.rule.inclusion()
 
-    def sampler(self, **options: Any) -> RejectionSampler:
-        """Return a sampler over the items of the plan; `options` are passed to `RejectionSampler`.
+    @overload
+    def sampler(self, *, score: None = None, **options: Any) -> RejectionSampler: ...
 
-        Raises:
-            ValueError: If the plan was made from a pilot; see `lazy_sampler`.
-        """
-        if self.pilot is not None and not self.pilot.is_whole:
-            raise ValueError("`Plan.sampler`: the plan was made from a part of the pool; use `lazy_sampler`.")
-        return RejectionSampler(self._drawn(), **{"seed": self.seed, **options})
+    @overload
+    def sampler(self, *, score: Score, items: int | None = None, **options: Any) -> LazyRejectionSampler: ...
 
-    def lazy_sampler(self, score: Score, items: int | None = None, **options: Any) -> LazyRejectionSampler:
-        """Return a sampler over a whole pool, of which this plan saw a part or nothing.
+    def sampler(
+        self, *, score: Score | None = None, items: int | None = None, **options: Any
+    ) -> RejectionSampler | LazyRejectionSampler:
+        """Return a sampler over the items of the plan, or with `score` over a pool of which it saw a part or nothing.
 
         Args:
             score: Function from (n,) int64 items, ascending, to their (n, D) features, of the kind that the plan was
                 made on; or to (features, usable), where usable is (n,) bool and False for an item that cannot be used.
                 It is called when a pass reaches these items, once for each item.
-            items: Number N of items of the pool. The default is that of the pilot.
-            **options: Further arguments of `LazyRejectionSampler`.
+            items: Number N of items of the pool, with `score`. The default is that of the pilot.
+            **options: Further arguments of `RejectionSampler`, or with `score` of `LazyRejectionSampler`.
 
         Raises:
-            ValueError: If the plan has no `law`, or the number of items is missing. When iterated, if `score` returns
-                other features than the plan was made on, or NaN.
+            ValueError: If `score` is missing although the plan was made from a pilot, `items` is missing or given
+                without `score`, or the plan has no `law`. When iterated, if `score` returns other features than the
+                plan was made on, or NaN.
         """
+        if score is not None:
+            return self._lazy_sampler(score, items, options)
+        if items is not None or (self.pilot is not None and not self.pilot.is_whole):
+            raise ValueError("`Plan.sampler(score=...)` is required for a pool of which the plan saw a part.")
+        return RejectionSampler(self._drawn(), **{"seed": self.seed, **options})
+
+    def _lazy_sampler(self, score: Score, items: int | None, options: dict[str, Any]) -> LazyRejectionSampler:
+        """Return the sampler that computes the features of what it reaches."""
         if self.law is None:
-            raise ValueError("`Plan.lazy_sampler` needs a plan from features whose items are accepted one by one.")
+            raise ValueError("`Plan.sampler(score=...)` needs a plan from features whose items are accepted singly.")
         known = None
         if self.pilot is not None:
             unusable = self.pilot.unusable
             values = [self.log_ratio.numpy(), np.full(len(unusable), -math.inf)]
             known = np.concatenate([self.pilot.rows, unusable]), np.concatenate(values)
+            items = self.pilot.items if items is None else items
         if items is None:
-            if self.pilot is None:
-                raise ValueError("`Plan.lazy_sampler(items=...)` is required: the plan was not made from a pilot.")
-            items = self.pilot.items
+            raise ValueError("`Plan.sampler(items=...)` is required: the plan was not made from a pilot.")
+        scored = Scored(self.law, score)
         return LazyRejectionSampler(
-            _Scored(self.law, score),
-            self.envelope.log_m,
-            items,
-            **{"seed": self.seed, "known": known, **options},
+            scored, self.envelope.log_m, items, **{"seed": self.seed, "known": known, **options}
         )
 
     def check_promise(self, items: Tensor, log_ratio: Tensor) -> Promise | None:
@@ -218,11 +219,11 @@ def plan(
     >>> plan(pool, target, envelope="max_tv=0.02").verdict.outcome
     <Outcome.WORTH_TRYING: 'worth trying'>
     """
-    _check_rule(accept_by, floor, identities)
+    check_identity_rule(accept_by, floor, identities)
     if pilot is not None and (accept_by != AcceptBy.ITEM or floor > 1):
         raise ValueError("`plan(pilot=...)` needs items that are accepted one by one, without a floor.")
     ratio = fit_ratio(pool, target, method, seed=seed, **ratio_options)
-    thinned = _thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
+    thinned = thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
     arrival = check_arrival(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
     seen, targets_seen = (int(ratio.diagnostics[name]) for name in ("items_trained_on", "target_items_trained_on"))
     figures = {
@@ -237,7 +238,8 @@ def plan(
         assessed = _assess(pilot, thinned, identities, seed)
         figures |= assessed.figures()
         figures["expected_accepted"] *= assessed.items / assessed.looked_at
-    made = thinned.to_plan(
+    made = _to_plan(
+        thinned,
         figures,
         arrival,
         judge_plan(figures, thinned.envelope, arrival.unsupported),
@@ -251,7 +253,7 @@ def plan(
     return replace(made, law=law, pilot=assessed)
 
 
-def _assess(pilot: Part, thinned: "_Thinned", identities: Tensor | None, seed: int) -> Pilot:
+def _assess(pilot: Part, thinned: Thinned, identities: Tensor | None, seed: int) -> Pilot:
     """Return the figures of the pool that a pilot is a part of."""
     rows, items, unusable = np.asarray(pilot[0]), pilot[1], pilot[2] if len(pilot) > 2 else NONE
     if rows.shape != (len(thinned.log_ratio),) or items < len(rows) + len(unusable) or bool((np.diff(rows) <= 0).any()):
@@ -305,147 +307,33 @@ def plan_from_ratio(
     >>> round(plan_from_ratio(log_ratio).envelope.acceptance_rate, 3)
     0.2
     """
-    _check_rule(accept_by, floor, identities)
-    thinned = _thin(log_ratio.detach().cpu().double(), envelope, retain_fraction, identities, accept_by, floor)
+    check_identity_rule(accept_by, floor, identities)
+    thinned = thin(log_ratio.detach().cpu().double(), envelope, retain_fraction, identities, accept_by, floor)
     verdict = judge_given(thinned.figures, thinned.envelope)
-    return thinned.to_plan(thinned.figures, None, verdict, seed, GIVEN, None)
+    return _to_plan(thinned, thinned.figures, None, verdict, seed, GIVEN, None)
 
 
-class _Scored:
-    """The function from items to log ratios, through their features."""
-
-    def __init__(self, law: Law, score: Score) -> None:
-        self._law, self._score = law, score
-
-    def __call__(self, items: np.ndarray) -> Tensor:
-        call = "Plan.lazy_sampler(score=...)"
-        features, usable = features_of(self._score, items, call)
-        log_ratio = torch.full((len(items),), -math.inf, dtype=torch.float64)
-        if usable.any():
-            try:
-                log_ratio[usable] = self._law.log_ratio(features[usable])
-            except ValueError as error:  # of another width than those of the plan
-                raise ValueError(f"`{call}`, from item {items[0]} on: {error}") from None
-        return log_ratio
-
-
-def features_of(score: Score, items: np.ndarray, call: str) -> tuple[Tensor, Tensor]:
-    """Return the features of items, (n, D), and which of the items can be used, (n,) bool.
-
-    Args:
-        score: The function that computes them.
-        items: (n,) int64 items, at least one.
-        call: Names the argument in the messages.
-
-    Raises:
-        ValueError: If the shapes do not fit, or a feature of a usable item is NaN or infinite; the message names the
-            item.
-    """
-    found = score(items)
-    features, usable = found if isinstance(found, tuple) else (found, np.ones(len(items), bool))
-    features, usable = torch.as_tensor(features), torch.as_tensor(usable)
-    if features.ndim != 2 or len(features) != len(items) or usable.shape != (len(items),):
-        raise ValueError(
-            f"`{call}` needs a row of features for each of {len(items)} items, from item {items[0]} on, got "
-            f"{tuple(features.shape)} with a mask {tuple(usable.shape)}."
-        )
-    wrong = usable & ~torch.isfinite(features).all(1)
-    if wrong.any():
-        raise ValueError(
-            f"`{call}` gave NaN or infinity for item {items[int(wrong.nonzero()[0])]}: return (features, usable) to "
-            "leave out items that cannot be read."
-        )
-    return features, usable
-
-
-class _Thinned(NamedTuple):
-    """The part of a `Plan` that follows from the log ratio alone; `figures` are its diagnostics."""
-
-    acceptance: Tensor
-    log_ratio: Tensor
-    likeness: Tensor
-    envelope: Envelope
-    rule: FloorAcceptance | IdentityAcceptance | None
-    figures: dict[str, float]
-    log_mean: float
-    likeness_log_m: float
-
-    def to_plan(
-        self,
-        figures: dict[str, float],
-        arrival: Arrival | None,
-        verdict: Verdict,
-        seed: int,
-        method: str,
-        folds: tuple[np.ndarray, np.ndarray] | None,
-    ) -> Plan:
-        """Complete the plan; the arguments are attributes of `Plan`, with `figures` its diagnostics."""
-        return Plan(
-            self.acceptance,
-            self.log_ratio,
-            self.likeness,
-            self.envelope,
-            price_list(self.log_ratio),
-            figures,
-            arrival,
-            verdict,
-            seed,
-            method,
-            folds,
-            self.rule,
-        )
-
-
-def _check_rule(accept_by: str, floor: int, identities: Tensor | None) -> None:
-    """Raise ValueError unless the identity options go together and `identities` is given if required."""
-    whole = accept_by == AcceptBy.IDENTITY
-    if accept_by not in list(AcceptBy) or floor < 1 or (whole and floor > 1):
-        raise ValueError(
-            "`plan(accept_by=..., floor=...)` needs 'item' with a floor of 1 or more, or 'identity' without one; got "
-            f"{accept_by!r}, {floor}."
-        )
-    if identities is None and (whole or floor > 1):
-        raise ValueError("`plan(identities=...)` is required to accept by identity or with a floor.")
-
-
-def _thin(
-    log_ratio: Tensor, envelope: str, retain_fraction: float, identities: Tensor | None, accept_by: str, floor: int
-) -> _Thinned:
-    """Choose the envelope for a log ratio and compute the acceptance probabilities and their diagnostics."""
-    check_log_ratio(log_ratio, "plan(log_ratio=...)")
-    # Scale to mean 1 over the pool, so that the retained share is exact on this pool.
-    log_mean = float(torch.logsumexp(log_ratio, 0)) - math.log(len(log_ratio))
-    alone = log_ratio - log_mean
-    figures = {"pareto_k": pareto_k(alone), "pool_items": float(len(alone))}
-    whole = accept_by == AcceptBy.IDENTITY
-    if whole:
-        assert identities is not None
-        coarse = identity_log_ratio(alone, identities)
-        figures["identity_tv"] = float((alone.softmax(0) - coarse.softmax(0)).abs().sum() / 2)
-        alone = coarse
-    mixed = retain_pool(alone, retain_fraction)
-    chosen = choose_envelope(mixed, envelope)
-    acceptance = acceptance_probability(mixed, chosen.log_m)
-    rule: FloorAcceptance | IdentityAcceptance | None = None
-    if identities is not None:
-        rule = mind_identities(acceptance, identities, accept_by, floor)
-        figures |= _identities_kept(acceptance, identities, whole=whole)
-    figures["expected_accepted"] = float((acceptance if rule is None else rule.inclusion()).sum())
-    for_target = choose_envelope(alone, envelope)
-    figures["target_effective_size"] = for_target.effective_size
-    likeness = acceptance_probability(alone, for_target.log_m)
-    return _Thinned(acceptance, mixed, likeness, chosen, rule, figures, log_mean, for_target.log_m)
-
-
-def _identities_kept(acceptance: Tensor, identities: Tensor, *, whole: bool) -> dict[str, float]:
-    """Compute the expected number of identities with an accepted item, also for a uniform subset of equal size."""
-    _, index, counts = torch.unique(identities, return_inverse=True, return_counts=True)
-    missed = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, index, torch.log1p(-acceptance.clamp(max=1)))
-    if whole:  # all items of an identity share one draw
-        missed = missed / counts
-    uniform_missed = counts * torch.log1p(-acceptance.mean())
-    return {
-        "identities": float(len(counts)),
-        "identities_accepted": float(-torch.expm1(missed).sum()),
-        "identities_uniform": float(-torch.expm1(uniform_missed).sum()),
-    }
+def _to_plan(
+    thinned: Thinned,
+    figures: dict[str, float],
+    arrival: Arrival | None,
+    verdict: Verdict,
+    seed: int,
+    method: str,
+    folds: tuple[np.ndarray, np.ndarray] | None,
+) -> Plan:
+    """Complete the plan; the arguments are attributes of `Plan`, with `figures` its diagnostics."""
+    return Plan(
+        thinned.acceptance,
+        thinned.log_ratio,
+        thinned.likeness,
+        thinned.envelope,
+        price_list(thinned.log_ratio),
+        figures,
+        arrival,
+        verdict,
+        seed,
+        method,
+        folds,
+        thinned.rule,
+    )

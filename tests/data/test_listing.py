@@ -18,7 +18,7 @@ from rsft.data import folder as folder_module
 from rsft.data.columns import Strings
 from rsft.data.folder import FEW_ENTRIES, MOST_ENTRIES, absent_files
 from rsft.data.images import ImageSet, find_images
-from rsft.data.manifest import read_columns
+from rsft.data.manifest import read_attributes, read_columns
 from rsft.errors import InputError
 from rsft.face.evaluation.pairs import AllPairs
 from rsft.face.evaluation.protocol import Protocol, read_protocol, without_overlap
@@ -318,3 +318,14 @@ def test_the_peak_of_memory_rises_by_few_bytes_a_picture(form: str, tmp_path: Pa
 
     rise = (peak(8000) - peak(2000)) / 6000
     assert rise < 250, rise
+
+
+def test_attributes_come_in_the_order_of_the_items(tmp_path: Path) -> None:
+    """The last of several rows for an item counts; rows for other items are left out."""
+    (tmp_path / "a.csv").write_text("path,light\na,dark\nb,bright\nc,x\na,dim\n")
+    assert read_attributes(tmp_path / "a.csv", ["b", "a", "b"]) == {"light": ["bright", "dim", "bright"]}
+    with pytest.raises(InputError, match="no row for 2 pictures, such as 'd'"):
+        read_attributes(tmp_path / "a.csv", ["a", "d", "e"])
+    (tmp_path / "a.csv").write_text("path,light\n")
+    with pytest.raises(InputError, match="needs a header"):
+        read_attributes(tmp_path / "a.csv", ["a"])

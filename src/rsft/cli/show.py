@@ -133,7 +133,10 @@ def print_plan(plan: dict[str, Any]) -> None:
         rows["looked at"] = f"{pilot['items']} items; {pilot['like_target']:.0f} like the target, in effect"
     if plan.get("features"):
         rows["features"] = _features_in_words(plan["features"])
-    if "identities" in figures:
+    if "pool_identities" in figures:
+        low, high = (figures[f"pool_identities_accepted_{end}"] for end in ("low", "high"))
+        rows["identities accepted"] = f"{low:.0f} to {high:.0f} of {figures['pool_identities']:.0f}"
+    elif "identities" in figures:
         rows["identities accepted"] = (
             f"{figures['identities_accepted']:.0f} of {figures['identities']:.0f} "
             f"(uniform subset: {figures['identities_uniform']:.0f})"

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from rsft.data.columns import BLOCK, Strings, join_strings
 from rsft.data.listing import SUFFIXES, Listing, item_id, join_listings, text_column
 from rsft.data.sources import Part, Parts, read_source
+from rsft.data.tar_headers import plain_files
 from rsft.errors import InputError
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -45,7 +46,7 @@ def list_tar(path: Path) -> Listing:
     while block := list(islice(members, BLOCK)):
         if any(name.endswith(".cls") for name, _ in block):
             return list_shards([path])
-        pictures = [(name, part) for name, part in block if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        pictures = [(name, part) for name, part in block if _is_picture(name)]
         names.append(text_column([name for name, _ in pictures], path))
         offsets.extend(part.offset for _, part in pictures)
         sizes.extend(part.size for _, part in pictures)
@@ -117,7 +118,7 @@ def _list_shard(path: Path) -> Listing:
             raise InputError(f"'{path}': the sample '{key}' needs one picture, got {len(pictures)}.")
         if pictures:
             identity, name, row = _row(sample, key, path)
-            name = str(PurePosixPath(name or f"{key}.{pictures[0]}"))
+            name = f"{key}.{pictures[0]}" if name is None else str(PurePosixPath(name))
             ids.append(item_id(identity, name, path))
             sources.append(sample[pictures[0]])
             rows.append(row)
@@ -139,6 +140,8 @@ def _samples(path: Path) -> dict[str, dict[str, Part]]:
 def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str | None, dict[str, str]]:
     """Read the identity, path and attributes of a sample, as text, from its `.json` and its `.cls`."""
     labels = {kind: sample[kind] for kind in ("cls", "json") if kind in sample}
+    if not labels:
+        return None, None, {}
     for kind, part in labels.items():
         if part.size > MAX_LABEL_SIZE:
             raise InputError(f"'{path}': '{key}.{kind}' has {part.size} bytes, more than a label may have.")
@@ -154,8 +157,20 @@ def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str
     return label if named is None else told.pop(named), told.pop("path", None), told
 
 
+def _is_picture(name: str) -> bool:
+    """Return whether a file has the suffix of a picture, and more of a name than that."""
+    stem, _, kind = name[name.rfind("/") + 1 :].rpartition(".")
+    return bool(stem) and f".{kind.lower()}" in SUFFIXES
+
+
 def _members(path: Path) -> Iterator[tuple[str, Part]]:
     """Yield the name and the place of each regular file in an archive."""
+    plain = plain_files(path)
+    return _odd_members(path) if plain is None else zip(*plain, strict=True)
+
+
+def _odd_members(path: Path) -> Iterator[tuple[str, Part]]:
+    """Yield the same for an archive with long names, links and whatever else `tarfile` knows."""
     try:
         with tarfile.open(path, "r:") as archive:
             while (member := archive.next()) is not None:

@@ -210,6 +210,11 @@ def true_rows(mask: pyarrow.Array) -> np.ndarray:
     return np.flatnonzero(mask.to_numpy(zero_copy_only=False))
 
 
+def rises(values: Strings) -> bool:
+    """Return whether text is sorted, without equal values."""
+    return pc.all(pc.less(values.array[:-1], values.array[1:]), min_count=0).as_py()
+
+
 def rows_like(values: Strings, pattern: str) -> np.ndarray:
     """Return the rows (n,) whose text holds a match of a regular expression of RE2."""
     return true_rows(pc.match_substring_regex(values.array, pattern))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from rsft.data.columns import Coded, Strings, first_part
 from rsft.data.joined_arrays import JoinedArrays
-from rsft.data.listing import identity_of
 from rsft.data.packed_views import Activations, PackedViews
 from rsft.errors import InputError
 
@@ -50,14 +50,15 @@ class Features:
         return len(self.ids)
 
     @cached_property
-    def identities(self) -> list[str]:
+    def identities(self) -> Coded:
         """(N,) identity of each picture."""
-        return [identity_of(item) for item in self.ids]
+        return Strings.shown(self.ids).coded(first_part)
 
     @cached_property
     def people(self) -> np.ndarray:
         """(N,) int, the index of each picture's identity among the sorted identities, 0 to C - 1."""
-        return np.unique(self.identities, return_inverse=True)[1]
+        _, rank = np.unique(self.identities.names, return_inverse=True)
+        return rank[self.identities.codes]
 
     def subset(self, rows: np.ndarray) -> "Features":
         """Return the features of some pictures, without the list of quarantined pictures.

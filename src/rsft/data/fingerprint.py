@@ -20,16 +20,21 @@ def set_fingerprint(ids: Strings, sources: Sequence[Source]) -> str:
         sources: (N,) places of their bytes.
     """
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(len(ids).to_bytes(8, "little"))
-    _, ends, letters = ids.array.buffers()
-    place = np.frombuffer(ends, np.int64)[ids.array.offset :][: len(ids) + 1]
-    for start in range(0, len(ids), BLOCK):  # the lengths, so that ids which only join to the same text differ
-        digest.update(np.diff(place[start : start + BLOCK + 1]).astype("<i8").tobytes())
-    if letters is not None:
-        digest.update(letters[int(place[0]) : int(place[-1])])
+    add_text(digest, ids)
     for row in np.unique(np.linspace(0, len(ids) - 1, PROBES).astype(int)) if len(ids) else ():
         digest.update(repr(_look(sources[row])).encode())
     return digest.hexdigest()
+
+
+def add_text(digest: "hashlib._Hash | hashlib.blake2b", values: Strings) -> None:
+    """Add text, in its order, to a digest."""
+    digest.update(len(values).to_bytes(8, "little"))
+    _, ends, letters = values.array.buffers()
+    place = np.frombuffer(ends, np.int64)[values.array.offset :][: len(values) + 1]
+    for start in range(0, len(values), BLOCK):  # the lengths, so that values which only join to the same text differ
+        digest.update(np.diff(place[start : start + BLOCK + 1]).astype("<i8").tobytes())
+    if letters is not None and len(values):
+        digest.update(letters[int(place[0]) : int(place[-1])])
 
 
 def _look(source: Source) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from PIL import Image, ImageOps
 
 from rsft.data.archives import expand, is_pattern, list_shards, list_tar
-from rsft.data.columns import Coded, Strings, checked_rows, first_part, rows_like, take, true_rows
+from rsft.data.columns import Coded, Strings, checked_rows, first_part, rises, rows_like, take, true_rows
 from rsft.data.fingerprint import set_fingerprint
 from rsft.data.folder import list_folder
 from rsft.data.huggingface import is_saved, list_saved, list_stream
@@ -246,9 +246,9 @@ def image_set(listing: Listing, root: Path) -> ImageSet:
     ids = text_column(listing.ids, root)
     _check_inside(ids, root)
     images = ImageSet(root, ids, columnar(listing.sources), listing.attributes)
-    if not _rise(ids):
+    if not rises(ids):
         images = images.subset(pc.array_sort_indices(ids.array).to_numpy())  # UTF-8 sorts as `str` does
-    if not _rise(images.ids):
+    if not rises(images.ids):
         found = pc.value_counts(ids.array)
         most = int(np.argmax(found.field("counts")))
         item, times = found[most]["values"].as_py(), found[most]["counts"].as_py()
@@ -275,8 +275,3 @@ def _check_inside(ids: Strings, root: Path) -> None:
     for item in ids.take(rows_like(ids, r"^/|\.\.|\x00")):
         if item.startswith("/") or "/../" in f"/{item}/" or "\0" in item:
             raise InputError(f"'{root}' holds '{item}': the name of a picture must not lead out of it.")
-
-
-def _rise(ids: Strings) -> bool:
-    """Return whether ids are sorted and unique."""
-    return pc.all(pc.less(ids.array[:-1], ids.array[1:]), min_count=0).as_py()

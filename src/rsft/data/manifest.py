@@ -1,18 +1,20 @@
 """Manifests: CSV or Parquet files `path[,identity][,<attributes...>]` with paths relative to the file."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from rsft.data.columns import BLOCK, Strings, first_part, join_strings, rows_like
+from rsft.data.columns import BLOCK, Strings, first_part, join_strings, rows_like, true_rows
 from rsft.data.folder import absent_files
 from rsft.data.huggingface import holds_pictures, list_table
-from rsft.data.listing import Listing, item_id
+from rsft.data.listing import Listing, item_id, text_column
 from rsft.data.sources import Files
 from rsft.errors import InputError
 
@@ -107,13 +109,48 @@ def text_columns(path: Path) -> dict[str, Strings]:
         InputError: The file cannot be read, two columns have the same name, or a row has more or fewer values than
             the header.
     """
-    try:
+    with _reading(path):
         if path.suffix.lower() != ".parquet":
             return _csv_columns(path)
         table = pyarrow.parquet.read_table(path)
         columns = dict(zip(table.column_names, table.columns, strict=True))
         del table  # so that the memory of each column is free once it is text
         return {name: _text(columns.pop(name)) for name in list(columns)}
+
+
+def number_columns(
+    path: Path, text: Collection[str], numbers: Collection[str]
+) -> tuple[dict[str, Strings], dict[str, np.ndarray]]:
+    """Read some columns of a CSV or Parquet file as text and others as numbers; those that it lacks are left out.
+
+    Args:
+        path: The file; see `text_columns`.
+        text: Names of the columns of text.
+        numbers: Names of the columns of numbers.
+
+    Returns:
+        Column name -> values (N,) as text, and column name -> values (N,) float64, NaN where a value is missing or no
+        number.
+
+    Raises:
+        InputError: The file cannot be read; see `text_columns`.
+    """
+    if path.suffix.lower() != ".parquet":
+        columns = text_columns(path)
+        told = {name: columns[name] for name in text if name in columns}
+        return told, {name: _parsed(columns.pop(name)) for name in numbers if name in columns}
+    with _reading(path):
+        table = pyarrow.parquet.read_table(path, columns=[*text, *numbers])
+        found = dict(zip(table.column_names, table.columns, strict=True))
+        told = {name: _text(found[name]) for name in text if name in found}
+        return told, {name: _numbers(found[name]) for name in numbers if name in found}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a table into `InputError`."""
+    try:
+        yield
     except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
         raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
 
@@ -154,11 +191,34 @@ def _text(column: pyarrow.ChunkedArray) -> Strings:
     return Strings.of("" if value is None else str(value) for value in values)
 
 
-def read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
+def _numbers(column: pyarrow.ChunkedArray) -> np.ndarray:
+    """Return a column of a table as (N,) float64; NaN where a value is missing or no number."""
+    kind = column.type
+    if pyarrow.types.is_integer(kind) or pyarrow.types.is_float32(kind) or pyarrow.types.is_float64(kind):
+        return column.cast(pyarrow.float64(), safe=False).to_numpy()
+    return _parsed(_text(column))
+
+
+def _parsed(values: Strings) -> np.ndarray:
+    """Return text as (N,) float64; NaN where it is no number."""
+    try:
+        return values.array.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+    except pyarrow.ArrowInvalid:  # `float` reads more than Arrow does, such as spaces around a number
+        return np.fromiter((_parse(value) for value in values), float, len(values))
+
+
+def _parse(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def read_attributes(path: Path, items: Sequence[str]) -> dict[str, Strings]:
     """Read the attributes of items from a CSV or Parquet file with a column `path` and one column per attribute.
 
     Args:
-        path: The file.
+        path: The file. Of several rows for an item, the last one counts.
         items: Ids of the items, as the column `path` spells them.
 
     Returns:
@@ -167,11 +227,14 @@ def read_attributes(path: Path, items: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         InputError: The file cannot be read, has no column `path` or no row, or lacks a row for an item.
     """
-    columns = read_columns(path)
+    columns = text_columns(path)
     if PATH not in columns or not columns[PATH]:
         raise InputError(f"'{path}' needs a header with a column 'path' and a column for each attribute.")
-    row = {item: number for number, item in enumerate(columns.pop(PATH))}
-    lacking = [item for item in items if item not in row]
+    last_first = columns.pop(PATH)[::-1]
+    names = text_column(items, path)
+    found = pc.index_in(names.array, last_first.array)
+    lacking = names.take(true_rows(found.is_null()))
     if lacking:
         raise InputError(f"'{path}' has no row for {len(lacking)} pictures, such as '{lacking[0]}'.")
-    return {name: [values[row[item]] for item in items] for name, values in columns.items()}
+    rows = len(last_first) - 1 - found.to_numpy().astype(np.int64)
+    return {name: values.take(rows) for name, values in columns.items()}

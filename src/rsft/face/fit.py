@@ -200,6 +200,8 @@ class _Run:
     def tune(self, chosen: Chosen, folds: int) -> Tuned:
         """Tune the model, with the history and the checkpoints in the run folder."""
         history = History(self.folder / HISTORY_FILE) if is_first() else None
+        if history is not None and chosen.promise is not None:
+            history({"promise": chosen.promise.to_dict()})
         with self.stages.stage("tune", total_steps(folds, self.recipe)) as advance:
 
             def on_step(record: dict[str, float]) -> None:

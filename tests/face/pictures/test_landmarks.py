@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -21,7 +23,7 @@ from rsft.face.networks.chip_points import DLIB
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.align import FaceAligner
 from rsft.face.pictures.embedding import chip_reader, embed, face_reader
-from rsft.face.pictures.landmarks import COLUMNS, points_of_sets, read_landmarks
+from rsft.face.pictures.landmarks import COLUMNS, Landmarks, points_digest, points_of_sets, read_landmarks
 from rsft.face.pictures.orl import orl_faces
 from rsft.face.plan import plan_folders
 
@@ -212,13 +214,77 @@ def test_an_id_of_two_pictures_is_refused_but_one_picture_may_be_in_two_sets(pho
         (f"{HEADER}\na,1,2,3,4,5,6,7,8,9,ten\n", "line 2 needs ten numbers"),
         (f"{HEADER}\na,1,2,3,4,5,6,7,8,9,nan\n", "line 2 has no face"),
         (f"{HEADER}\na,1,2,1,2,1,2,1,2,1,2\n", "line 2 has no face"),
+        (f"{HEADER}\na,1,1,9,1,5,5,1,9,9,1e39\n", "line 2 has no face"),
+        (f"{HEADER}\na,1,1,9,1,5,5,1,9,9,9\nb,1,1,9,1,5,5,1,9,9,inf\nc,,,,,,,,,,\n", "line 3 has no face"),
+        (f"{HEADER}\na,1,1,9,1,5,5,1,9,9,9\nb,1,1,9,1,,5,1,9,9,9\nc,,,,,,,,,,\n", "line 3 needs ten.* to float: ''"),
         (f"{HEADER}\n" + 2 * "a,1,1,9,1,5,5,1,9,9,9\n", "names 'a' twice"),
+        (f"{HEADER}\n" + "".join(f"{name},1,1,9,1,5,5,1,9,9,9\n" for name in "dcbabc"), "names 'c' twice"),
     ],
 )
 def test_invalid_landmarks_are_refused(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(InputError, match=words):
         read_landmarks(tmp_path / "l.csv")
+
+
+def test_numbers_are_read_as_python_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(f'{HEADER}\nb, 1 ,+1,9.,1e0,.5e1,5,1_0,9,"9\t",9\na,1,1,9,1,5,5,10,9,9,9\n')
+    points = read_landmarks(tmp_path / "l.csv")
+    np.testing.assert_array_equal(points["b"], np.array([[1, 1], [9, 1], [5, 5], [10, 9], [9, 9]], np.float32))
+    np.testing.assert_array_equal(points["a"], points["b"])
+
+
+@pytest.mark.parametrize("kind", ["double", "float", "halffloat", "int16", "uint64", "string", "large_string"])
+def test_all_types_of_parquet_are_read(kind: str, tmp_path: Path) -> None:
+    """A column of numbers may have any type whose text is a number; a missing value is an error in each."""
+    points = np.array([[1, 2], [9, 1], [5, 5], [1, 9], [9, 9]], np.float32)
+    values = {name: [str(int(value))] * 2 for name, value in zip(COLUMNS, points.ravel(), strict=True)}
+
+    def write(columns: dict[str, list]) -> Path:
+        typed = {name: pyarrow.array(told).cast(pyarrow.float64()).cast(kind) for name, told in columns.items()}
+        names = pyarrow.array(["b", "a"]).dictionary_encode()
+        more = pyarrow.array([b"not text\xff", None])
+        pyarrow.parquet.write_table(pyarrow.table({"more": more, "path": names, **typed}), tmp_path / "l.parquet")
+        return tmp_path / "l.parquet"
+
+    read = read_landmarks(write(values))
+    assert list(read) == ["a", "b"]
+    assert all(row.dtype == np.float32 and np.array_equal(row, points) for row in read.values())
+    with pytest.raises(InputError, match="line 3 needs ten numbers"):
+        read_landmarks(write(values | {"y3": ["5", None]}))
+
+
+def test_landmarks_are_the_mapping_that_they_stand_for() -> None:
+    names = ["b/1", "ü", "", "a", "b", "\U0001f600", "\uffff", "b/", "a/b"]
+    points = np.random.default_rng(0).normal(size=(len(names), 5, 2)).astype(np.float32)
+    told = Landmarks.of(names, points)
+    plain = dict(zip(names, points, strict=True))
+    assert list(told) == sorted(plain)
+    assert len(told) == len(plain)
+    assert all(np.array_equal(told[name], points) for name, points in plain.items())
+    for absent in ("b/0", "a\ud800", "\U0001f601", "\0"):
+        assert absent not in told
+        assert told.get(absent) is None
+    assert not Landmarks.of([], points[:0])
+
+
+def test_the_digest_tells_landmarks_apart_whatever_holds_them() -> None:
+    names, points = ["ab", "c", "d"], np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
+    told = points_digest(Landmarks.of(names, points))
+    again = np.array([2, 0, 1])
+    plain = {names[row]: points[row].astype(float) for row in again}
+    assert told == points_digest(plain) == points_digest(Landmarks.of([names[row] for row in again], points[again]))
+    moved = points.copy()
+    moved[2, 4, 1] = np.nextafter(moved[2, 4, 1], 9)
+    others = [
+        (names, moved),
+        (names, points[again]),
+        (["a", "bc", "d"], points),
+        (names[:2], points[:2]),
+        ([], points[:0]),
+    ]
+    digests = {points_digest(Landmarks.of(*other)) for other in others}
+    assert len(digests | {told}) == len(others) + 1
 
 
 def test_landmarks_of_other_pictures_or_of_chips_are_refused(photographs: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def all_candidates(pool: Features, plan: Plan, recipe: Recipe, seed: int) -> Can
         recipe: Settings, of which the folds are used.
         seed: Seed that deals the identities out to the folds.
     """
-    names = sorted(set(pool.identities))
+    names = sorted(pool.identities.names)
     fold = deal_people(names, recipe.parts(len(names)), seed)[pool.people]
     return Candidates(np.arange(len(pool)), plan.acceptance, plan.likeness, fold, np.ones(len(pool), bool))
 

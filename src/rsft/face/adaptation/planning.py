@@ -33,8 +33,8 @@ WORDS = {
 METHODS_OF = {"covariates": "auto", "activations": "classifier", "embedding": "classifier"}
 FEATURES = tuple(METHODS_OF)
 AUTO = "auto"
-# Two kinds are as good if their AUCs between accepted pictures and target differ by at most this number of errors.
-AS_GOOD_ERRORS = 1.0
+# A kind is as good as the best if its AUC of accepted pictures against the target is behind by at most so many errors.
+AS_GOOD_ERRORS = 2.0
 HOPEFUL = (Outcome.WORTH_TRYING, Outcome.PILOT_TOO_SMALL)
 
 
@@ -80,7 +80,7 @@ def choose_features(ranking: Sequence[Ranked]) -> Ranked:
     """Choose the cheapest kind of features that is as good as the best of a ranking.
 
     A kind is as good if the AUC between its accepted items and the target is no farther from 0.5 than that of the best,
-    or by at most one standard error. Kinds whose plan may be worth trying come before the others, and then kinds that
+    or by at most two standard errors. Kinds whose plan may be worth trying come before the others, and then kinds that
     accept enough items to compare.
 
     Args:

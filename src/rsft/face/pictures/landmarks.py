@@ -2,13 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import pyarrow.compute as pc
 
+from rsft.data.columns import BLOCK, Strings, join_strings, rises
+from rsft.data.fingerprint import add_text
 from rsft.data.images import ImageSet
-from rsft.data.manifest import PATH, read_columns
+from rsft.data.manifest import PATH, number_columns, text_columns
 from rsft.data.sources import Part, Source
 from rsft.errors import InputError
 
@@ -17,7 +22,49 @@ COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
 MIN_SPREAD = 1.0  # least distance in pixels between eyes and mouth
 
 
-def read_landmarks(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+class Landmarks(Mapping[str, np.ndarray]):
+    """Id of the picture -> (5, 2) points of its face, for many pictures: ids and points lie in arrays.
+
+    Attributes:
+        ids: (N,) ids, sorted and unique.
+        points: (N, 5, 2) points.
+
+    >>> told = Landmarks.of(["b", "a"], np.arange(20).reshape(2, 5, 2))
+    >>> list(told), "c" in told, told["b"][1].tolist()
+    (['a', 'b'], False, [2, 3])
+    """
+
+    def __init__(self, ids: Strings, points: np.ndarray):
+        self.ids, self.points = ids, points
+
+    @classmethod
+    def of(cls, ids: Sequence[str], points: np.ndarray) -> Self:
+        """Sort points by id.
+
+        Args:
+            ids: (N,) unique ids, in any order.
+            points: (N, 5, 2) points.
+        """
+        names = ids if isinstance(ids, Strings) else Strings.of(ids)
+        if rises(names):
+            return cls(names, points)
+        order = pc.array_sort_indices(names.array).to_numpy()  # UTF-8 sorts as `str` does
+        return cls(names.take(order), points[order])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __getitem__(self, item: str) -> np.ndarray:
+        row = bisect_left(self.ids, item)
+        if row == len(self) or self.ids[row] != item:
+            raise KeyError(item)
+        return self.points[row]
+
+
+def read_landmarks(path: str | os.PathLike[str]) -> Landmarks:
     """Read the five points of each face from a CSV or Parquet file.
 
     Args:
@@ -25,27 +72,17 @@ def read_landmarks(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             left and right mouth corner as seen in the picture, in pixels of the upright picture.
 
     Returns:
-        Id of the picture -> (5, 2) float32 points.
+        The points of each picture.
 
     Raises:
         InputError: A column is missing, a picture occurs twice, or a row does not contain the five points of a face.
     """
-    path = Path(path)
-    columns = read_columns(path)
-    absent = [name for name in (PATH, *COLUMNS) if name not in columns]
-    if absent:
-        raise InputError(f"'{path}' needs the columns path,x1,y1,...,x5,y5: it lacks {', '.join(absent)}.")
-    items = columns[PATH]
-    if len(set(items)) < len(items):
-        twice = next(item for item in items if items.count(item) > 1)
-        raise InputError(f"'{path}' names '{twice}' twice: give one face per picture.")
-    rows = zip(*(columns[name] for name in COLUMNS), strict=True)
-    return {item: _points(row, path, line) for line, (item, row) in enumerate(zip(items, rows, strict=True), 2)}
+    return Landmarks.of(*_read(Path(path)))
 
 
 def points_of_sets(
     path: str | os.PathLike[str] | None, sets: Mapping[str, ImageSet], aligned: bool
-) -> dict[str, dict[str, np.ndarray] | None]:
+) -> dict[str, Landmarks | None]:
     """Read the landmarks of several sets of pictures from one file; see `read_landmarks`.
 
     Args:
@@ -54,8 +91,8 @@ def points_of_sets(
         aligned: Whether the pictures are aligned chips.
 
     Returns:
-        Name of the set -> id of the picture -> (5, 2) float32 points. A set maps to None if the file names none of its
-        pictures (or if `path` is None): its faces must then be detected.
+        Name of the set -> points of its pictures. A set maps to None if the file names none of its pictures (or if
+        `path` is None): its faces must then be detected.
 
     Raises:
         InputError: The file names no picture of any set; it names an id that stands for different pictures in two
@@ -67,23 +104,21 @@ def points_of_sets(
         raise InputError("landmarks are for photographs, and aligned chips have none: leave one of the two out.")
     if not sets:
         raise InputError("landmarks are for pictures, and all inputs are embedded already: leave them out.")
-    told = read_landmarks(path)
-    known: dict[str, tuple[Source, str]] = {}
-    for name, images in sets.items():
-        for item, source in zip(images.ids, images.sources, strict=True):
-            other, of = known.setdefault(item, (source, name))
-            if item in told and other != source and _place(other) != _place(source):
-                raise InputError(
-                    f"'{path}' names '{item}', a picture of the {of} and another of the {name}: landmarks need names "
-                    "that differ between the sets."
-                )
-    if not told.keys() & known.keys():
-        raise InputError(
-            f"'{path}' has landmarks for none of the {len(known)} pictures, such as '{next(iter(known))}'."
-        )
+    ids, points = _read(Path(path))
+    rows = {name: pc.index_in(images.ids.array, ids.array).fill_null(-1).to_numpy() for name, images in sets.items()}
+    _check_unambiguous(path, ids, sets, rows)
+    if not any((of_set >= 0).any() for of_set in rows.values()):
+        every = join_strings([images.ids for images in sets.values()])
+        pictures = pc.count_distinct(every.array).as_py()
+        raise InputError(f"'{path}' has landmarks for none of the {pictures} pictures, such as '{every[0]}'.")
     # a set gets only the points of its own pictures, so that its stored embeddings do not depend on other sets
-    of_sets = {name: {item: told[item] for item in images.ids if item in told} for name, images in sets.items()}
-    return {name: points or None for name, points in of_sets.items()}
+    return {name: _of_set(images, points, rows[name]) or None for name, images in sets.items()}
+
+
+def _of_set(images: ImageSet, points: np.ndarray, rows: np.ndarray) -> Landmarks:
+    """Return the points of a set of pictures, of which row `rows` (N,) of `points` belongs to each, or none if -1."""
+    told = np.flatnonzero(rows >= 0)
+    return Landmarks.of(images.ids if len(told) == len(images) else images.ids.take(told), points[rows[told]])
 
 
 def points_digest(points: Mapping[str, np.ndarray]) -> str:
@@ -94,10 +129,61 @@ def points_digest(points: Mapping[str, np.ndarray]) -> str:
     Args:
         points: Id of the picture -> (5, 2) points.
     """
+    told = points if isinstance(points, Landmarks) else Landmarks.of(list(points), np.array(list(points.values())))
     digest = hashlib.sha256()
-    for item, of_item in sorted(points.items()):
-        digest.update(f"{item}\n{of_item.tolist()}\n".encode())
+    add_text(digest, told.ids)
+    for start in range(0, len(told), BLOCK):
+        digest.update(told.points[start : start + BLOCK].astype("<f8").tobytes())
     return digest.hexdigest()[:16]
+
+
+def _read(path: Path) -> tuple[Strings, np.ndarray]:
+    """Read a file of landmarks, see `read_landmarks`: ids (N,) and points (N, 5, 2) float32, in its order."""
+    text, numbers = number_columns(path, [PATH], COLUMNS)
+    absent = [name for name in (PATH, *COLUMNS) if name not in text | numbers]
+    if absent:
+        raise InputError(f"'{path}' needs the columns path,x1,y1,...,x5,y5: it lacks {', '.join(absent)}.")
+    ids = text[PATH]
+    if pc.count_distinct(ids.array).as_py() < len(ids):
+        found = pc.value_counts(ids.array)  # in the order of the file
+        twice = found.field("values")[int(np.argmax(found.field("counts").to_numpy() > 1))].as_py()
+        raise InputError(f"'{path}' names '{twice}' twice: give one face per picture.")
+    points = np.empty((len(ids), 5, 2), np.float32)
+    with np.errstate(over="ignore"):
+        for place, name in enumerate(COLUMNS):
+            points[:, place // 2, place % 2] = numbers.pop(name)
+    unlike = np.flatnonzero(~_like_faces(points))
+    if len(unlike):
+        raise _no_face(path, int(unlike[0]))
+    return ids, points
+
+
+def _check_unambiguous(
+    path: str | os.PathLike[str], ids: Strings, sets: Mapping[str, ImageSet], rows: Mapping[str, np.ndarray]
+) -> None:
+    """Raise `InputError` if an id that a file of landmarks names stands for different pictures in two sets.
+
+    Args:
+        path: The file, for the message.
+        ids: (N,) ids that it names.
+        sets: Name of the set -> its pictures.
+        rows: Name of the set -> for each of its pictures, the place of its id in `ids`, or -1.
+    """
+    names = list(sets)
+    holder, held = np.full(len(ids), -1, np.int16), np.empty(len(ids), np.int64)  # first set with an id; row there
+    for number, name in enumerate(names):
+        pictures = np.flatnonzero(rows[name] >= 0)
+        told = rows[name][pictures]
+        again = holder[told] >= 0
+        for picture, place in zip(pictures[again].tolist(), told[again].tolist(), strict=True):
+            of = names[holder[place]]
+            other, source = sets[of].sources[int(held[place])], sets[name].sources[picture]
+            if other != source and _place(other) != _place(source):
+                raise InputError(
+                    f"'{path}' names '{ids[place]}', a picture of the {of} and another of the {name}: landmarks need "
+                    "names that differ between the sets."
+                )
+        holder[told[~again]], held[told[~again]] = number, pictures[~again]
 
 
 def _place(source: Source) -> object:
@@ -107,15 +193,22 @@ def _place(source: Source) -> object:
     return source._replace(path=source.path.resolve()) if isinstance(source, Part) else source
 
 
-def _points(row: Sequence[str], path: Path, line: int) -> np.ndarray:
-    """Return the (5, 2) float32 points of a row; raise `InputError` if they cannot be those of a face."""
+def _like_faces(points: np.ndarray) -> np.ndarray:
+    """Return whether points (N, 5, 2) can be those of faces: (N,) bool."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = np.linalg.norm(points[:, :2].mean(1) - points[:, 3:].mean(1), axis=1)
+    return np.isfinite(points).all((1, 2)) & (apart >= MIN_SPREAD)
+
+
+def _no_face(path: Path, row: int) -> InputError:
+    """Return the error of a row of a file whose values are not the points of a face; rows count from 0."""
+    columns = text_columns(path)
     try:
-        points = np.array([float(value) for value in row], np.float32).reshape(5, 2)
+        for name in COLUMNS:
+            float(columns[name][row])
     except ValueError as error:
-        raise InputError(f"'{path}' line {line} needs ten numbers: {error}.") from error
-    if not np.isfinite(points).all() or np.linalg.norm(points[:2].mean(0) - points[3:].mean(0)) < MIN_SPREAD:
-        raise InputError(
-            f"'{path}' line {line} has no face: it needs left eye, right eye, nose, left and right mouth corner, in "
-            "pixels."
-        )
-    return points
+        return InputError(f"'{path}' line {row + 2} needs ten numbers: {error}.")
+    return InputError(
+        f"'{path}' line {row + 2} has no face: it needs left eye, right eye, nose, left and right mouth corner, in "
+        "pixels."
+    )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
@@ -15,7 +14,7 @@ from rsft.face.evaluation.protocol import RETAIN, TARGET, Protocol, read_protoco
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.pictures.embedding import embed
-from rsft.face.pictures.landmarks import points_of_sets
+from rsft.face.pictures.landmarks import Landmarks, points_of_sets
 from rsft.face.runs.progress import Stages
 from rsft.tuning.distributed import device
 from rsft.types import PathLike
@@ -84,7 +83,7 @@ class FaceInputs:
 
     model: FaceModel
     sets: Mapping[str, ImageSet]
-    points: Mapping[str, dict[str, np.ndarray] | None]
+    points: Mapping[str, Landmarks | None]
     aligned: bool = False
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     embedded: Mapping[str, Features] = field(default_factory=dict)
@@ -93,7 +92,7 @@ class FaceInputs:
     def identities(self) -> int:
         """The number of identities in the pool."""
         pool = self.embedded[POOL] if POOL in self.embedded else self.sets[POOL]
-        return len(set(pool.identities))
+        return len(pool.identities.names)
 
     def embed(
         self,

@@ -1,9 +1,6 @@
 """A pool whose pictures are read only when a plan, a training or the gate needs them."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +26,8 @@ from rsft.face.pictures.embedding import embed
 from rsft.face.pictures.looks import Looks, columns
 from rsft.face.runs.inputs import POOL, FaceInputs
 from rsft.face.runs.progress import Stages
-from rsft.pilot import pilot_items
+from rsft.face.runs.time_spent import Spent
+from rsft.pilot import identities_accepted, pilot_items
 from rsft.pilot_plan import PILOT_SIZES, grow
 from rsft.plan import Plan
 from rsft.promise import Promise
@@ -67,31 +65,6 @@ class Chosen:
         """Return which of them epoch 0 accepts: (n,) bool."""
         draw = draws_of(self.candidates, torch.from_numpy(self.features.people), 1, recipe, seed=seed)
         return np.isin(np.arange(len(self.candidates)), draw(0))
-
-
-@dataclass
-class Spent:
-    """Seconds spent on a number of pictures."""
-
-    seconds: float = 0.0
-    pictures: int = 0
-
-    @property
-    def of_one(self) -> float | None:
-        """Seconds of one picture; None before the first."""
-        return self.seconds / self.pictures if self.pictures else None
-
-    @contextmanager
-    def time(self) -> Iterator[Callable[[int], None]]:
-        """Time some work; yield a function to call with its number of pictures. Work on none does not count."""
-        began, before = time.monotonic(), self.pictures
-
-        def add(pictures: int) -> None:
-            self.pictures += pictures
-
-        yield add
-        if self.pictures > before:
-            self.seconds += time.monotonic() - began
 
 
 class OpenPool:
@@ -170,7 +143,7 @@ class OpenPool:
                     assert made.pilot is not None
                     looked_at = np.union1d(made.pilot.rows, made.pilot.unusable)
                     made = made if self.kind == CHEAPEST else self._plan_on(looked_at)
-            made = self._with_headroom(made)
+            made = self._with_identities(self._with_headroom(made))
         rows = self.rows_of(made)
         told = zip(made.log_ratio.tolist(), made.acceptance.tolist(), made.likeness.tolist(), strict=True)
         self._rates = dict(zip(rows.tolist(), told, strict=True))
@@ -279,6 +252,16 @@ class OpenPool:
         weights = np.zeros(len(items))
         weights[np.searchsorted(items, alike)] = relative[drawn] / chance[drawn]
         return on_first(lambda: with_headroom(made, pool, weights / weights.max()))
+
+    def _with_identities(self, made: Plan) -> Plan:
+        """Add the number of identities of the pool, and how many of them a pass accepts, to the diagnostics."""
+        if made.pilot is None or made.pilot.is_whole:
+            return made
+        sizes = np.bincount(self._images.people)
+        found = identities_accepted(made.pilot.acceptance_rate, sizes)
+        named = {"": found.value, "_low": found.low, "_high": found.high}
+        told = {f"pool_identities_accepted{end}": float(value or 0.0) for end, value in named.items()}
+        return replace(made, diagnostics=made.diagnostics | {"pool_identities": float(len(sizes))} | told)
 
     def _meet(self, plan: Plan, items: np.ndarray) -> None:
         """Compute the rates of pictures; both probabilities are 0 for those that cannot be used."""

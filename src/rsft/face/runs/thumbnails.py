@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.compute as pc
 from PIL import Image
 
+from rsft.data.columns import true_rows
 from rsft.data.images import ImageSet
 from rsft.face.pictures.align import AlignedFace
 from rsft.report.run import THUMBNAILS_FOLDER
@@ -31,9 +34,11 @@ def save_thumbnails(
         acceptance: Acceptance probability of each item (N,).
         to_face: Function of a picture and its id that returns the aligned face.
     """
-    place = {item: index for index, item in enumerate(images.ids)}
     most = np.argsort(-times_trained, kind="stable")[:THUMBNAILS]
     least = np.argsort(acceptance, kind="stable")[:THUMBNAILS]
+    shown = pyarrow.array([items[row] for row in np.union1d(most, least)])
+    places = true_rows(pc.is_in(images.ids.array, shown.cast(pyarrow.large_string())))
+    place = dict(zip(images.ids.take(places), places.tolist(), strict=True))
     (folder / THUMBNAILS_FOLDER).mkdir(exist_ok=True)
     for kind, rows in (("accepted", most), ("rejected", least)):
         for number, row in enumerate(rows):

@@ -1,10 +1,38 @@
-"""Time that a comparison spends on embedding and planning; uniform training of equal time also gets this time."""
+"""Time spent on pictures, and by a comparison before it trains: uniform training of equal time also gets that."""
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rsft.run_folder import replace_file
+
+
+@dataclass
+class Spent:
+    """Seconds spent on a number of pictures."""
+
+    seconds: float = 0.0
+    pictures: int = 0
+
+    @property
+    def of_one(self) -> float | None:
+        """Seconds of one picture; None before the first."""
+        return self.seconds / self.pictures if self.pictures else None
+
+    @contextmanager
+    def time(self) -> Iterator[Callable[[int], None]]:
+        """Time some work; yield a function to call with its number of pictures. Work on none does not count."""
+        began, before = time.monotonic(), self.pictures
+
+        def add(pictures: int) -> None:
+            self.pictures += pictures
+
+        yield add
+        if self.pictures > before:
+            self.seconds += time.monotonic() - began
 
 
 class TimeSpent:
