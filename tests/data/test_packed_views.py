@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from drawn_people import draw_people
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +120,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 @pytest.fixture(scope="module")
 def model() -> FaceModel:
     """A network whose frozen stages are a convolution, so that what is computed together could matter."""
-    network = nn.Sequential(nn.Conv2d(3, 4, 7, 4), nn.ReLU(), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(36, 16))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 4, 7, 4), nn.ReLU(), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(36, 16))
     return face_model(network, name="convolution", cut=-1)
 
 
@@ -142,7 +145,7 @@ def test_some_views_of_some_pictures_are_bit_for_bit_those_of_all(
         rows, views = kept.nonzero()
         np.testing.assert_array_equal(some.activations[rows, views], whole.activations[numbers[rows], views])
         both = kept[:, :2].all(1)
-        np.testing.assert_allclose(some.embeddings[both], whole.embeddings[numbers[both]], rtol=1e-5)
+        np.testing.assert_allclose(some.embeddings[both], whole.embeddings[numbers[both]], rtol=1e-5, atol=1e-4)
 
 
 def test_other_numbers_move_views_otherwise(images: ImageSet, model: FaceModel) -> None:
@@ -171,4 +174,4 @@ def test_an_embedding_is_the_sum_over_the_first_two_computed_views_or_twice_the_
     for row, views in enumerate([(0, 1), (2, 4), (3, 3)]):
         both = activations[np.array([row, row]), np.array(views)]
         expected = embedding.sum_views(suffix, both[None])[0]
-        np.testing.assert_allclose(found.embeddings[row], expected, rtol=1e-5)
+        np.testing.assert_allclose(found.embeddings[row], expected, rtol=1e-5, atol=1e-4)

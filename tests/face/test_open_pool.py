@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from rsft.face.runs.open_pool import Chosen, OpenPool
 from rsft.face.runs.progress import Stages, silent
 from rsft.pilot import pilot_items
 from rsft.plan import Plan
+from rsft.ranking import Ranked
 from rsft.sampling.acceptance import accept_at, acceptance_probability
 from rsft.sampling.identities import mind_identities
 from rsft.verdict import Outcome
@@ -387,6 +388,23 @@ def test_a_pilot_without_a_picture_like_the_target_says_so_and_keeps_the_weights
     assert verdict["outcome"] in {str(Outcome.PILOT_TOO_SMALL), str(Outcome.TOO_LITTLE_SUPPORT)}
     assert metrics["verdict"]["outcome"] == "kept"
     json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("kind", ["covariates", "activations"])
+def test_the_plan_is_made_on_the_chosen_kind(
+    people: Path, target: Features, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It is the plan that this kind would have given by itself, on the same pilot."""
+
+    def choose(ranking: Sequence[Ranked]) -> Ranked:
+        return next(ranked for ranked in ranking if ranked.features == kind)
+
+    monkeypatch.setattr(open_pool, "choose_features", choose)
+    opened = open_one(people / "pool", target, features="auto")
+    made, direct = opened.plan(), open_one(people / "pool", target, features=kind).plan()
+    assert opened.kind == kind
+    np.testing.assert_array_equal(made.log_ratio, direct.log_ratio)
+    assert made.to_dict() == direct.to_dict()
 
 
 def test_the_chosen_kind_and_its_cost_are_told(people: Path, target: Features) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
+from rsft.data.packed_views import PackedViews
 from rsft.errors import InputError, LowAcceptanceError
 from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.adaptation.planning import plan_faces
@@ -132,6 +133,18 @@ def test_a_pass_that_was_complete_when_saved_is_not_mixed_with_the_next() -> Non
     assert [next(batches)[2] for _ in passes[0]] == passes[0]
     resumed.load_state_dict(cut.state_dict())  # after the last batch of the pass, but before its end
     assert [ids_of(resumed) for _ in range(3)] == [[], *passes[1:]]
+
+
+def test_for_a_view_that_was_not_computed_the_next_one_of_the_picture_is_trained_on() -> None:
+    dense = np.arange(12, dtype=np.float16).reshape(4, 3, 1, 1, 1)
+    kept = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]], bool)
+    views = AcceptedViews(
+        PackedViews(dense[kept], kept), np.arange(1, 4), torch.arange(3), list("abcd"), lambda epoch: np.arange(9), 9
+    )
+    ((inputs, classes, ids),) = views
+    assert inputs.flatten().tolist() == [4, 4, 5, 6, 7, 8, 11, 11, 11]
+    assert (classes.tolist(), "".join(ids)) == ([0, 0, 0, 1, 1, 1, 2, 2, 2], "bbbcccddd")
+    assert views.times_given.tolist() == [0, 3, 3, 3]
 
 
 def test_a_pool_without_accepted_items_raises_an_error() -> None:
