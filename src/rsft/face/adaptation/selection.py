@@ -172,7 +172,8 @@ class _Pool:
         for number in range(self._folds):
             held_out = visited[fold == number]
             held_out = held_out[random_order(held_out, seed=self._seed, epoch=0)]
-            of_fold = dict.fromkeys(held_out[self._accepted(held_out)].tolist()[:most])
+            # half of them at most, so that others of the same people find room
+            of_fold = dict.fromkeys(held_out[self._accepted(held_out)].tolist()[: most // 2])
             beside = self._of_same_people(np.array(list(of_fold), np.int64), set(of_fold))
             self._meet(beside)
             of_fold |= dict.fromkeys([*beside.tolist(), *held_out.tolist()])
