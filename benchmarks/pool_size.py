@@ -69,7 +69,7 @@ def run_open(pool: Pool, folder: Path, *, uniform: bool, seed: int) -> dict[str,
     with stages.stage("tune"):
         tuned = tune(inputs.model, chosen.features, chosen.candidates, recipe, folds=opened.folds, seed=seed)
     torch.save(tuned.line.at(1.0).state_dict(), folder / "suffix.pt")
-    accepted = np.array(chosen.features.ids)[chosen.accepted(seed)]
+    accepted = np.array(chosen.features.ids)[chosen.accepted(recipe, seed)]
     looked_at = opened.looked_at
     if uniform:  # it needs neither the pilot nor the looks beyond what it trains on
         del stages.seconds["pilot"]
@@ -173,10 +173,10 @@ def evaluate(work: Path, pool: Pool, networks: dict[str, Path]) -> dict[str, Any
     return found
 
 
-def cases(sizes: list[int], whole: list[int]) -> Iterator[tuple[Key, list[str]]]:
+def cases(sizes: list[int], shifts: list[str], whole: list[int]) -> Iterator[tuple[Key, list[str]]]:
     """Yield each pool with the ways to run on it: uniform tuning up to 10^5, the whole pool where asked for."""
     for size in sizes:
-        for shift in SHIFTS:
+        for shift in shifts:
             for share in SHARES:
                 ways = [REJECTION]
                 if share == max(SHARES) and size <= 100_000:
@@ -190,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What a run costs on pools of 10^4 to 10^6 photographs.")
     parser.add_argument("--work", type=Path, default=Path("pools"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES, 1_000_000])
+    parser.add_argument("--shifts", nargs="+", default=list(SHIFTS))
     parser.add_argument("--whole", type=int, nargs="*", default=list(SIZES), help="Sizes whose whole pool is embedded.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
@@ -197,9 +198,9 @@ def main() -> None:
     if options.one:
         one(options.work, *options.one)
         return
-    pools = make_pools(options.work, options.sizes, list(SHIFTS), list(SHARES), options.seed)
+    pools = make_pools(options.work, options.sizes, options.shifts, list(SHARES), options.seed)
     found: dict[str, Any] = {"about": about(recipe=RECIPE.model_dump(mode="json")), "runs": [], "evaluated": []}
-    for key, ways in cases(options.sizes, options.whole):
+    for key, ways in cases(options.sizes, options.shifts, options.whole):
         networks: dict[str, Path] = {}
         for way in ways:
             result = in_a_process(options.work, key, way, options.seed)
