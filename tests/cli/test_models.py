@@ -174,8 +174,18 @@ def test_errors_are_one_line(
     assert "exists" in refused(monkeypatch, capsys, "export", "dlib", "--bundle", tmp_path)
     assert "no model 'nonesuch'" in refused(monkeypatch, capsys, "models", "check", "nonesuch")
     (tmp_path / "x.onnx").write_bytes(b"no graph")
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "x.jpg").write_bytes(b"listed, and not opened")
     assert "is not an ONNX file" in refused(
-        monkeypatch, capsys, "embed", "--pool", ".", "--model", tmp_path / "x.onnx", "--out", tmp_path / "o"
+        monkeypatch,
+        capsys,
+        "embed",
+        "--pool",
+        tmp_path / "pool",
+        "--model",
+        tmp_path / "x.onnx",
+        "--out",
+        tmp_path / "o",
     )
 
 

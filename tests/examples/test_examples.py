@@ -43,3 +43,11 @@ def test_text_selection_enriches_the_target_and_lowers_perplexity(monkeypatch: p
     result = main_of("text_selection", monkeypatch)(quick=True)
     assert result["and in what is accepted"] > 2 * result["share of the target's package in the pool"]
     assert result["perplexity, accepted"] < result["perplexity, as many drawn uniformly"]
+
+
+def test_a_large_pool_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = main_of("large_pool", monkeypatch)(quick=True)
+    assert result["looked at"] == 4000 < result["pictures of the pool"]
+    assert 0 < result["accepted in the first pass"] < 1000
+    assert result["drawn while tuning"] <= 4000 + 2 * 1000  # each is described once, and drawn again if accepted
+    assert abs(result["mean ratio met"] - 1) < 0.5
