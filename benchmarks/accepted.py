@@ -26,7 +26,7 @@ from rsft.face.runs.progress import Stages
 
 RESULTS = Path(__file__).parent / "results" / "accepted.json"
 SIZE, SHARE = 10_000, 0.06
-ACCEPTED, STEPS = (800, 400, 200, 100), (400, 200, 100, 50)
+ACCEPTED, STEPS = (1600, 800, 400, 200), (400, 200, 100, 50)
 
 
 def measure(pool: Pool, accepted: int, steps: int, seed: int, folder: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Recipe(TuningRecipe):
     retain_fraction: Fraction = 0.5
     accept_by: Literal["item", "identity"] = "item"
     floor: Annotated[int, Field(ge=1)] = 1
-    accepted: Annotated[int, Field(gt=0)] = 800
+    accepted: Annotated[int, Field(gt=0)] = 1600
     judged: Annotated[int, Field(gt=0)] = 800
     max_looks: Annotated[int, Field(gt=0)] = 50_000
     siblings: Annotated[int, Field(ge=0)] = 3
