@@ -7,9 +7,9 @@ that its peak memory is known:
 
 - "rejection": what `rsft fit` does: pilot, walk, embedding of what is accepted, one training and the gate.
 - "uniform": the same with all pictures accepted, and as many of them as the training has samples.
-- "whole pool, rejection" and "whole pool, weighted" embed every picture first, with two views (with the recipe's four
-  they would take longer), plan on all of them, and train by rejection or by weighted sampling. They share the
-  embedding, whose seconds count for each.
+- "whole pool, rejection" and "whole pool, weighted sampling" embed every picture first, in all of the recipe's views,
+  plan on all of them, and train by rejection or by weighted sampling. They share the embedding, whose seconds count
+  for each.
 
 Seconds are wall time. The evaluation is not counted. Networks are compared at the end of their training (share 1) on
 people whom no pool holds, with intervals of paired differences over these people. Writes
@@ -50,7 +50,6 @@ RESULTS = Path(__file__).parent / "results" / "pool_size.json"
 RECIPE = Recipe(folds=1)
 FMRS = (0.01, 0.001)
 WHOLE = f"whole pool, {REJECTION}", f"whole pool, {WEIGHTED}"
-WHOLE_VIEWS = 2
 
 
 def run_open(pool: Pool, folder: Path, *, uniform: bool, seed: int) -> dict[str, Any]:
@@ -91,11 +90,11 @@ def run_open(pool: Pool, folder: Path, *, uniform: bool, seed: int) -> dict[str,
 
 def run_whole(pool: Pool, folder: Path, *, seed: int) -> dict[str, Any]:
     """Embed a whole pool, train by rejection and by weighted sampling, and keep both networks in `folder`."""
-    recipe, stages = RECIPE.model_copy(update={"views": WHOLE_VIEWS}), Stages()
+    recipe, stages = RECIPE, Stages()
     with stages.stage("list"):
         inputs = read_inputs(_sources(pool), cut=recipe.cut)
     target = inputs.embed(TARGET, stages)
-    features = inputs.embed(POOL, stages, views=WHOLE_VIEWS, folder=folder / "cache")
+    features = inputs.embed(POOL, stages, views=recipe.views, folder=folder / "cache")
     with stages.stage("plan"):
         options = recipe.plan_options() | {"features": "activations"}
         plan = plan_faces(features, target, **options, seed=seed)
