@@ -12,11 +12,15 @@ from rsft.data.features import Features
 from rsft.face.adaptation.heads import class_means
 from rsft.face.adaptation.losses import make_loss
 from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.views import first_views
+from rsft.face.adaptation.whitening import fold_in, whitening_of
 from rsft.face.networks.backbones.dlib import Affine
 from rsft.face.networks.bundle import FaceModel
 from rsft.tuning.freezing import AFFINE
 from rsft.tuning.loop import TuningResult
 from rsft.tuning.recipe import tune_by
+
+EXAMPLES = 8  # pictures on which a changed last layer is checked
 
 
 def classes_of(pool: Features, rows: np.ndarray) -> Tensor:
@@ -32,10 +36,13 @@ def train_stages(
     recipe: Recipe,
     *,
     steps: int,
+    likeness: np.ndarray | None = None,
     wrap: Callable[[nn.Module], nn.Module] = lambda loss: loss,
     **options: Any,
 ) -> tuple[nn.Sequential, TuningResult]:
     """Tune a copy of the stages from `recipe.cut` on, with the class means of the rows as initial prototypes.
+
+    Whitening comes first, if the recipe has it and enough pairs of one person are like the target.
 
     Args:
         model: The pretrained network. It is not changed.
@@ -44,13 +51,23 @@ def train_stages(
         batches: Batches as for `fine_tune`.
         recipe: Settings of the training.
         steps: Number of steps of the training, which sets the length of the ramp of the margin.
+        likeness: (n,) likeness of the rows to the target, which weights their pairs for the whitening; see
+            `within_person_covariance`. By default all count alike.
         wrap: Function that makes the loss accept the targets of the batches.
         **options: Further arguments of `tune_by`.
 
     Returns:
         The tuned stages, and the result of the training.
     """
+    classes = classes_of(pool, rows)
     embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # the embeddings are sums over two views
-    loss = make_loss(recipe, class_means(embeddings, classes_of(pool, rows)), steps)
     suffix = copy.deepcopy(model.split(recipe.cut)[1])
+    alike = np.ones(len(rows)) if likeness is None else likeness
+    if recipe.whitening:
+        linear_map = whitening_of(pool.embeddings[rows], classes.numpy(), alike, recipe.whitening)
+        if linear_map is not None:
+            assert pool.activations is not None
+            fold_in(suffix, linear_map, first_views(pool.activations, rows[:EXAMPLES]))
+            embeddings = embeddings @ linear_map.float()
+    loss = make_loss(recipe, class_means(embeddings, classes), steps)
     return suffix, tune_by(recipe, suffix, batches, wrap(loss), affine=(*AFFINE, Affine), **options)

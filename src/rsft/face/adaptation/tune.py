@@ -198,6 +198,7 @@ class _Trainer:
             batches,
             recipe,
             steps=steps,
+            likeness=drawn.likeness.numpy(),
             stop=Stopping(
                 steps=steps,
                 accepted=max(1, round(length * steps)) * recipe.batch_size if length < 1 else None,

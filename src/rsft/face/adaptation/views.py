@@ -25,6 +25,14 @@ def read_views(activations: Activations, rows: np.ndarray, views: np.ndarray) ->
     return as_input(torch.from_numpy(np.array(activations[rows, views])))
 
 
+def first_views(activations: Activations, rows: np.ndarray) -> Tensor:
+    """Return the first computed view of some items, (n,) rows, as network input: (n, ...) float32."""
+    views = np.zeros(len(rows), int)
+    return read_views(
+        activations, rows, activations.computed(rows, views) if isinstance(activations, PackedViews) else views
+    )
+
+
 def embed_activations(suffix: nn.Module, features: Features, rows: np.ndarray | None = None) -> np.ndarray:
     """Embed pictures from their cached activations, with other weights of the tuned stages.
 
