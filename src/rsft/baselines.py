@@ -47,6 +47,10 @@ class Method:
     likeness: Tensor | None = None
     adaptation: str | None = None
 
+    def steps_of(self, steps: int) -> int:
+        """Return the number of batches in a comparison that has `steps`."""
+        return steps if self.steps is None else self.steps
+
     def batches(self, steps: int, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield batches of equal size. The items left at the end of an epoch start the next batch.
 
@@ -63,7 +67,7 @@ class Method:
         """
         epochs = self.epochs(seed)
         batches = FullBatches(lambda epoch: next(epochs).tolist(), batch_size).endless()
-        for items in itertools.islice(batches, self.steps or steps):
+        for items in itertools.islice(batches, self.steps_of(steps)):
             batch = torch.from_numpy(items)
             yield batch, None if self.weights is None else self.weights[batch]
 

@@ -36,7 +36,6 @@ from rsft.plan import Plan
 from rsft.sampling.acceptance import acceptance_probability
 from rsft.sampling.identities import FloorAcceptance, IdentityAcceptance, mind_identities
 from rsft.tuning.freezing import interpolate
-from rsft.tuning.stopping import Stopping
 from rsft.types import UNIFORM
 
 FMRS = (0.01, 0.001)
@@ -204,7 +203,6 @@ class FaceTrial:
             likeness=None if method.likeness is None else method.likeness[:: self.views].numpy(),
             penalties=penalties,
             wrap=WeightedLoss,
-            stop=Stopping(steps=len(batches)),
             seed=seed,
             **options,
         )
