@@ -229,7 +229,7 @@ def compare(
         """Read the stored trainings among `jobs` and run the others."""
         found = {job: store.read(*job) for job in jobs} if store else {}
         samples = {name: method.steps_of(steps) * batch_size for name, method in methods.items()}
-        done.update({job: run for job, run in found.items() if run and run.samples == samples[job[0]]})
+        done.update({job: known for job, known in found.items() if known and known.samples == samples[job[0]]})
         on_run(len(done), total)
         left = (joblib.delayed(run)(*job) for job in jobs if job not in done)
         for trained in joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(left):
