@@ -4,13 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from command_line import refused, rsft
-from PIL import Image
+from dark_photographs import draw_photographs
 
 from rsft.face.networks.load import KNOWN
-from rsft.face.pictures.orl import orl_faces
 from rsft.types import Interval
 
 RECIPE = '[recipe]\nfeatures = "covariates"\n'
@@ -18,18 +16,8 @@ RECIPE = '[recipe]\nfeatures = "covariates"\n'
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of ORL people: 12 in `pool/`, every second one dark, and 6 others in `target/`, all dark."""
-    root, images = tmp_path_factory.mktemp("photographs"), orl_faces()
+    root = draw_photographs(tmp_path_factory.mktemp("photographs"))
     (root / "recipe.toml").write_text(RECIPE)
-    people = sorted(set(images.identities))
-    for index, (item, person) in enumerate(zip(images.ids, images.identities, strict=True)):
-        place = people.index(person)
-        if place < 18:
-            part, dark = ("pool", index % 2) if place < 12 else ("target", True)
-            path = root / part / person / f"{Path(item).stem}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = images.read(index) * (0.4 if dark else 1.0)
-            Image.fromarray(pixels.astype(np.uint8)).save(path)
     return root
 
 

@@ -49,3 +49,18 @@ def _with_gain(value: dict[str, Any], gain: dict[str, Any] | None) -> str:
     """Return a TAR as text, and below it its difference to the first network."""
     told = str(Interval(**value))
     return told if gain is None else f"{told}\n{Interval(**gain).signed()}"
+
+
+def print_compared(result: dict[str, Any]) -> None:
+    """Print every network untouched and tuned, and the difference of each from the best untouched."""
+    console = Console(highlight=False)
+    best = result["best_untouched"]
+    for metric in result["metrics"]:
+        table = Table(title=metric, title_justify="left", title_style="bold", box=box.SIMPLE)
+        for heading in ("network", "value", f"minus {best} untouched"):
+            table.add_column(escape(heading), no_wrap=heading == "value")
+        for system, values in result["values"].items():
+            less = "" if system == best else Interval(**result["differences"][system][best][metric]).signed()
+            table.add_row(escape(system), str(Interval(**values[metric])), escape(less))
+        console.print(table)
+    console.print(f"[bold]{escape(result['verdict'])}[/bold]")
