@@ -79,9 +79,9 @@ class ModelsCompared:
         swapped = "" if untouched == first else f", {in_words(self.difference(untouched, first, metric), first)}"
         gain = in_words(self.difference(tuned, untouched, metric), f"{untouched} untouched")
         return (
-            f"{metric}: the best network without any training is {untouched} at {self.value(untouched, metric)}{swapped}; "
-            f"the best tuned one is {tuned} at {self.value(tuned, metric)}, {gain}. A gain counts over the best network "
-            "that could simply be taken."
+            f"{metric}: the best network without any training is {untouched} at {self.value(untouched, metric)}"
+            f"{swapped}; the best tuned one is {tuned} at {self.value(tuned, metric)}, {gain}. A gain counts over the "
+            "best network that could simply be taken."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def test_every_outcome_has_its_action_and_a_better_network_comes_first(outcome: 
         assert advice.next.startswith("rsft fit")
     else:
         assert "as it is" in advice.reason
+        settled = outcome in {Outcome.MODEL_COPES, Outcome.POOL_MATCHES}
+        assert (advice.next == "use the network as it is") == settled
     if swap is NO_BETTER and expected is Action.TUNE:
         assert "no other network at hand is clearly better (b +0.010 [-0.020, +0.040])" in advice.reason
 

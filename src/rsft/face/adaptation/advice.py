@@ -32,7 +32,7 @@ class Gained:
 
     def __str__(self) -> str:
         spread = f"{self.low:+.3f} to {self.high:+.3f}, {self.drawn} of them on drawn shifts"
-        return f"{self.median:+.3f} in {self.runs} comparable runs (median; {spread})"
+        return f"{self.median:+.3f} in {self.runs} runs whose plan was worth trying (median; {spread})"
 
 
 # Rejection less pretrained on those shifts of benchmarks/results/evidence.json whose plan was worth trying; dlib's
@@ -95,9 +95,9 @@ def advise(
         return Advice(Action.COLLECT, reason if few else verdict.reason, wanted)
     if verdict.outcome is Outcome.WORTH_TRYING:
         return _tune(figures, swap)
-    if verdict.outcome is Outcome.NOT_ESTIMABLE:
-        return Advice(Action.LEAVE, verdict.reason, "change the plan as the reason says, and plan again")
-    return Advice(Action.LEAVE, f"{verdict.outcome}: {verdict.reason}{_others(swap)}", "use the network as it is")
+    settled = verdict.outcome in (Outcome.MODEL_COPES, Outcome.POOL_MATCHES)
+    then = "use the network as it is" if settled else "change what the reason says, and plan again"
+    return Advice(Action.LEAVE, f"{verdict.outcome}: {verdict.reason}{_others(swap)}", then)
 
 
 def _swap(best: ModelFigures, now: ModelFigures, wanted: str | None) -> Advice:
