@@ -67,7 +67,13 @@ def test_every_outcome_has_its_action_and_a_better_network_comes_first(outcome: 
         settled = outcome in {Outcome.MODEL_COPES, Outcome.POOL_MATCHES}
         assert (advice.next == "use the network as it is") == settled
     if swap is NO_BETTER and expected is Action.TUNE:
-        assert "no other network at hand is clearly better (b +0.010 [-0.020, +0.040])" in advice.reason
+        assert "clearly better on pictures like the target (b +0.010 [-0.020, +0.040])" in advice.reason
+        assert advice.next.endswith("; whether b is better, rsft compare --model a --model b tells")
+
+
+def test_a_network_that_is_no_better_by_any_sign_is_not_pursued() -> None:
+    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(models(-0.2, 0.1), 80, 200, 20))
+    assert advice.next == "rsft fit with the same inputs, --eval and --out"
 
 
 def test_a_licence_that_rules_out_commercial_use_is_said() -> None:

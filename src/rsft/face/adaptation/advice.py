@@ -122,7 +122,10 @@ def _tune(figures: Mapping[str, float], swap: Swap) -> Advice:
         else ""
     )
     reason = f"{stands}tuning dlib gained {TUNING_GAINED}{_others(swap)}"
-    return Advice(Action.TUNE, reason, "rsft fit with the same inputs, --eval and --out")
+    open_ones = [model.name for model in swap.models if model.alike_gain and (model.alike_gain.value or 0.0) > 0]
+    names = " ".join(f"--model {name}" for name in (swap.models[0].name, *open_ones)) if open_ones else ""
+    compared = f"; whether {' or '.join(open_ones)} is better, rsft compare {names} tells" if open_ones else ""
+    return Advice(Action.TUNE, reason, f"rsft fit with the same inputs, --eval and --out{compared}")
 
 
 def _to_collect(
@@ -160,4 +163,6 @@ def _for_a_pilot(figures: Mapping[str, float]) -> str:
 def _others(swap: Swap) -> str:
     """Say that no other network that was compared is clearly better."""
     told = [f"{model.name} {model.alike_gain.signed()}" for model in swap.models if model.alike_gain is not None]
-    return f"; no other network at hand is clearly better ({', '.join(told)})" if told else ""
+    return (
+        f"; no other network at hand is clearly better on pictures like the target ({', '.join(told)})" if told else ""
+    )

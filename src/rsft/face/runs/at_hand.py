@@ -48,7 +48,7 @@ def find_models(first: FaceModel, name: ModelLike, against: Sequence[ModelLike] 
         InputError: A network that was asked for cannot be loaded, or is there twice.
     """
     models, left_out = {_name_of(name): first}, dict[str, str]()
-    prints = {first.fingerprint}
+    fingerprints = {first.fingerprint}
     for other in [known for known in KNOWN if known not in models] if against is None else against:
         label = _name_of(other)
         try:
@@ -58,11 +58,11 @@ def find_models(first: FaceModel, name: ModelLike, against: Sequence[ModelLike] 
                 raise
             left_out[label] = str(error).rstrip(".")
             continue
-        if model.fingerprint in prints or label in models:
+        if model.fingerprint in fingerprints or label in models:
             if against is None:
                 continue
             raise InputError(f"the network '{label}' is there twice: compare a network with others.")
-        prints.add(model.fingerprint)
+        fingerprints.add(model.fingerprint)
         if aligned and not same_crop(first, model):
             left_out[label] = f"the chips have the crop of {_name_of(name)}, and it needs another: give the photographs"
         else:
