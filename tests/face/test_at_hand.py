@@ -129,3 +129,10 @@ def test_a_network_is_not_compared_with_itself() -> None:
     with pytest.raises(InputError, match="'same' is there twice"):
         find_models(first, first, [replace(first, name="same")], aligned=True)
     assert find_models(first, first, [], aligned=True).left_out == {}
+
+
+def test_the_best_plan_of_a_ranking_is_advised_on_too(people: Path) -> None:
+    result = planned(people, compare=True)
+    assert result.plan is result.ranking[0].plan
+    assert [model.name for model in result.swap.models] == ["tiny", "other"]
+    assert result.to_dict()["advice"] == result.advice.to_dict()
