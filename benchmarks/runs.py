@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +31,11 @@ def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def about(**settings: Any) -> dict[str, Any]:
     """What made a result: versions and settings, as in JSON."""
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    versions = {"rsft": rsft.__version__, "commit": revision.stdout.strip(), "torch": torch.__version__}
+    commit = ""
+    if shutil.which("git"):
+        words = ["git", "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    versions = {"rsft": rsft.__version__, "commit": commit, "torch": torch.__version__}
     return {**versions, "python": platform.python_version(), **json.loads(json.dumps(settings))}
 
 

@@ -36,11 +36,20 @@ class Method:
         weights: (N,) loss weight of each item, or None for equal weights.
         steps: Number of batches that replaces that of the comparison, for instance to give a method equal time instead
             of an equal number of samples. None keeps that of the comparison.
+        likeness: (N,) likeness of each item to the target in [0, 1], for trainings that use it beyond the draws. None
+            for a method that does not know it.
+        adaptation: Name of what is done with the target's own items besides, or None; the training knows what it means.
     """
 
     epochs: Callable[[int], Iterator[np.ndarray]]
     weights: Tensor | None = None
     steps: int | None = None
+    likeness: Tensor | None = None
+    adaptation: str | None = None
+
+    def steps_of(self, steps: int) -> int:
+        """Return the number of batches in a comparison that has `steps`."""
+        return steps if self.steps is None else self.steps
 
     def batches(self, steps: int, batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield batches of equal size. The items left at the end of an epoch start the next batch.
@@ -58,7 +67,7 @@ class Method:
         """
         epochs = self.epochs(seed)
         batches = FullBatches(lambda epoch: next(epochs).tolist(), batch_size).endless()
-        for items in itertools.islice(batches, self.steps or steps):
+        for items in itertools.islice(batches, self.steps_of(steps)):
             batch = torch.from_numpy(items)
             yield batch, None if self.weights is None else self.weights[batch]
 
@@ -90,8 +99,8 @@ def alternatives(plan: Plan, *, oracle: np.ndarray | None = None) -> dict[str, M
     methods = {
         UNIFORM: uniform(items),
         SUBSET: Method(partial(_accepted, torch.full((items,), float(plan.inclusion().mean())))),
-        WEIGHTED: Method(partial(_weighted, ratio.numpy(), items)),
-        LOSS_WEIGHTS: Method(uniform(items).epochs, (ratio / ratio.mean()).float()),
+        WEIGHTED: Method(partial(_weighted, ratio.numpy(), items), likeness=plan.likeness),
+        LOSS_WEIGHTS: Method(uniform(items).epochs, (ratio / ratio.mean()).float(), likeness=plan.likeness),
         REJECTION: rejection(plan),
     }
     if oracle is not None:
@@ -101,13 +110,13 @@ def alternatives(plan: Plan, *, oracle: np.ndarray | None = None) -> dict[str, M
                 f"`alternatives(oracle=...)` needs ({items},) booleans, some of them true; got {len(oracle)} with "
                 f"{len(known)} true: leave it out if the items of the target are not known."
             )
-        methods[ORACLE] = Method(partial(_shuffled, known))
+        methods[ORACLE] = Method(partial(_shuffled, known), likeness=torch.from_numpy(np.asarray(oracle, np.float64)))
     return methods
 
 
 def rejection(plan: Plan) -> Method:
     """Return rejection by a plan. Each seed draws different accept decisions."""
-    return Method(partial(_planned, plan))
+    return Method(partial(_planned, plan), likeness=plan.likeness)
 
 
 def uniform(items: int, steps: int | None = None) -> Method:

@@ -38,18 +38,19 @@ class Batches:
         seed: Seed for the draw.
 
     Attributes:
+        method: As given.
         seen: The items (B,) of the batches passed so far.
     """
 
     def __init__(self, method: Method, steps: int, batch_size: int, seed: int) -> None:
-        self._method, self._steps, self._batch_size, self._seed = method, steps, batch_size, seed
+        self.method, self._steps, self._batch_size, self._seed = method, steps, batch_size, seed
         self.seen: list[np.ndarray] = []
 
     def __len__(self) -> int:
-        return self._method.steps or self._steps
+        return self.method.steps_of(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        for items, weights in self._method.batches(self._steps, self._batch_size, self._seed):
+        for items, weights in self.method.batches(self._steps, self._batch_size, self._seed):
             self.seen.append(items.numpy())
             yield items, weights
 
@@ -227,7 +228,7 @@ def compare(
     def run_all(jobs: Sequence[tuple[str, float, int]]) -> None:
         """Read the stored trainings among `jobs` and run the others."""
         found = {job: store.read(*job) for job in jobs} if store else {}
-        samples = {name: (method.steps or steps) * batch_size for name, method in methods.items()}
+        samples = {name: method.steps_of(steps) * batch_size for name, method in methods.items()}
         done.update({job: run for job, run in found.items() if run and run.samples == samples[job[0]]})
         on_run(len(done), total)
         left = (joblib.delayed(run)(*job) for job in jobs if job not in done)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed
+from torch import nn
 
 Value = TypeVar("Value")
 
@@ -41,6 +42,22 @@ def device() -> torch.device:
     from accelerate import PartialState
 
     return PartialState(cpu=on_cpu()).device
+
+
+@contextmanager
+def on_device(module: nn.Module) -> Iterator[torch.device]:
+    """Move a module with parameters to the device of this process, and back at the end; the value is the device.
+
+    >>> with on_device(nn.Linear(2, 1)) as where:
+    ...     where == device()
+    True
+    """
+    where, origin = device(), next(module.parameters()).device
+    module.to(where)
+    try:
+        yield where
+    finally:
+        module.to(origin)
 
 
 def rank_and_world_size() -> tuple[int, int]:

@@ -65,6 +65,7 @@ def tune_by(
     affine: tuple[type[nn.Module], ...] = AFFINE,
     seed: int = 0,
     checkpoints: Checkpoints | None = None,
+    penalties: Sequence[Penalty] = (),
     **options: Any,
 ) -> TuningResult:
     """Run `fine_tune` with the settings of a recipe, in place.
@@ -81,6 +82,7 @@ def tune_by(
         affine: Types of the layers that "affine" trains.
         seed: Seed for the initial weights of the adapters.
         checkpoints: Checkpoints as for `fine_tune`. The head stage uses the subfolder `head`.
+        penalties: Penalties as for `fine_tune`, besides those of the recipe. The head stage has none.
         **options: Further arguments of `fine_tune`.
 
     Returns:
@@ -112,17 +114,17 @@ def tune_by(
             )
         if result.stopped_by != "steps":
             return result
-    penalties: list[Penalty] = [Distillation(model, recipe.distillation)] if recipe.distillation else []
+    all_penalties = [*penalties, *([Distillation(model, recipe.distillation)] if recipe.distillation else [])]
     with _trained(recipe, model, affine, seed) as trained:
         if recipe.pull_to_start:
-            penalties.append(PullToStart(trained, recipe.pull_to_start))
+            all_penalties.append(PullToStart(trained, recipe.pull_to_start))
         return fine_tune(
             trained,
             batches,
             loss,
             stop=stop,
             learning_rate={"": recipe.learning_rate} | head_rate,
-            penalties=penalties,
+            penalties=all_penalties,
             checkpoints=checkpoints,
             **options,
         )

@@ -79,7 +79,8 @@ class Recipe(TuningRecipe):
     chunk: Annotated[int, Field(gt=0)] = 1
     cut: int = DEFAULT_CUT
     views: Annotated[int, Field(ge=2)] = 4
-    steps: Annotated[int, Field(gt=0)] = 200
+    whitening: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    steps: Annotated[int, Field(ge=0)] = 200
     patience: Annotated[int | None, Field(gt=0)] = None
     validate_every: Annotated[int, Field(gt=0)] = 20
     batch_size: Annotated[int, Field(gt=1)] = 32

@@ -12,16 +12,49 @@ from rsft.data.features import Features
 from rsft.face.adaptation.heads import class_means
 from rsft.face.adaptation.losses import make_loss
 from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.views import first_views
+from rsft.face.adaptation.whitening import fold_in, whitening_of
 from rsft.face.networks.backbones.dlib import Affine
 from rsft.face.networks.bundle import FaceModel
 from rsft.tuning.freezing import AFFINE
 from rsft.tuning.loop import TuningResult
 from rsft.tuning.recipe import tune_by
+from rsft.tuning.stopping import Stopping
+
+EXAMPLES = 8  # pictures on which a changed last layer is checked
 
 
 def classes_of(pool: Features, rows: np.ndarray) -> Tensor:
     """Number the identities of some rows of a pool: (n,) int64 in 0 ... C - 1."""
     return torch.from_numpy(np.unique(pool.people[rows], return_inverse=True)[1])
+
+
+def whitened_stages(
+    model: FaceModel, pool: Features, rows: np.ndarray, recipe: Recipe, likeness: np.ndarray | None = None
+) -> tuple[nn.Sequential, Tensor]:
+    """Copy the stages from `recipe.cut` on, whitened if the recipe has it and enough pairs are like the target.
+
+    Args:
+        model: The pretrained network. It is not changed.
+        pool: Features of the pool by this network, with activations.
+        rows: (n,) rows of the items that are trained on.
+        recipe: Settings, of which the cut and the whitening are used.
+        likeness: (n,) likeness of the rows to the target, in [0, 1], which weights their pairs; see
+            `within_person_covariance`. By default all count alike.
+
+    Returns:
+        The stages, and the class means (C, D) of the rows by them.
+    """
+    suffix, classes = copy.deepcopy(model.split(recipe.cut)[1]), classes_of(pool, rows)
+    embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # the embeddings are sums over two views
+    if recipe.whitening:
+        alike = np.ones(len(rows)) if likeness is None else likeness
+        linear_map = whitening_of(pool.embeddings[rows], classes.numpy(), alike, recipe.whitening)
+        if linear_map is not None:
+            assert pool.activations is not None
+            fold_in(suffix, linear_map, first_views(pool.activations, rows[:EXAMPLES]))
+            embeddings = embeddings @ linear_map.float()
+    return suffix, class_means(embeddings, classes)
 
 
 def train_stages(
@@ -32,25 +65,30 @@ def train_stages(
     recipe: Recipe,
     *,
     steps: int,
+    likeness: np.ndarray | None = None,
     wrap: Callable[[nn.Module], nn.Module] = lambda loss: loss,
     **options: Any,
 ) -> tuple[nn.Sequential, TuningResult]:
-    """Tune a copy of the stages from `recipe.cut` on, with the class means of the rows as initial prototypes.
+    """Whiten and tune a copy of the stages from `recipe.cut` on, with class means of the rows as initial prototypes.
 
     Args:
-        model: The pretrained network. It is not changed.
-        pool: Features of the pool by this network.
-        rows: (n,) rows of the items that are trained on.
+        model: See `whitened_stages`.
+        pool: See `whitened_stages`.
+        rows: See `whitened_stages`.
         batches: Batches as for `fine_tune`.
         recipe: Settings of the training.
-        steps: Number of steps of the training, which sets the length of the ramp of the margin.
+        steps: Number of steps of the training, which sets the length of the ramp of the margin. With 0, whitening is
+            all that is done.
+        likeness: See `whitened_stages`.
         wrap: Function that makes the loss accept the targets of the batches.
         **options: Further arguments of `tune_by`.
 
     Returns:
         The tuned stages, and the result of the training.
     """
-    embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # the embeddings are sums over two views
-    loss = make_loss(recipe, class_means(embeddings, classes_of(pool, rows)), steps)
-    suffix = copy.deepcopy(model.split(recipe.cut)[1])
+    suffix, prototypes = whitened_stages(model, pool, rows, recipe, likeness)
+    if not steps:
+        return suffix.eval(), TuningResult(0, 0, 0, 0.0, "steps", 0, 0, [])
+    loss = make_loss(recipe, prototypes, steps)
+    options.setdefault("stop", Stopping(steps=steps))
     return suffix, tune_by(recipe, suffix, batches, wrap(loss), affine=(*AFFINE, Affine), **options)

@@ -16,6 +16,15 @@ from rsft.errors import InputError
 from rsft.face.adaptation.held_out import Validation
 from rsft.face.adaptation.label_noise import trusted_labels
 from rsft.face.adaptation.losses import LOSSES, takes_weights
+from rsft.face.adaptation.peers import (
+    PEERS,
+    PSEUDO_LABELS,
+    STATISTICS,
+    adapt_statistics,
+    cluster,
+    has_statistics,
+    peer_penalty,
+)
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.training import classes_of, train_stages
 from rsft.face.adaptation.views import embed_activations, read_views
@@ -27,7 +36,6 @@ from rsft.plan import Plan
 from rsft.sampling.acceptance import acceptance_probability
 from rsft.sampling.identities import FloorAcceptance, IdentityAcceptance, mind_identities
 from rsft.tuning.freezing import interpolate
-from rsft.tuning.stopping import Stopping
 from rsft.types import UNIFORM
 
 FMRS = (0.01, 0.001)
@@ -85,6 +93,7 @@ class FaceTrial:
         plan: Plan of the pool.
         measured: Features and pairs to measure on: "target", and "retain" if there is a retention set.
         recipe: Settings of the trainings. Its learning rate is replaced by each one that is tried.
+        target: Features of the target, with activations, for `peers`; None if they are not compared.
         seed: Seed for the choice of held-out identities.
 
     Raises:
@@ -105,6 +114,7 @@ class FaceTrial:
         measured: Mapping[str, Measured],
         recipe: Recipe,
         *,
+        target: Features | None = None,
         seed: int = 0,
     ) -> None:
         if pool.activations is None:
@@ -120,6 +130,7 @@ class FaceTrial:
         self._validation = Validation(pool, others, plan.likeness)
         self._classes = classes_of(pool, self.rows)
         self._model, self.pool, self._activations = model, pool, pool.activations
+        self._target = target
         self._plan, self._measured, self._recipe = plan, measured, recipe
         self.views = pool.activations.shape[1]
         self.suffix = model.split(recipe.cut)[1]
@@ -139,6 +150,24 @@ class FaceTrial:
             acceptance = acceptance_probability(self._plan.log_ratio, log_m)
             methods[f"{REJECTION}, {rule}"] = rejection(self.of_views(replace(self._plan, acceptance=acceptance)))
         return methods
+
+    def peers(self) -> dict[str, Method]:
+        """Return the peers of `rsft.face.adaptation.peers`, with uniform draws and with those of rejection.
+
+        Peers that the network or the target does not allow are left out: normalisation statistics if the stages have
+        none, and pseudo-labels if no two target pictures look like one person.
+        """
+        assert self._target is not None
+        drawn = {name: self.methods()[name] for name in (UNIFORM, REJECTION)}
+        left_out = {name for name in (STATISTICS,) if not has_statistics(self.suffix)}
+        labels = cluster(self._target, self.pool, seed=0)
+        left_out |= {PSEUDO_LABELS} if np.bincount(labels).max() < 2 else set()
+        return {
+            f"{draws}, {peer}": replace(method, adaptation=peer)
+            for draws, method in drawn.items()
+            for peer in PEERS
+            if peer not in left_out
+        }
 
     def of_views(self, plan: Plan) -> Plan:
         """Convert a plan of the pool to a plan of the views that are trained on."""
@@ -160,6 +189,10 @@ class FaceTrial:
         Returns:
             The stages with the resulting weights.
         """
+        method, penalties = batches.method, []
+        if method.adaptation not in (None, STATISTICS):
+            assert self._target is not None
+            penalties = [peer_penalty(method.adaptation, self.pool, self._target, self._recipe, seed=seed)]
         suffix, _ = train_stages(
             self._model,
             self.pool,
@@ -167,11 +200,15 @@ class FaceTrial:
             self._of_views(batches),
             self._recipe.model_copy(update={"learning_rate": learning_rate}),
             steps=len(batches),
+            likeness=None if method.likeness is None else method.likeness[:: self.views].numpy(),
+            penalties=penalties,
             wrap=WeightedLoss,
-            stop=Stopping(steps=len(batches)),
             seed=seed,
             **options,
         )
+        if method.adaptation == STATISTICS:
+            assert self._target is not None
+            adapt_statistics(suffix, self._target)
         suffix.load_state_dict(interpolate(self.suffix.state_dict(), suffix.state_dict(), max(self._recipe.shares)))
         return suffix
 

@@ -198,8 +198,9 @@ class _Trainer:
             batches,
             recipe,
             steps=steps,
+            likeness=drawn.likeness.numpy(),
             stop=Stopping(
-                steps=steps,
+                steps=max(1, steps),
                 accepted=max(1, round(length * steps)) * recipe.batch_size if length < 1 else None,
                 patience=recipe.patience if validation else None,
             ),
@@ -215,7 +216,7 @@ class _Trainer:
             )
         start = copy.deepcopy(self.model.split(recipe.cut)[1].state_dict())
         end = copy.deepcopy(suffix.state_dict())
-        return Line(suffix, start, end, result, batches.times_given, result.best_step / steps)
+        return Line(suffix, start, end, result, batches.times_given, result.best_step / max(1, steps))
 
     def _checkpoints(self, name: str, items: int, accepted: float) -> Checkpoints | None:
         """Return the checkpoints of one training, with the configuration that a resume must match."""

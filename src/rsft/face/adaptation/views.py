@@ -14,7 +14,7 @@ from rsft.face.evaluation.pairs import AllPairs, PairList
 from rsft.face.evaluation.trials import AnyTrial, scored
 from rsft.face.networks.halves import as_input, sum_views
 from rsft.sampling.full_batches import FullBatches
-from rsft.tuning.distributed import rank_and_world_size
+from rsft.tuning.distributed import on_device, rank_and_world_size
 
 EMBEDDING_BATCH = 128
 
@@ -25,8 +25,16 @@ def read_views(activations: Activations, rows: np.ndarray, views: np.ndarray) ->
     return as_input(torch.from_numpy(np.array(activations[rows, views])))
 
 
+def first_views(activations: Activations, rows: np.ndarray) -> Tensor:
+    """Return the first computed view of some items, (n,) rows, as network input: (n, ...) float32."""
+    views = np.zeros(len(rows), int)
+    return read_views(
+        activations, rows, activations.computed(rows, views) if isinstance(activations, PackedViews) else views
+    )
+
+
 def embed_activations(suffix: nn.Module, features: Features, rows: np.ndarray | None = None) -> np.ndarray:
-    """Embed pictures from their cached activations, with other weights of the tuned stages.
+    """Embed pictures from their cached activations, with other weights of the tuned stages, on the process's device.
 
     Args:
         suffix: The stages from the cut on.
@@ -40,7 +48,8 @@ def embed_activations(suffix: nn.Module, features: Features, rows: np.ndarray | 
     assert activations is not None
     rows = np.arange(len(features)) if rows is None else rows
     parts = (rows[start : start + EMBEDDING_BATCH] for start in range(0, len(rows), EMBEDDING_BATCH))
-    return np.concatenate([sum_views(suffix, activations[part, :2]) for part in parts])
+    with on_device(suffix):
+        return np.concatenate([sum_views(suffix, activations[part, :2]) for part in parts])
 
 
 class AcceptedViews:

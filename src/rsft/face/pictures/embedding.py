@@ -26,7 +26,7 @@ from rsft.face.pictures.align import AlignedFace, FaceAligner, warp
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.landmarks import points_digest
 from rsft.threads import cores
-from rsft.tuning.distributed import device, gather, on_first, rank_and_world_size, wait
+from rsft.tuning.distributed import gather, on_device, on_first, rank_and_world_size, wait
 
 BATCH_SIZE = 32
 PART_PICTURES = 8 * BATCH_SIZE  # embedded by one process, and kept on disk, at a time: some seconds of work
@@ -86,6 +86,8 @@ def embed(
 ) -> Features:
     """Embed every picture and its mirror image, with activations rounded to float16 at the input of stage `model.cut`.
 
+    The network computes on the device of the process, and is moved back at the end.
+
     A picture that cannot be read or shows no face is left out and listed with the reason. Under a launcher such as
     `torchrun`, each process embeds some parts of the set and all processes return the whole. The result does not depend
     on the number of processes, bit for bit.
@@ -126,12 +128,14 @@ def embed(
     own = [number for number in range(len(parts)) if not (whole and whole[number])][rank::processes]
     made: list[tuple[int, Features]] = []
     own_parts = [parts[number] for number in own]
-    fresh = _embed_parts(model, images, own_parts, to_face, wanted, progress, stored=views > 0)
-    for number, features in zip(own, fresh, strict=True):
-        if paths:
-            _save_whole(features, paths[number])
-        else:
-            made.append((number, features))
+    model.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with on_device(model.network) as where:
+        fresh = _embed_parts(model, images, own_parts, to_face, wanted, progress, where, stored=views > 0)
+        for number, features in zip(own, fresh, strict=True):
+            if paths:
+                _save_whole(features, paths[number])
+            else:
+                made.append((number, features))
     if paths:
         wait()
         joined = join_features([load_features(path) for path in paths])
@@ -197,12 +201,11 @@ def _embed_parts(
     to_face: Callable[[np.ndarray, str], AlignedFace],
     wanted: _Wanted,
     progress: Progress,
+    where: torch.device,
     *,
     stored: bool,
 ) -> Iterator[Features]:
     """Yield the features of each part, with no rows if no picture could be used; reading ahead spans the parts."""
-    where = device()
-    model.network.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     prefix, suffix = model.split(model.cut)
     indices = list(itertools.chain.from_iterable(parts))
     faces = _read_faces(images, indices, to_face, np.array(model.template), wanted)

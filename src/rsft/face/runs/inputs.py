@@ -16,7 +16,6 @@ from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.pictures.embedding import embed
 from rsft.face.pictures.landmarks import Landmarks, points_of_sets
 from rsft.face.runs.progress import Stages
-from rsft.tuning.distributed import device
 from rsft.types import PathLike
 
 POOL = "pool"
@@ -161,7 +160,7 @@ def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
     """
     model = replace(load_model(sources.model), cut=cut)
     # The layout affects the last bit, so it is set even if all sets are embedded already.
-    model.network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sets, embedded = dict[str, ImageSet](), dict[str, Features]()
     for name, path in ((POOL, sources.pool), (TARGET, sources.target)):
         if path is not None and (Path(path) / DESCRIPTION_FILE).exists():
