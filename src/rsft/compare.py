@@ -99,13 +99,19 @@ class Comparison:
         """Names of the metrics, the headline first."""
         return list(self.start)
 
+    def measured(self, method: str, metric: str) -> list[np.ndarray]:
+        """Return (1 + B,) value and bootstrap draws of a metric for each seed; for "pretrained" the same for all."""
+        if method == PRETRAINED:
+            return [np.asarray(self.start[metric], float)] * max(len(runs) for runs in self.runs.values())
+        return [np.asarray(run.measured[metric], float) for run in self.runs[method]]
+
     def value(self, method: str, metric: str) -> Interval:
         """Return the mean of a metric over the seeds of a method, or its value before training for "pretrained"."""
-        return interval_over_seeds(self._measured(method, metric))
+        return interval_over_seeds(self.measured(method, metric))
 
     def difference(self, method: str, reference: str, metric: str) -> Interval:
         """Return the value of `method` minus that of `reference`, paired by seeds and bootstrap draws."""
-        pairs = zip(self._measured(method, metric), self._measured(reference, metric), strict=True)
+        pairs = zip(self.measured(method, metric), self.measured(reference, metric), strict=True)
         return interval_over_seeds([a - b for a, b in pairs])
 
     def verdict(self, method: str = REJECTION, metric: str | None = None) -> str:
@@ -144,12 +150,6 @@ class Comparison:
                 for m, runs in self.searched.items()
             },
         }
-
-    def _measured(self, method: str, metric: str) -> list[np.ndarray]:
-        """Return the value and the draws of a metric for each seed; for "pretrained" the same for all seeds."""
-        if method == PRETRAINED:
-            return [np.asarray(self.start[metric], float)] * max(len(runs) for runs in self.runs.values())
-        return [np.asarray(run.measured[metric], float) for run in self.runs[method]]
 
 
 def compare(

@@ -147,6 +147,9 @@ def test_plan_of_pictures_is_that_of_their_embeddings(faces: Path, tmp_path: Pat
         plan["diagnostics"] = {
             name: value for name, value in plan["diagnostics"].items() if not name.startswith(("pilot_", "pool_items"))
         }
+    models = told.pop("models")
+    assert "it needs another: give the photographs" in models["left_out"]["sface"]
+    assert "give its pictures" in expected.pop("models")["reason"]
     assert told == expected
     assert {path.name for path in (tmp_path / "plan").iterdir()} == {".rsft.json", "plan.json", "accepted.parquet"}
     description = tmp_path / "target" / "embedding.json"

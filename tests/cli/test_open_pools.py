@@ -42,7 +42,7 @@ def options_of(command: str, people: Path, tmp_path: Path, features: str = "cova
     (tmp_path / "recipe.toml").write_text(RECIPE.format(features=features))
     line: list[str | Path] = [command, "--pool", people / "pool", "--target", people / "target", "--aligned"]
     line += ["--config", tmp_path / "recipe.toml"]
-    return line + (["--eval", people / "evaluation"] if command == "fit" else [])
+    return [*line, *(["--eval", people / "evaluation"] if command == "fit" else ["--no-swap"])]
 
 
 def in_one_line(text: str) -> str:

@@ -363,6 +363,7 @@ def test_a_rule_for_identities_reads_the_whole_pool_and_names_what_it_accepts(
         pool=people / "pool",
         target=people / "target",
         model=tiny_model(),
+        against=(),
         recipe=Recipe(**(SETTINGS | rule)),
         compare=True,
         aligned=True,

@@ -1,11 +1,11 @@
 """`rsft compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from rsft.cli import options, show
+from rsft.cli import options, show, show_models
 from rsft.errors import InputError
 
 
@@ -14,7 +14,13 @@ def compare(
     target: options.Target,
     evaluation: options.Evaluation,
     out: Annotated[Path, typer.Option(help="Folder for the results. An existing comparison is continued.")],
-    model: options.Model = "dlib",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"{options.MODEL_HELP} Default: dlib. Repeatable: each untouched and tuned, side by side, in a folder "
+            "of its own in --out; the first is the one in use."
+        ),
+    ] = None,
     eval_root: options.EvalRoot = None,
     retain: options.Retain = None,
     retain_root: options.RetainRoot = None,
@@ -40,38 +46,42 @@ def compare(
 ) -> None:
     """Train with rejection and with its baselines, at equal samples and equal time, and report which is better."""
     from rsft.face.compare import compare_faces
+    from rsft.face.compare_models import MODELS_FILE, compare_models
     from rsft.report.comparison_figure import write_figure
 
     attribute, separator, value = (oracle or "").partition("=")
     if oracle is not None and not (attribute and separator):
         raise InputError(f"--oracle needs ATTRIBUTE=VALUE, such as shift=night; got '{oracle}'.")
+    given: dict[str, Any] = {
+        "pool": pool,
+        "target": target,
+        "evaluation": evaluation,
+        "out": out,
+        "evaluation_root": eval_root,
+        "retain": retain,
+        "retain_root": retain_root,
+        "recipe": options.read_recipe(config),
+        "envelopes": envelope or (),
+        "oracle": (attribute, value) if oracle is not None else None,
+        "attributes": attributes,
+        "seeds": seeds,
+        "seed": seed,
+        "aligned": aligned,
+        "landmarks": landmarks,
+        "allow_overlap": allow_overlap,
+        "drop_overlap": drop_overlap,
+        "workers": workers,
+    }
+    models = model or ["dlib"]
     with show.progress(quiet=json) as listener:
-        comparison = compare_faces(
-            pool=pool,
-            target=target,
-            evaluation=evaluation,
-            out=out,
-            model=model,
-            evaluation_root=eval_root,
-            retain=retain,
-            retain_root=retain_root,
-            recipe=options.read_recipe(config),
-            envelopes=envelope or (),
-            oracle=(attribute, value) if oracle is not None else None,
-            attributes=attributes,
-            seeds=seeds,
-            seed=seed,
-            aligned=aligned,
-            landmarks=landmarks,
-            allow_overlap=allow_overlap,
-            drop_overlap=drop_overlap,
-            workers=workers,
-            listener=listener,
-        )
-    result = comparison.to_dict() | {"verdict": comparison.verdict()}
-    figure = write_figure(out)
+        if len(models) > 1:
+            result = compare_models(models=models, listener=listener, **given).to_dict()
+        else:
+            comparison = compare_faces(model=models[0], listener=listener, **given)
+            result = comparison.to_dict() | {"verdict": comparison.verdict()}
+    figure = write_figure(out, MODELS_FILE) if len(models) > 1 else write_figure(out)
     if json:
         show.print_json(result)
-    else:
-        show.print_comparison(result)
-        print(f"Figure: {figure}")
+        return
+    (show_models.print_compared if len(models) > 1 else show.print_comparison)(result)
+    print(f"Figure: {figure}")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsft.cli import matrix, show
+from rsft.cli import matrix, show, show_models
 from rsft.cli.options import (
     POOL_HELP,
     TARGET_HELP,
@@ -31,6 +31,13 @@ def plan(
         Path | None, typer.Option(help="In place of --target: TOML file with the target shares of each attribute.")
     ] = None,
     model: Model = "dlib",
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Network that could take the place of --model. Repeatable. Default: all installed by name."),
+    ] = None,
+    no_swap: Annotated[
+        bool, typer.Option("--no-swap", help="Do not look whether another network does better.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder to create, with plan.json and accepted.parquet.")] = None,
     config: Config = None,
     compare: Annotated[
@@ -72,8 +79,13 @@ def plan(
     if is_matrix(pool):
         places = {"pool": pool, "target": target, "shares": shares, "attributes": attributes, "out": out}
         rows = {"labels": labels, "epochs": epochs, "compare": compare, "seed": seed, "overwrite": overwrite}
-        no_rows = {"--model": model != "dlib", "--config": config, "--features": features, "--aligned": aligned}
-        no_rows |= {"--landmarks": landmarks}
+        no_rows: dict[str, Any] = {
+            "--model": model != "dlib",
+            "--config": config,
+            "--features": features,
+            "--aligned": aligned,
+        }
+        no_rows |= {"--landmarks": landmarks, "--against": against, "--no-swap": no_swap}
         options = {name: value for name, value in given.items() if name != "features"}
         matrix.run_plan(places | rows | options, of_pictures=no_rows, json=json)
         return
@@ -81,6 +93,10 @@ def plan(
     from rsft.face.plan import plan_attributes, plan_folders
 
     _check_target(target, shares, attributes, landmarks)
+    if against and (no_swap or shares is not None):
+        raise InputError(
+            f"--against compares networks on pictures: leave it or {'--no-swap' if no_swap else '--shares'} out."
+        )
     if shares is not None:
         known = plan_attributes(
             pool=pool,
@@ -99,6 +115,7 @@ def plan(
             pool=pool,
             target=target,
             model=model,
+            against=() if no_swap else against,
             out=out,
             recipe=read_recipe(config, given),
             compare=compare,
@@ -108,7 +125,11 @@ def plan(
             overwrite=overwrite,
             listener=listener,
         )
-    show.print_plans(made.to_dict(), [ranked.to_dict() for ranked in made.ranking], compare=compare, as_json=json)
+    result = made.to_dict()
+    show.print_plans(result, [ranked.to_dict() for ranked in made.ranking], compare=compare, as_json=json)
+    if not json:
+        show_models.print_models(result["models"])
+        show_models.print_advice(result["advice"])
 
 
 def _check_target(target: Path | None, shares: Path | None, attributes: Path | None, landmarks: Path | None) -> None:

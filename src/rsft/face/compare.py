@@ -17,6 +17,7 @@ from rsft.face.evaluation.groups import pictures_with
 from rsft.face.evaluation.protocol import TARGET, usable
 from rsft.face.pictures.landmarks import points_digest
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, read_inputs
+from rsft.face.runs.measured import note_measured
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.time_spent import TimeSpent
 from rsft.run_folder import adding_to
@@ -140,6 +141,7 @@ def _prepare(inputs: FaceInputs, recipe: Recipe, out: Path, seed: int, stages: S
     with stages.stage("plan"):
         plan = plan_faces(pool, target, **recipe.plan_options(), seed=seed)
     evaluated = inputs.embed_evaluated(stages, folder)
+    note_measured(out, evaluated)
     measured = {key: (features, usable(inputs.protocols[key], features)) for key, features in evaluated.items()}
     trial = FaceTrial(inputs.model, pool, plan, measured, recipe, seed=seed)
     if not spent.is_closed:

@@ -1,5 +1,6 @@
 """`rsft plan` on pictures: for a target of pictures, or of shares of attributes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
 from rsft.data.shares import read_shares
 from rsft.errors import InputError
+from rsft.face.adaptation.advice import advise
 from rsft.face.adaptation.planning import plan_faces, rank_face_plans
 from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.swap import Swap
 from rsft.face.adaptation.tune import check_identities
 from rsft.face.evaluation.protocol import TARGET
 from rsft.face.networks.load import ModelLike
+from rsft.face.runs.at_hand import compare_at_hand, find_models
 from rsft.face.runs.inputs import POOL, Sources, read_inputs
 from rsft.face.runs.open_pool import OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
@@ -27,6 +31,7 @@ from rsft.tuning.distributed import first_enters, join, on_first
 from rsft.types import PathLike
 
 PARTS_FOLDER = "parts"
+NO_PICTURES = "the pool is embedded already: give its pictures to compare networks"
 
 
 def plan_folders(
@@ -34,6 +39,7 @@ def plan_folders(
     pool: PathLike,
     target: PathLike,
     model: ModelLike = "dlib",
+    against: Sequence[ModelLike] | None = None,
     out: PathLike | None = None,
     recipe: Recipe | None = None,
     compare: bool = False,
@@ -43,7 +49,9 @@ def plan_folders(
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> PlanResult:
-    """Plan which pictures of a pool to accept for a target of pictures, without training.
+    """Plan which pictures of a pool to accept for a target of pictures, without training, and say what to do.
+
+    Other networks embed a few hundred pictures of the pool, to tell whether one of them is better without any training.
 
     Under `torchrun` or `accelerate launch`, each process embeds its part of the pictures.
     `rsft.face.runs.inputs.Sources` describes the inputs.
@@ -51,7 +59,9 @@ def plan_folders(
     Args:
         pool: See `Sources`. An output of `embed_folder` is accepted too.
         target: See `Sources`. An output of `embed_folder` is accepted too.
-        model: See `Sources`.
+        model: See `Sources`. The plan is made with this network.
+        against: Other networks that could take its place, as for `load_model`; none if empty. By default, all installed
+            ones that have a name.
         out: Folder to create for `plan.json` and `accepted.parquet`. By default, nothing is written.
         recipe: Settings of the plan, the cut, the folds and `max_looks`. Other settings are not used.
         compare: Make a plan with each kind of features and rank them. By default, use the features of the recipe.
@@ -62,7 +72,8 @@ def plan_folders(
         listener: Callback that receives (stage, done, total) as each stage advances.
 
     Returns:
-        The plan, with `compare` the ranking that it is the best of, and its features.
+        The plan, with `compare` the ranking that it is the best of, its features, the networks side by side, and the
+        advice.
 
     Raises:
         InputError: An input or setting cannot be used, the pool has too few identities to tune on, or `out` may not be
@@ -75,10 +86,12 @@ def plan_folders(
         on_first(lambda: check_output(Path(out), inputs=sources.paths, overwrite=overwrite))
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
     check_identities(inputs.identities, recipe)
+    at_hand = find_models(inputs.model, model, () if POOL in inputs.embedded else against, aligned=aligned)
     target_features = inputs.embed(TARGET, stages)
     options = recipe.plan_options() | {"seed": seed}
     ranking: list[Ranked] = []
     told: dict[str, Any] = {}
+    swap = Swap(reason=NO_PICTURES)
     if POOL in inputs.embedded:
         features = inputs.embedded[POOL]
         of_all = {name: value for name, value in options.items() if name != "features"}
@@ -96,11 +109,14 @@ def plan_folders(
         told, rows = opened.told(), opened.rows_of(plan)
         told |= {"kind": ranking[0].features} if ranking else {}
         used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
+        swap = compare_at_hand(at_hand, opened, plan, stages)
+    advice = advise(plan.verdict, plan.diagnostics, plan.arrival.unsupported if plan.arrival else (), swap)
     if out is not None:
         with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite)) as folder:
+            advised = {"models": swap.to_dict(), "advice": advice.to_dict()}
             retained = recipe.retain_fraction
-            on_first(lambda: write_plan(folder, plan, used, retain_fraction=retained, features=told))
-    return PlanResult(plan, ranking, told)
+            on_first(lambda: write_plan(folder, plan, used, retain_fraction=retained, features=told, advised=advised))
+    return PlanResult(plan, ranking, told, swap, advice)
 
 
 def plan_attributes(

@@ -10,27 +10,27 @@ from rsft.errors import InputError
 from rsft.report.figures import COLOURS, draw_svg
 from rsft.types import TUNED
 
-FIGURE_FILE = "comparison.svg"
 RESULT_FILE = "comparison.json"
 OTHERS = "#6b7280"
 
 
-def write_figure(folder: Path) -> Path:
-    """Draw `comparison.svg` from the `comparison.json` in a folder.
+def write_figure(folder: Path, result: str = RESULT_FILE) -> Path:
+    """Draw `comparison.svg` from the `comparison.json` in a folder, or `models.svg` from `models.json`.
 
     Args:
         folder: Output folder of `rsft compare`.
+        result: Name of the file with the results.
 
     Returns:
         The path of the figure.
 
     Raises:
-        InputError: The folder holds no `comparison.json`.
+        InputError: The folder holds no such file.
     """
-    path = folder / RESULT_FILE
+    path = folder / result
     if not path.is_file():
-        raise InputError(f"'{folder}' holds no {RESULT_FILE}: let `rsft compare --out {folder}` finish.")
-    figure = folder / FIGURE_FILE
+        raise InputError(f"'{folder}' holds no {result}: let `rsft compare --out {folder}` finish.")
+    figure = path.with_suffix(".svg")
     figure.write_text(comparison_figure(json.loads(path.read_text())))
     return figure
 
@@ -39,8 +39,8 @@ def comparison_figure(result: dict[str, Any]) -> str:
     """Draw the value of every method on every metric, with its interval.
 
     Args:
-        result: The content of a `comparison.json`: "metrics", a list of names, and "values", a dictionary method ->
-            metric -> interval ("value", "low", "high").
+        result: The content of a `comparison.json` or `models.json`: "metrics", a list of names, and "values", a
+            dictionary method or system -> metric -> interval ("value", "low", "high").
 
     Returns:
         The figure as SVG, with one panel per metric.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from small_pools import features_of
 
-from rsft.face.adaptation.headroom import FMR, MAX_GAP, MIN_TAR, find_headroom, with_headroom
+from rsft.face.adaptation.alike import FMR
+from rsft.face.adaptation.headroom import MAX_GAP, MIN_TAR, find_headroom, with_headroom
 from rsft.plan import plan_from_ratio
 from rsft.ratio.attributes import attribute_ratio
 from rsft.verdict import Outcome

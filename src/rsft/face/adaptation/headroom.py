@@ -5,18 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rsft.data.features import Features
+from rsft.face.adaptation.alike import FMR, choose_compared
 from rsft.face.evaluation.bootstrap import interval
-from rsft.face.evaluation.pairs import PairList, list_all_pairs
-from rsft.face.evaluation.trials import scored
-from rsft.face.evaluation.verification import verify
 from rsft.plan import Plan
-from rsft.sampling.identities import rank_within_group
 from rsft.types import Interval
 from rsft.verdict import Outcome, Verdict
 
-FMR = 0.01
-MAX_ALIKE, MAX_USUAL = 300, 1000
-DRAWS = 200
 # The model already handles the target if its TAR on target-like pictures is at least MIN_TAR, and the TAR on usual
 # pictures of the same people is less than MAX_GAP above it.
 MIN_TAR, MAX_GAP = 0.95, 0.05
@@ -42,40 +36,21 @@ def find_headroom(
 ) -> Headroom | None:
     """Estimate how well the pretrained network verifies target-like pictures and random pictures of the same people.
 
-    Target-like items are drawn in proportion to their likeness. Their number is the effective number of items under
-    the likeness as weights, but at most `MAX_ALIKE`.
-
     Args:
         embeddings: (N, D) embeddings of the pool by the pretrained network.
         people: (N,) int identity of each item.
         likeness: (N,) probability that an item is accepted for the target alone, in [0, 1].
-        seed: Seed for the draws of items and for the bootstrap.
+        seed: Seed for the draws of `choose_compared` and for the bootstrap.
 
     Returns:
         The headroom, or None if there are too few comparisons.
     """
-    if not likeness.any():
+    compared = choose_compared(people, likeness, seed=seed)
+    if compared is None:
         return None
-    generator, shares = np.random.default_rng(seed), likeness / likeness.sum()
-    size = min(MAX_ALIKE, int(1 / (shares**2).sum()))
-    alike = generator.choice(len(shares), size, replace=False, p=shares)
-    theirs = generator.permutation(np.flatnonzero(np.isin(people, people[alike])))
-    most = max(2, MAX_USUAL // len(np.unique(people[alike])))
-    usual = theirs[rank_within_group(people[theirs]) < most]
-    rows = np.concatenate([alike, usual])
-    first, second = (index.ravel() for index in np.indices((len(alike), len(usual))))
-    others = rows[first] != usual[second]
-    among = list_all_pairs(people[usual])
-    compared = {
-        "alike": PairList(first[others], len(alike) + second[others], people[rows]),
-        "usual": PairList(len(alike) + among.a, len(alike) + among.b, people[rows]),
-    }
-    if not all(count for pairs in compared.values() for count in pairs.counts):
-        return None
-    values, draws = {}, {}
-    for name, pairs in compared.items():
-        report = verify([scored({"": embeddings[rows]}, pairs)], fmrs=[FMR], draws=DRAWS, seed=seed)
-        values[name], draws[name] = report.systems[""].tar_at_fmr[FMR], report.draws[""][FMR]
+    reports = compared.verify({"": embeddings[compared.rows]}, seed=seed)
+    values = {name: report.systems[""].tar_at_fmr[FMR] for name, report in reports.items()}
+    draws = {name: report.draws[""][FMR] for name, report in reports.items()}
     alike_value, usual_value = values["alike"].value, values["usual"].value
     if alike_value is None or usual_value is None:
         return None

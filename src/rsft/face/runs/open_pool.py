@@ -10,6 +10,7 @@ import torch
 
 from rsft.data.features import Features
 from rsft.errors import InputError
+from rsft.face.adaptation.alike import Drawn, draw_alike
 from rsft.face.adaptation.candidates import Candidates, deal_people, draws_of
 from rsft.face.adaptation.headroom import with_headroom
 from rsft.face.adaptation.planning import (
@@ -22,7 +23,8 @@ from rsft.face.adaptation.planning import (
 )
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.selection import by_rule, select
-from rsft.face.pictures.embedding import embed
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.pictures.embedding import Progress, embed
 from rsft.face.pictures.looks import Looks, columns
 from rsft.face.runs.inputs import POOL, FaceInputs
 from rsft.face.runs.progress import Stages
@@ -33,8 +35,7 @@ from rsft.plan import Plan
 from rsft.promise import Promise
 from rsft.ranking import Ranked
 from rsft.run_folder import replace_file
-from rsft.sampling.acceptance import accept_at, acceptance_probability
-from rsft.sampling.walk import random_order
+from rsft.sampling.acceptance import acceptance_probability
 from rsft.tuning.distributed import on_first
 
 CHEAPEST = FEATURES[0]
@@ -157,6 +158,24 @@ class OpenPool:
         """Return the kind of features of the plan and those that were compared, for `plan.json`."""
         return {"kind": self.kind, "compared": self.compared}
 
+    def draw_alike(self, plan: Plan) -> Drawn:
+        """Draw usable pictures like the target, and others of the same people; see `rsft.face.adaptation.alike`."""
+        rows, likeness, siblings = self.rows_of(plan), plan.likeness.numpy(), self._recipe.siblings
+        people = self._images.people
+        drawn = draw_alike(rows, likeness, people, most=ALIKE_ITEMS, siblings=siblings, seed=self._seed)
+        usable = self._is_usable(drawn.items)
+        return Drawn(drawn.items[usable], drawn.weights[usable])
+
+    def people_of(self, items: np.ndarray) -> np.ndarray:
+        """Return the number of the person of each picture, (n,) int."""
+        return self._images.people[items]
+
+    def embed_by(self, model: FaceModel, items: np.ndarray, progress: Progress) -> Features:
+        """Embed usable pictures by a network, in their order, with the points that were found already."""
+        points = None if self._inputs.aligned else self._looks.points(items)
+        images, aligned = self._images.subset(items), self._inputs.aligned
+        return embed(model, images, aligned=aligned, landmarks=points, numbers=items, progress=progress)
+
     def rank(self) -> list[Ranked]:
         """Make a plan with each kind of features on a part of the pilot, and rank the plans.
 
@@ -228,30 +247,12 @@ class OpenPool:
         return on_first(lambda: plan_on(pool, self._target, self.kind, **options))
 
     def _with_headroom(self, made: Plan) -> Plan:
-        """Add the headroom, found on pictures of the plan that are like the target and others of the same people.
-
-        About `ALIKE_ITEMS` pictures are drawn in proportion to their likeness. Those whose chance would exceed 1 are
-        taken for certain, and count by as much more. The fewer people they show, the more of each is compared.
-        """
-        rows, likeness = self.rows_of(made), made.likeness.numpy()
-        if not likeness.any():
+        """Add the headroom, found on the pictures of `draw_alike`."""
+        drawn = self.draw_alike(made)
+        if not len(drawn.items):
             return made
-        relative = likeness / likeness.max()
-        chance = np.minimum(1.0, ALIKE_ITEMS * relative / relative.sum())
-        drawn = accept_at(chance, rows, seed=self._seed)
-        alike, people, beside = rows[drawn], self._images.people, [np.empty(0, np.int64)]
-        found = np.unique(people[alike])
-        most = (self._recipe.siblings + 1) * max(1, ALIKE_ITEMS // max(1, len(found)))
-        for person in found:
-            theirs = np.arange(*np.searchsorted(people, [person, person + 1]))
-            beside.append(theirs[random_order(theirs, seed=self._seed, epoch=0)][:most])
-        items = self._usable(np.unique(np.concatenate([alike, *beside])))
-        if not len(items):
-            return made
-        pool = self._features(items)
-        weights = np.zeros(len(items))
-        weights[np.searchsorted(items, alike)] = relative[drawn] / chance[drawn]
-        return on_first(lambda: with_headroom(made, pool, weights / weights.max()))
+        pool = self._features(drawn.items)
+        return on_first(lambda: with_headroom(made, pool, drawn.weights))
 
     def _with_identities(self, made: Plan) -> Plan:
         """Add the number of identities of the pool, and how many of them a pass accepts, to the diagnostics."""

@@ -13,7 +13,9 @@ import pyarrow.parquet
 
 from rsft.data.listing import identity_of
 from rsft.evaluation.difference import Difference, in_words, judge
+from rsft.face.adaptation.advice import Advice
 from rsft.face.adaptation.gate import mean_point
+from rsft.face.adaptation.swap import Swap
 from rsft.face.adaptation.tune import Tuned
 from rsft.face.evaluation.protocol import RETAIN, TARGET
 from rsft.face.evaluation.verification import VerificationReport
@@ -197,6 +199,7 @@ def write_plan(
     *,
     retain_fraction: float,
     features: Mapping[str, Any] | None = None,
+    advised: Mapping[str, Any] | None = None,
     pseudonym: Pseudonyms = NAMED,
     **columns: np.ndarray,
 ) -> None:
@@ -208,10 +211,11 @@ def write_plan(
         pool: The pictures of the pool that were used.
         retain_fraction: Share of the pool in the target mixture, which is written into `plan.json`.
         features: `Findings.features`, which are written into `plan.json` too.
+        advised: The networks at hand and the advice, which are written into `plan.json` too.
         pseudonym: Replaces the names of items and people. Its salt is written too, because `rsft forget` needs it.
         **columns: Further columns (n,) of `accepted.parquet`.
     """
-    told = {"retain_fraction": retain_fraction, "features": dict(features or {})}
+    told = {"retain_fraction": retain_fraction, "features": dict(features or {}), **(advised or {})}
     (folder / PLAN_FILE).write_text(json.dumps(plan.to_dict() | told, indent=1))
     table = pa.table(
         {
@@ -256,12 +260,17 @@ class PlanResult:
         ranking: Plans on each kind of features, the best first; empty if they were not to be compared.
         features: Kind of features of the plan, and the kinds that it was chosen from, with their cost; see
             `OpenPool.told`. Empty if the pool was embedded already.
+        swap: The networks at hand, side by side on pictures of the pool.
+        advice: What to do.
     """
 
     plan: Plan
     ranking: Sequence[Ranked]
     features: Mapping[str, Any]
+    swap: Swap
+    advice: Advice
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan and its features as a JSON-serialisable dictionary, without the ranking."""
-        return self.plan.to_dict() | ({"features": dict(self.features)} if self.features else {})
+        """Return the plan, its features, the networks at hand and the advice as JSON values, without the ranking."""
+        told = {"features": dict(self.features)} if self.features else {}
+        return self.plan.to_dict() | told | {"models": self.swap.to_dict(), "advice": self.advice.to_dict()}

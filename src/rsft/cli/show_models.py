@@ -1,0 +1,66 @@
+"""The output of the commands on several networks: networks side by side, and the advice of a plan."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rsft.types import Interval
+
+TARS = {"like the target": "alike", "usual": "usual"}  # heading -> key
+
+
+def print_models(found: dict[str, Any]) -> None:
+    """Print the networks of a plan side by side, or why none was compared."""
+    console = Console(highlight=False)
+    if found["compared"]:
+        of = found["pictures"]
+        table = Table(
+            title=f"Networks on {of['alike']} pictures like the target and {of['usual']} usual ones of "
+            f"{found['people']} people\nTAR at FMR {found['fmr']:g}; below it the difference to "
+            f"{escape(found['compared'][0]['name'])}",
+            title_justify="left",
+            box=box.SIMPLE,
+            pad_edge=False,
+        )
+        for heading in ("network", *TARS, "ms", "licence"):
+            table.add_column(heading, justify="right" if heading == "ms" else "left", no_wrap=heading in TARS)
+        for model in found["compared"]:
+            alike, usual = (_with_gain(model[kind], model[f"{kind}_gain"]) for kind in TARS.values())
+            table.add_row(escape(model["name"]), alike, usual, f"{model['milliseconds']:.0f}", escape(model["licence"]))
+        console.print(table)
+        console.print(found["caveat"])
+    else:
+        console.print(f"Other networks: {escape(found['reason'])}.")
+    for name, reason in found["left_out"].items():
+        console.print(f"{escape(name)} was not compared: {escape(reason)}.")
+
+
+def print_advice(advice: dict[str, Any]) -> None:
+    """Print the advice of a plan."""
+    console = Console(highlight=False)
+    console.print(f"[bold]Advice: {advice['action']}[/bold]. {escape(advice['reason'])}.")
+    console.print(f"Next: {escape(advice['next'])}.")
+
+
+def _with_gain(value: dict[str, Any], gain: dict[str, Any] | None) -> str:
+    """Return a TAR as text, and below it its difference to the first network."""
+    told = str(Interval(**value))
+    return told if gain is None else f"{told}\n{Interval(**gain).signed()}"
+
+
+def print_compared(result: dict[str, Any]) -> None:
+    """Print every network untouched and tuned, and the difference of each from the best untouched."""
+    console = Console(highlight=False)
+    best = result["best_untouched"]
+    for metric in result["metrics"]:
+        table = Table(title=metric, title_justify="left", title_style="bold", box=box.SIMPLE)
+        for heading in ("network", "value", f"minus {best} untouched"):
+            table.add_column(escape(heading), no_wrap=heading == "value")
+        for system, values in result["values"].items():
+            less = "" if system == best else Interval(**result["differences"][system][best][metric]).signed()
+            table.add_row(escape(system), str(Interval(**values[metric])), escape(less))
+        console.print(table)
+    console.print(f"[bold]{escape(result['verdict'])}[/bold]")
