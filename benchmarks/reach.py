@@ -28,7 +28,7 @@ from rsft.baselines import REJECTION
 from rsft.face.adaptation.candidates import draws_of
 from rsft.face.adaptation.held_out import Validation
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.training import classes_of, train_stages
+from rsft.face.adaptation.training import classes_of, train_stages, whitened_stages
 from rsft.face.adaptation.views import AcceptedViews
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.runs.inputs import TARGET, Sources, read_inputs
@@ -96,10 +96,10 @@ def curve(run: Run, validation: Validation, way: str, seed: int) -> list[dict[st
         began = time.monotonic()
         return points[-1]["score"]
 
+    suffix, prototypes = whitened_stages(run.model, features, rows, run.recipe)
     train_stages(
-        run.model,
-        features,
-        rows,
+        suffix,
+        prototypes,
         batches,
         run.recipe,
         steps=run.recipe.steps,

@@ -35,6 +35,9 @@ def compare(
     attributes: Annotated[
         Path | None, typer.Option(help="CSV for --oracle: path,<attributes...>. Default: the manifest.")
     ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Also compare domain adaptation: MMD, CORAL, pseudo-labels, statistics.")
+    ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings of each method.")] = 5,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes, each running one training at a time.")] = 1,
     aligned: options.Aligned = False,
@@ -64,6 +67,7 @@ def compare(
         "envelopes": envelope or (),
         "oracle": (attribute, value) if oracle is not None else None,
         "attributes": attributes,
+        "peers": peers,
         "seeds": seeds,
         "seed": seed,
         "aligned": aligned,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rsft.baselines import REJECTION
 from rsft.compare import Comparison, compare
 from rsft.envelope import check_rule
 from rsft.errors import InputError
@@ -23,7 +24,7 @@ from rsft.face.runs.time_spent import TimeSpent
 from rsft.run_folder import adding_to
 from rsft.types import UNIFORM, PathLike
 
-EQUAL_TIME = "uniform, equal time"
+EQUAL_TIME, WHITENING_ALONE = "uniform, equal time", "rejection, whitening alone"
 EMBEDDED_FOLDER, COST_FILE = "embedded", "cost.json"
 LEARNING_RATE_FACTORS = (1 / 3, 1.0, 3.0)
 
@@ -42,6 +43,7 @@ def compare_faces(
     envelopes: Sequence[str] = (),
     oracle: tuple[str, str] | None = None,
     attributes: PathLike | None = None,
+    peers: bool = False,
     seeds: int = 5,
     seed: int = 0,
     aligned: bool = False,
@@ -55,7 +57,7 @@ def compare_faces(
 
     All settings but the learning rate come from the recipe; for each method, a third of its learning rate, the rate
     itself and three times the rate are tried. "uniform, equal time" is uniform training that also gets the time of
-    embedding and planning, as further steps. An interrupted comparison continues from the embeddings and trainings in
+    embedding and planning, as further steps. "rejection, whitening alone" takes no step. An interrupted comparison continues from the embeddings and trainings in
     `out`. `rsft.face.runs.inputs.Sources` describes the inputs.
 
     Args:
@@ -73,6 +75,8 @@ def compare_faces(
         oracle: An attribute and its value that mark the pool items known to be from the target population. Adds a
             method "oracle", which trains on these items alone.
         attributes: See `Sources`. They are read for `oracle`.
+        peers: Add domain adaptation, which also trains on the target pictures, with uniform draws and with those of
+            rejection; see `rsft.face.adaptation.peers`.
         seeds: Number of trainings of each method.
         seed: Seed for the plan and for the choice of the identities held out for validation.
         aligned: See `Sources`.
@@ -103,6 +107,10 @@ def compare_faces(
     steps = recipe.steps
     shifted = None if known is None else np.isin(trial.pool.ids, list(known))
     methods = trial.methods(shifted, envelopes)
+    if recipe.whitening:
+        methods[WHITENING_ALONE] = replace(methods[REJECTION], steps=0)
+    if peers:
+        methods |= trial.peers()
     methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=steps + spent.steps)
     config = _config(sources, inputs, recipe, seed) | {
         "items": len(trial.pool),
@@ -137,13 +145,13 @@ def _prepare(inputs: FaceInputs, recipe: Recipe, out: Path, seed: int, stages: S
     """Embed all sets and plan, and measure the time; reuse the embeddings of an earlier call."""
     spent, folder = TimeSpent(out / COST_FILE), out / EMBEDDED_FOLDER
     pool = inputs.embed(POOL, stages, views=recipe.views, folder=folder, note=spent.note)
-    target = inputs.embed(TARGET, stages, folder=folder, note=spent.note)
+    target = inputs.embed(TARGET, stages, views=2, folder=folder, note=spent.note)
     with stages.stage("plan"):
         plan = plan_faces(pool, target, **recipe.plan_options(), seed=seed)
     evaluated = inputs.embed_evaluated(stages, folder)
     note_measured(out, evaluated)
     measured = {key: (features, usable(inputs.protocols[key], features)) for key, features in evaluated.items()}
-    trial = FaceTrial(inputs.model, pool, plan, measured, recipe, seed=seed)
+    trial = FaceTrial(inputs.model, pool, plan, measured, recipe, target=target, seed=seed)
     if not spent.is_closed:
         spent.close(plan=stages.seconds["plan"], step=trial.seconds_of_a_step())
     return trial, spent

@@ -114,7 +114,10 @@ def tune_by(
             )
         if result.stopped_by != "steps":
             return result
-    all_penalties = [*penalties, *([Distillation(model, recipe.distillation)] if recipe.distillation else [])]
+    all_penalties: list[Penalty] = [
+        *penalties,
+        *([Distillation(model, recipe.distillation)] if recipe.distillation else []),
+    ]
     with _trained(recipe, model, affine, seed) as trained:
         if recipe.pull_to_start:
             all_penalties.append(PullToStart(trained, recipe.pull_to_start))

@@ -14,10 +14,11 @@ from rsft.face.adaptation.planning import plan_faces, rank_face_plans
 from rsft.face.adaptation.recipe import Recipe, make_recipe
 from rsft.face.adaptation.selection import Selection, select
 from rsft.face.adaptation.swap import ModelFigures, Swap, judge_models
-from rsft.face.adaptation.training import classes_of, train_stages
+from rsft.face.adaptation.training import classes_of, train_stages, whitened_stages
 from rsft.face.adaptation.trial import FaceTrial, check_comparable
 from rsft.face.adaptation.tune import Line, Tuned, check_identities, total_steps, tune
 from rsft.face.adaptation.views import AcceptedViews, embed_activations, trial_of
+from rsft.face.adaptation.whitening import fold_in, whitening_map, within_person_covariance
 
 __all__ = [
     "AcceptedViews",
@@ -50,6 +51,7 @@ __all__ = [
     "decide",
     "embed_activations",
     "find_headroom",
+    "fold_in",
     "judge_models",
     "label_margin",
     "make_loss",
@@ -62,6 +64,9 @@ __all__ = [
     "trial_of",
     "trusted_labels",
     "tune",
+    "whitened_stages",
+    "whitening_map",
     "with_headroom",
     "within_bound",
+    "within_person_covariance",
 ]

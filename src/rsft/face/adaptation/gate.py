@@ -15,8 +15,11 @@ from rsft.types import Interval
 TARGET_FMRS = tuple(np.logspace(-3, 0, 30, endpoint=False))
 OTHERS_FMRS = tuple(np.logspace(-3, -2, 10))
 MIN_PEOPLE = 5.0
+ROUNDING = 1e-9  # a gain above 0 by less is one of rounding
 # Number of impostor comparisons that the intervals use in each fold: 30 false matches at the smallest FMR.
 MAX_IMPOSTORS = 30_000
+# Number of draws from the impostor comparisons of two pictures like the target, and the least weight that they need.
+ALIKE_IMPOSTORS, MIN_ALIKE_IMPOSTORS = 10_000, 100.0
 DRAWS = 200
 
 
@@ -26,8 +29,9 @@ class PathPoint:
 
     Attributes:
         share: Share of the way to the tuned weights, in [0, 1].
-        target: Mean TAR over `TARGET_FMRS`, with each pair weighted by how much at least one picture looks like the
-            target.
+        target: Mean TAR over `TARGET_FMRS` of genuine pairs, each weighted by how much at least one picture looks like
+            the target. It is the mean of two: with impostor pairs weighted likewise, and weighted by how much both
+            pictures do.
         others: Mean TAR over `OTHERS_FMRS`, with each pair weighted by how much neither picture looks like the target;
             over all pairs if too few people have such pairs.
         people: Effective number of people in `target`; see `worth_in_people`.
@@ -90,8 +94,10 @@ class HeldOut:
 
     Attributes:
         path: Validation scores at each share, over all pairs.
-        pairs: The P pairs that the intervals use: all genuine ones and at most `MAX_IMPOSTORS` impostor ones.
-        weights: (2, P) weights of these pairs, see `pair_weights`.
+        pairs: The P pairs that the intervals use: all genuine ones, at most `MAX_IMPOSTORS` impostor ones, and
+            `ALIKE_IMPOSTORS` draws from the impostor pairs of two pictures like the target.
+        weights: (3, P) weights of these pairs, see `pair_weights`. An impostor pair that was drawn has weight in the
+            third row alone, and the others have none there.
         scores: Share -> (P,) scores of these pairs.
     """
 
@@ -113,42 +119,56 @@ def hold_out(
 
     Args:
         pairs: The P pairs of the held-out pictures.
-        weights: (2, P) weights of the pairs, see `pair_weights`.
+        weights: (3, P) weights of the pairs, see `pair_weights`.
         score: Function from a share to the scores (P,) of all pairs.
         shares: Shares of the way to the tuned weights, in [0, 1]; 0 must be one of them.
         seed: Seed for the choice of impostor pairs.
     """
     genuine, people = pairs.genuine, worth_in_people(pairs, weights[0])
+    generator = np.random.default_rng(seed)
     impostors = np.flatnonzero(~genuine)
+    both = weights[2, impostors]
+    drawn = generator.choice(impostors, ALIKE_IMPOSTORS, p=both / both.sum()) if both.any() else impostors[:0]
     if len(impostors) > MAX_IMPOSTORS:
-        impostors = np.random.default_rng(seed).choice(impostors, MAX_IMPOSTORS, replace=False)
-    kept = np.concatenate([np.flatnonzero(genuine), impostors])
+        impostors = generator.choice(impostors, MAX_IMPOSTORS, replace=False)
+    every = np.flatnonzero(genuine)
+    kept = np.concatenate([every, impostors, drawn])
+    of_kept = weights[:, kept]
+    of_kept[2, len(every) :] = 0.0
+    of_kept[:, len(kept) - len(drawn) :] = [[0.0], [0.0], [1.0]]
     path, scores = [], {}
     for share in shares:
-        every = score(share)
-        path.append(PathPoint(share, *pair_scores(pairs, weights, every), people))
-        scores[share] = every[kept]
+        of_all = score(share)
+        path.append(PathPoint(share, *pair_scores(pairs, weights, of_all), people))
+        scores[share] = of_all[kept]
     some = PairList(pairs.a[kept], pairs.b[kept], pairs.identity)
-    return HeldOut(path, some, weights[:, kept], scores)
+    return HeldOut(path, some, of_kept, scores)
 
 
 def pair_weights(pairs: PairList, likeness: np.ndarray) -> np.ndarray:
-    """Weight each pair by how much it looks like the target, and by how much it does not.
+    """Weight each pair by how much one picture looks like the target, by how much none does, and by how much both do.
 
     A pair with one picture like the target counts for the target. If few pictures of a pool look like the target, there
-    are many more of these pairs than of pairs in which both pictures do.
+    are many more of these pairs than of pairs in which both pictures do. But where such pictures come from a source of
+    their own, impostors of that source are needed as well: a network that tells the sources apart, and the people of
+    one source no longer, gains on pairs across sources only.
 
     Args:
         pairs: P pairs between N pictures.
         likeness: (N,) probability that each picture is accepted for the target alone, in [0, 1].
 
     Returns:
-        (2, P) weights in [0, 1], for `PathPoint.target` and `PathPoint.others`. The latter are all 1 if the pairs
-        unlike the target are equivalent to fewer than `MIN_PEOPLE` people.
+        (3, P) weights in [0, 1], for `PathPoint.target`, for `PathPoint.others`, and again for the former. The second
+        are all 1 if the pairs unlike the target are equivalent to fewer than `MIN_PEOPLE` people. The third equal the
+        first for genuine pairs, and for all pairs if the impostor pairs of two pictures like the target weigh less than
+        `MIN_ALIKE_IMPOSTORS`.
     """
     neither = (1 - likeness[pairs.a]) * (1 - likeness[pairs.b])
     told = worth_in_people(pairs, neither) >= MIN_PEOPLE
-    return np.stack([1 - neither, neither if told else np.ones_like(neither)])
+    both = np.where(pairs.genuine, 0.0, likeness[pairs.a] * likeness[pairs.b])
+    enough = both.sum() >= MIN_ALIKE_IMPOSTORS
+    third = np.where(pairs.genuine | (not enough), 1 - neither, both)
+    return np.stack([1 - neither, neither if told else np.ones_like(neither), third])
 
 
 def worth_in_people(pairs: PairList, weights: np.ndarray) -> float:
@@ -175,12 +195,18 @@ def pair_scores(pairs: PairList, weights: np.ndarray, scores: np.ndarray) -> tup
 
     Args:
         pairs: P pairs.
-        weights: (2, P) weights of the pairs, see `pair_weights`.
+        weights: (3, P) weights of the pairs, see `pair_weights`.
         scores: (P,) scores of the pairs.
     """
     order = np.argsort(-scores, kind="stable")
-    genuine, (alike, others) = pairs.genuine[order], weights[:, order]
-    return tar_in_order(genuine, alike, TARGET_FMRS), tar_in_order(genuine, others, OTHERS_FMRS)
+    return _tars(pairs.genuine[order], weights[:, order])
+
+
+def _tars(genuine: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Return the two scores of pairs in the order of descending scores: (P,) bool, and (3, P) weights."""
+    one, others, both = weights
+    target = (tar_in_order(genuine, one, TARGET_FMRS) + tar_in_order(genuine, both, TARGET_FMRS)) / 2
+    return target, tar_in_order(genuine, others, OTHERS_FMRS)
 
 
 def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
@@ -200,7 +226,7 @@ def decide(folds: Sequence[HeldOut], max_loss: float, *, seed: int) -> Gate:
     effects = _effects(folds, path, start, seed)
     better = [point for point in path if point.target > start.target]
     bounded = [point for point in better if point.others >= start.others - max_loss]
-    allowed = [point for point in bounded if (effects[point.share][0].low or 0) > 0]
+    allowed = [point for point in bounded if (effects[point.share][0].low or 0) > ROUNDING]
     if start.people < MIN_PEOPLE:
         allowed = []
         reason = (
@@ -291,10 +317,7 @@ def _draws(fold: HeldOut, shares: Sequence[float], seed: int) -> np.ndarray:
     tars = np.empty((2, len(shares), len(counts)))
     for place, share in enumerate(shares):
         order = np.argsort(-fold.scores[share], kind="stable")
-        same, first, second = genuine[order], a[order], b[order]
-        alike, others = fold.weights[:, order]
+        same, first, second, weights = genuine[order], a[order], b[order], fold.weights[:, order]
         for draw, count in enumerate(counts):
-            times = pair_counts(same, count[first], count[second])
-            tars[0, place, draw] = tar_in_order(same, times * alike, TARGET_FMRS)
-            tars[1, place, draw] = tar_in_order(same, times * others, OTHERS_FMRS)
+            tars[:, place, draw] = _tars(same, pair_counts(same, count[first], count[second]) * weights)
     return tars

@@ -1,4 +1,4 @@
-"""Training the last stages of a network on cached activations."""
+"""Whitening and training the last stages of a network on cached activations."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -58,37 +58,33 @@ def whitened_stages(
 
 
 def train_stages(
-    model: FaceModel,
-    pool: Features,
-    rows: np.ndarray,
+    suffix: nn.Sequential,
+    prototypes: Tensor,
     batches: Iterable[Sequence[Any]],
     recipe: Recipe,
     *,
     steps: int,
-    likeness: np.ndarray | None = None,
     wrap: Callable[[nn.Module], nn.Module] = lambda loss: loss,
     **options: Any,
-) -> tuple[nn.Sequential, TuningResult]:
-    """Whiten and tune a copy of the stages from `recipe.cut` on, with class means of the rows as initial prototypes.
+) -> TuningResult:
+    """Tune the last stages of a network, in place.
 
     Args:
-        model: See `whitened_stages`.
-        pool: See `whitened_stages`.
-        rows: See `whitened_stages`.
+        suffix: The stages, such as those of `whitened_stages`.
+        prototypes: (C, D) initial prototypes of the classes.
         batches: Batches as for `fine_tune`.
         recipe: Settings of the training.
-        steps: Number of steps of the training, which sets the length of the ramp of the margin. With 0, whitening is
-            all that is done.
-        likeness: See `whitened_stages`.
+        steps: Number of steps of the training, which sets the length of the ramp of the margin. With 0, nothing is
+            trained.
         wrap: Function that makes the loss accept the targets of the batches.
-        **options: Further arguments of `tune_by`.
+        **options: Further arguments of `tune_by`. By default the training stops after the steps.
 
     Returns:
-        The tuned stages, and the result of the training.
+        The result of the training.
     """
-    suffix, prototypes = whitened_stages(model, pool, rows, recipe, likeness)
     if not steps:
-        return suffix.eval(), TuningResult(0, 0, 0, 0.0, "steps", 0, 0, [])
+        suffix.eval()
+        return TuningResult(0, 0, 0, 0.0, "steps", 0, 0, [])
     loss = make_loss(recipe, prototypes, steps)
     options.setdefault("stop", Stopping(steps=steps))
-    return suffix, tune_by(recipe, suffix, batches, wrap(loss), affine=(*AFFINE, Affine), **options)
+    return tune_by(recipe, suffix, batches, wrap(loss), affine=(*AFFINE, Affine), **options)

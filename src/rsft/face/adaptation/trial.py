@@ -26,7 +26,7 @@ from rsft.face.adaptation.peers import (
     peer_penalty,
 )
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.training import classes_of, train_stages
+from rsft.face.adaptation.training import classes_of, train_stages, whitened_stages
 from rsft.face.adaptation.views import embed_activations, read_views
 from rsft.face.evaluation.pairs import AllPairs, PairList
 from rsft.face.evaluation.trials import scored
@@ -193,16 +193,16 @@ class FaceTrial:
         if method.adaptation not in (None, STATISTICS):
             assert self._target is not None
             penalties = [peer_penalty(method.adaptation, self.pool, self._target, self._recipe, seed=seed)]
-        suffix, _ = train_stages(
-            self._model,
-            self.pool,
-            self.rows,
+        likeness = None if method.likeness is None else method.likeness[:: self.views].numpy()
+        suffix, prototypes = whitened_stages(self._model, self.pool, self.rows, self._recipe, likeness)
+        train_stages(
+            suffix,
+            prototypes,
             self._of_views(batches),
             self._recipe.model_copy(update={"learning_rate": learning_rate}),
             steps=len(batches),
-            likeness=None if method.likeness is None else method.likeness[:: self.views].numpy(),
-            penalties=penalties,
             wrap=WeightedLoss,
+            penalties=penalties,
             seed=seed,
             **options,
         )

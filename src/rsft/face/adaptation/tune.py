@@ -15,7 +15,7 @@ from rsft.face.adaptation.gate import Gate, decide
 from rsft.face.adaptation.held_out import Validation
 from rsft.face.adaptation.label_noise import trusted_labels
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.training import classes_of, train_stages
+from rsft.face.adaptation.training import classes_of, train_stages, whitened_stages
 from rsft.face.adaptation.views import AcceptedViews
 from rsft.face.networks.bundle import FaceModel
 from rsft.tuning.checkpoint import Checkpoints
@@ -26,6 +26,7 @@ from rsft.tuning.stopping import Stopping
 
 CHECKPOINT_STEPS = 50
 MAX_VALIDATION_ITEMS = 3000
+WHITENED = 0.5  # share of the way at which the weights are the whitened ones
 KEPT = -1  # "fold" in the records of the training whose weights are used
 
 OnStep = Callable[[dict[str, float]], None]
@@ -33,11 +34,12 @@ OnStep = Callable[[dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Line:
-    """The straight line of weights from the pretrained to the tuned stages.
+    """The line of weights from the pretrained to the tuned stages, by way of the whitened ones if there are any.
 
     Attributes:
         suffix: The tuned stages. Only their structure is used.
         start: The pretrained weights.
+        whitened: The weights after whitening, before training, which are half of the way; None for a straight line.
         end: The tuned weights.
         result: Result of the training.
         times_trained: (N,) int number of times that a view of each item of the pool was trained on.
@@ -46,6 +48,7 @@ class Line:
 
     suffix: nn.Sequential
     start: dict[str, Tensor]
+    whitened: dict[str, Tensor] | None
     end: dict[str, Tensor]
     result: TuningResult
     times_trained: np.ndarray
@@ -54,7 +57,13 @@ class Line:
     def at(self, share: float) -> nn.Sequential:
         """Return new stages with the weights at a share of the way to the tuned weights, in [0, 1]."""
         suffix = copy.deepcopy(self.suffix)
-        suffix.load_state_dict(interpolate(self.start, self.end, share))
+        if self.whitened is None:
+            weights = interpolate(self.start, self.end, share)
+        elif share <= WHITENED:
+            weights = interpolate(self.start, self.whitened, share / WHITENED)
+        else:
+            weights = interpolate(self.whitened, self.end, (share - WHITENED) / (1 - WHITENED))
+        suffix.load_state_dict(weights)
         return suffix
 
 
@@ -191,14 +200,14 @@ class _Trainer:
         steps = recipe.steps
         draw = draws_of(drawn, classes, views, recipe, seed=self.seed)
         batches = AcceptedViews(pool.activations, rows, classes, pool.ids, draw, recipe.batch_size)
-        suffix, result = train_stages(
-            self.model,
-            pool,
-            rows,
+        suffix, prototypes = whitened_stages(self.model, pool, rows, recipe, drawn.likeness.numpy())
+        whitened = copy.deepcopy(suffix.state_dict()) if recipe.whitening and steps else None
+        result = train_stages(
+            suffix,
+            prototypes,
             batches,
             recipe,
             steps=steps,
-            likeness=drawn.likeness.numpy(),
             stop=Stopping(
                 steps=max(1, steps),
                 accepted=max(1, round(length * steps)) * recipe.batch_size if length < 1 else None,
@@ -216,7 +225,7 @@ class _Trainer:
             )
         start = copy.deepcopy(self.model.split(recipe.cut)[1].state_dict())
         end = copy.deepcopy(suffix.state_dict())
-        return Line(suffix, start, end, result, batches.times_given, result.best_step / max(1, steps))
+        return Line(suffix, start, whitened, end, result, batches.times_given, result.best_step / max(1, steps))
 
     def _checkpoints(self, name: str, items: int, accepted: float) -> Checkpoints | None:
         """Return the checkpoints of one training, with the configuration that a resume must match."""

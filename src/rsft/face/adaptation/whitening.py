@@ -7,9 +7,9 @@ computed in closed form and becomes part of the network's last layer, so the net
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from rsft.errors import InputError
-from rsft.tuning.freezing import NORMALISATION
 
 MIN_PAIRS = 10.0  # in effect; below it no map is made
 FOLDED_COSINE = 1 - 1e-4  # of the folded network's embeddings with the mapped ones, at least
@@ -108,11 +108,14 @@ def fold_in(suffix: nn.Module, linear_map: Tensor, example: Tensor) -> None:
     with torch.no_grad():
         example = example.to(next(suffix.parameters()).device)
         wanted = suffix(example) @ linear_map.to(example).T
-        kinds = (nn.Linear, nn.Conv2d, *NORMALISATION)
-        layers = [module for module in suffix.modules() if isinstance(module, kinds)]
-        norm = layers.pop() if layers and isinstance(layers[-1], NORMALISATION) else None
-        last = layers[-1] if layers else None
-        if isinstance(last, nn.Linear | nn.Conv2d) and len(last.weight) == width and _fold(last, norm, linear_map):
+        last: nn.Linear | nn.Conv2d | None = None
+        norm: _BatchNorm | None = None
+        for module in suffix.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                last, norm = module, None
+            elif isinstance(module, _BatchNorm):
+                norm = module
+        if last is not None and len(last.weight) == width and _fold(last, norm, linear_map):
             cosines = nn.functional.cosine_similarity(suffix(example), wanted)
             if bool((cosines >= FOLDED_COSINE).all()):
                 return
@@ -123,21 +126,13 @@ def fold_in(suffix: nn.Module, linear_map: Tensor, example: Tensor) -> None:
     )
 
 
-def _fold(last: nn.Linear | nn.Conv2d, norm: nn.Module | None, linear_map: Tensor) -> bool:
+def _fold(last: nn.Linear | nn.Conv2d, norm: _BatchNorm | None, linear_map: Tensor) -> bool:
     """Multiply the layer, and the normalisation y -> gain * (y - mean) + shift after it; say whether there is room."""
     matrix = linear_map.to(last.weight.device)
-    dtype = matrix.dtype
-    gain, mean, shift = (torch.ones(()), torch.zeros(()), torch.zeros(()))
-    if norm is not None:
-        if getattr(norm, "running_var", None) is None:
-            return False
-        gain, mean = (norm.running_var.to(dtype) + norm.eps).rsqrt(), norm.running_mean.to(dtype)
-        if norm.affine:
-            gain, shift = gain * norm.weight.to(dtype), norm.bias.to(dtype)
-    bias = torch.zeros(()) if last.bias is None else last.bias.to(dtype)
-    gain, mean, shift, bias = (tensor.to(matrix).expand(len(matrix)) for tensor in (gain, mean, shift, bias))
+    gain, mean, shift = _as_affine(norm, matrix)
+    bias = torch.zeros_like(mean) if last.bias is None else last.bias.to(matrix)
     constant = matrix @ (gain * (bias - mean) + shift)  # the whole constant part of the new embedding
-    flat = last.weight.to(dtype).flatten(1)
+    flat = last.weight.to(matrix).flatten(1)
     last.weight.copy_(((matrix @ (gain[:, None] * flat)) / gain[:, None]).reshape(last.weight.shape))
     if norm is not None and norm.affine:
         norm.bias.copy_(constant - gain * (bias - mean))
@@ -146,3 +141,12 @@ def _fold(last: nn.Linear | nn.Conv2d, norm: nn.Module | None, linear_map: Tenso
     else:
         return not bool(constant.abs().max() > 0)
     return True
+
+
+def _as_affine(norm: _BatchNorm | None, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (gain, mean, shift), (D,) each, of a normalisation with running statistics; ones and zeros for None."""
+    ones, zeros = matrix.new_ones(len(matrix)), matrix.new_zeros(len(matrix))
+    if norm is None or norm.running_var is None or norm.running_mean is None:
+        return ones, zeros, zeros
+    gain, mean = (norm.running_var.to(matrix) + norm.eps).rsqrt(), norm.running_mean.to(matrix)
+    return (gain * norm.weight.to(matrix), mean, norm.bias.to(matrix)) if norm.affine else (gain, mean, zeros)
