@@ -12,7 +12,7 @@ from rsft.evaluation.shift import auc_error
 from rsft.face.adaptation.headroom import with_headroom
 from rsft.plan import Plan, plan
 from rsft.ranking import Ranked, rank_plans
-from rsft.ratio.crossfit import FOLDS
+from rsft.ratio.sample import FOLDS
 from rsft.verdict import Outcome
 
 # For each covariate of `rsft.face.pictures.covariates`, the words for a low and a high value.
