@@ -79,8 +79,8 @@ GOOD = {
             "49 different items among 500, worth 40 of equal weight; provide at least 50",
         ),
         ({"target_groups": 90.0, "target_effective_groups": 51.0}, Outcome.WORTH_TRYING, "differ"),
-        ({"expected_accepted": 29.0}, Outcome.TOO_LITTLE_SUPPORT, "only 29 of 1000 items are accepted"),
-        ({"expected_accepted": 30.0}, Outcome.WORTH_TRYING, "differ"),
+        ({"expected_accepted": 0.9}, Outcome.TOO_LITTLE_SUPPORT, "only 0.9 of 1000 items are accepted"),
+        ({"expected_accepted": 1.0}, Outcome.WORTH_TRYING, "differ"),
         ({"arrival_auc": 0.7, "arrival_auc_low": 0.65}, Outcome.NOT_ESTIMABLE, "still separates"),
     ],
 )

@@ -8,7 +8,7 @@ from rsft.envelope import Envelope
 
 MIN_TARGET = 50
 MIN_EFFECTIVE_SIZE = 30
-MIN_ACCEPTED = 30  # per epoch; fewer cannot be compared with the target
+MIN_ACCEPTED = 1  # per epoch, on average
 MAX_UNSUPPORTED_FRACTION = 0.25
 # Pool and target differ if the area under the ROC curve is this number of standard errors above one half.
 DIFFERENCE_ERRORS = 3.0
@@ -228,7 +228,7 @@ def _judge_envelope(figures: Mapping[str, float], envelope: Envelope) -> Verdict
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,
             f"only {figures['expected_accepted']:.2g} of {figures['pool_items']:.0f} items are accepted per epoch, "
-            f"where {MIN_ACCEPTED} are needed; accept more, with another envelope, or add pool items like the target",
+            "less than one; accept more, with another envelope, or add pool items like the target",
         )
     return None
 
