@@ -32,15 +32,24 @@ def joined(*groupings: np.ndarray) -> np.ndarray:
     >>> joined(np.array([0, 0, 1, 2]), np.array([4, 5, 5, 6]))
     array([0, 0, 0, 1])
     """
-    items = len(groupings[0])
-    nodes, edges, start = items, [], items
-    for groups in groupings:
-        edges.append(start + np.unique(groups, return_inverse=True)[1])
-        nodes = start = int(edges[-1].max(initial=start - 1)) + 1
-    ends = np.concatenate(edges)
-    rows = np.tile(np.arange(items), len(groupings))
-    graph = coo_array((np.ones(len(rows), np.int8), (rows, ends)), shape=(nodes, nodes))
-    return in_order(connected_components(graph, directed=False)[1][:items])
+    items = np.arange(len(groupings[0]))
+    firsts = [np.unique(groups, return_index=True, return_inverse=True)[1:] for groups in groupings]
+    return linked(np.tile(items, len(groupings)), np.concatenate([first[index] for first, index in firsts]), len(items))
+
+
+def linked(first: np.ndarray, second: np.ndarray, items: int) -> np.ndarray:
+    """Join the items that links connect, directly or by way of others: (items,) int64 groups, in order.
+
+    Args:
+        first: (L,) one end of each link, in 0 to items - 1.
+        second: (L,) the other end.
+        items: Number of items.
+
+    >>> linked(np.array([0, 2]), np.array([3, 1]), 4)
+    array([0, 1, 1, 0])
+    """
+    graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(items, items))
+    return in_order(connected_components(graph, directed=False)[1])
 
 
 def in_order(groups: np.ndarray) -> np.ndarray:
