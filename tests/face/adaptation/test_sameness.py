@@ -1,14 +1,18 @@
 """Tests of copies among target pictures, and of people whom pool and target share."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_pools import features_of
 
 from rsft.data.features import Features
+from rsft.data.images import find_images
 from rsft.face.adaptation.planning import target_groups
 from rsft.face.adaptation.sameness import MIN_POOL, copies, nearest, people_met
+from rsft.face.runs.inputs import with_clips
 
 
 def pictures(people: np.ndarray, seed: int, *, of: int = 0, spread: float = 0.4) -> Features:
@@ -59,6 +63,21 @@ def test_clips_join_what_is_not_alike() -> None:
     target = replace(pictures(np.arange(20), 0), clips=np.arange(20) // 5)
     np.testing.assert_array_equal(target_groups(target), np.arange(20) // 5)
     np.testing.assert_array_equal(target_groups(target.subset(np.arange(10, 20))), np.arange(10) // 5)
+
+
+def test_clips_come_from_the_manifest_of_a_target(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "target.csv").write_text("path,clip\na.png,one\nb.png,\nc.png,one\nd.png,\n")
+    images = find_images(tmp_path / "target.csv")
+    some = replace(pictures(np.arange(3), 0), ids=["a.png", "c.png", "d.png"])  # b could not be used
+    clips = with_clips(some, images).clips
+    assert clips is not None
+    assert clips[0] == clips[1] != clips[2]
+    assert with_clips(some, replace(images, attributes={})).clips is None
+    whole = with_clips(replace(pictures(np.arange(4), 0), ids=list(images.ids)), images).clips
+    assert whole is not None
+    assert len(np.unique(whole)) == 3  # a picture without a clip is alone
 
 
 def test_the_nearest_picture_is_that_of_a_plain_search() -> None:
