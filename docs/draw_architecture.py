@@ -18,6 +18,7 @@ NOWHERE = {
     "rsft",
     "rsft.__main__",
     "rsft.types",
+    "rsft.groups",
     "rsft.threads",
     "rsft.errors",
 }  # re-exports, and what every room may import

@@ -70,6 +70,17 @@ GOOD = {
         ),
         ({"auc": 0.51, "mmd_low": 0.01}, Outcome.NOT_ESTIMABLE, "this estimator does not detect the difference"),
         ({"auc": 0.51, "mmd_low": -0.01}, Outcome.POOL_MATCHES, "0.5 is chance"),
+        ({"auc": 0.5, "fold_auc": 0.43}, Outcome.LEAKAGE, "no rows are equal"),
+        ({"auc": 0.5, "fold_auc": 0.45}, Outcome.POOL_MATCHES, "0.5 is chance"),
+        ({"auc": 0.5, "fold_auc": 0.2, "shared_items": 12.0}, Outcome.LEAKAGE, "12 of the 500 target items"),
+        (
+            {"target_groups": 49.0, "target_effective_groups": 40.0},
+            Outcome.TARGET_TOO_SMALL,
+            "49 different items among 500, worth 40 of equal weight; provide at least 50",
+        ),
+        ({"target_groups": 90.0, "target_effective_groups": 51.0}, Outcome.WORTH_TRYING, "differ"),
+        ({"expected_accepted": 0.9}, Outcome.TOO_LITTLE_SUPPORT, "only 0.9 of 1000 items are accepted"),
+        ({"expected_accepted": 1.0}, Outcome.WORTH_TRYING, "differ"),
         ({"arrival_auc": 0.7, "arrival_auc_low": 0.65}, Outcome.NOT_ESTIMABLE, "still separates"),
     ],
 )

@@ -23,5 +23,6 @@ def test_the_page_lists_every_method_and_every_outcome() -> None:
     assert {str(outcome) for outcome in Outcome} <= outcomes
     assert {rule.split("=")[0] for rule in PRICED} <= set(re.findall(r"`(\w+)[=`]", PAGE))
     options = {"max_items", "log_prob", "log_ratio", "remap_classes", "retain_fraction"}
+    options |= {"shared_items", "target_groups"}
     for name in set(re.findall(r"`([a-z]+_[a-z]+)`", PAGE)) - options:
         assert hasattr(rsft, name), name

@@ -85,11 +85,13 @@ def check_arrival(
         for rows in (np.arange(len(ratio.pool_fold)), np.arange(len(ratio.target_fold)), accepted)
     )
     whole, aims = both_sides(pool, target)
+    of_pool_items, of_target_items = ratio.repeats.pool, ratio.repeats.target
     everything, wanted, kept = whole.take(pool_rows), aims.take(target_rows), whole.take(accepted_rows)
     found = support(
         everything.numpy(),
         wanted.numpy(),
-        identities=None if identities is None else np.asarray(identities)[pool_rows],
+        identities=(of_pool_items if identities is None else np.asarray(identities))[pool_rows],
+        target_groups=of_target_items[target_rows],
         seed=seed,
     )
     fraction = found.unsupported_fraction
@@ -100,7 +102,13 @@ def check_arrival(
     }
     target_fold = ratio.target_fold[target_rows]
     before, after = (
-        two_sample(side.numpy(), wanted.numpy(), folds=(ratio.pool_fold[rows], target_fold), seed=seed)
+        two_sample(
+            side.numpy(),
+            wanted.numpy(),
+            folds=(ratio.pool_fold[rows], target_fold),
+            groups=(of_pool_items[rows], of_target_items[target_rows]),
+            seed=seed,
+        )
         if len(rows) >= MIN_LOOKED_AT
         else None
         for side, rows in ((everything, pool_rows), (kept, accepted_rows))
@@ -111,7 +119,7 @@ def check_arrival(
         figures |= {"arrival_auc": after.auc.value or 0.5, "arrival_auc_low": after.auc.low or 0.5}
     of_pool, of_target = covariates
     aimed = {name: values[target_rows] for name, values in of_target.items()}
-    table = covariate_shift(of_pool, of_target, accepted) if len(accepted) else []
+    table = covariate_shift(of_pool, of_target, accepted, of_target_items) if len(accepted) else []
     more_than_usual = (fraction.low or 0.0) > 1 - USUAL
     named = name_outside(of_pool, aimed, found.outside, words) if more_than_usual else []
     return Arrival(before, after, table, named, figures)

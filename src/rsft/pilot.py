@@ -11,12 +11,16 @@ from torch import Tensor
 
 from rsft.envelope import Envelope, choose_envelope
 from rsft.sampling.walk import walk
+from rsft.thinning import Thinned
 from rsft.types import CONFIDENCE, Interval
 from rsft.verdict import MIN_EFFECTIVE_SIZE
 
 DRAWS = 200
 PRECISION = 0.25
 NONE = np.empty(0, np.int64)
+
+# items of a pilot, number of items of its pool, and further items of the pilot that cannot be used
+Part = tuple[np.ndarray, int] | tuple[np.ndarray, int, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,36 @@ def identities_accepted(rate: Interval, sizes: np.ndarray) -> Interval:
     value, low, high = (min(1.0, max(0.0, end or 0.0)) for end in (rate.value, rate.low, rate.high))
     independent = [float((1 - (1 - p) ** sizes).sum()) for p in (value, high)]
     return Interval(independent[0], low * len(sizes), independent[1])
+
+
+def assess_part(part: Part, thinned: Thinned, identities: Tensor | None, seed: int) -> Pilot:
+    """Return the figures of the pool that a plan's items are a part of.
+
+    Args:
+        part: As for `rsft.plan`.
+        thinned: Envelope and acceptance of these items.
+        identities: (n,) integers, or None; items of one identity are drawn together.
+        seed: Seed for the bootstrap.
+
+    Raises:
+        ValueError: If the numbers are not those of the items, or not ascending, or the larger pool is too small.
+    """
+    rows, items, unusable = np.asarray(part[0]), part[1], part[2] if len(part) > 2 else NONE
+    if rows.shape != (len(thinned.log_ratio),) or items < len(rows) + len(unusable) or bool((np.diff(rows) <= 0).any()):
+        raise ValueError(
+            f"`plan(pilot=...)` needs the ascending numbers of the {len(thinned.log_ratio)} items, and the size of the "
+            f"larger pool, got {rows.shape} numbers and {items}."
+        )
+    return assess_pilot(
+        rows,
+        items,
+        thinned.log_ratio,
+        thinned.envelope,
+        like_target=thinned.figures["target_effective_size"],
+        groups=identities,
+        unusable=unusable,
+        seed=seed,
+    )
 
 
 def assess_pilot(

@@ -13,7 +13,7 @@ from rsft.arrival import Arrival, Covariates, check_arrival
 from rsft.envelope import Envelope, price_list
 from rsft.evaluation.shift import auc_error
 from rsft.law import Law, Score, Scored
-from rsft.pilot import NONE, Pilot, assess_pilot
+from rsft.pilot import Part, Pilot, assess_part
 from rsft.promise import Promise, check_promise
 from rsft.ratio import fit_ratio
 from rsft.ratio.rows import Table
@@ -22,12 +22,9 @@ from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptan
 from rsft.sampling.lazy import LazyRejectionSampler
 from rsft.sampling.sampler import RejectionSampler
 from rsft.thinning import Thinned, check_identity_rule, thin
-from rsft.verdict import Verdict, judge_given, judge_plan
+from rsft.verdict import Verdict, judge_given, judge_plan, notes_on
 
 GIVEN = "given"
-
-# items of a pilot, number of items of its pool, and further items of the pilot that cannot be used
-Part = tuple[np.ndarray, int] | tuple[np.ndarray, int, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class Plan:
         law: The frozen rule from features to acceptance, for other items of the pool. None if the ratio was given, or
             identities are accepted as a whole or with a floor.
         pilot: What the items say about the pool that they are a random part of; None if they are the pool.
+        notes: What else was found, such as items of the target that repeat or are in the pool too, as sentences.
     """
 
     acceptance: Tensor
@@ -66,6 +64,7 @@ class Plan:
     rule: FloorAcceptance | IdentityAcceptance | None = None
     law: Law | None = None
     pilot: Pilot | None = None
+    notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dictionary, without the values of the items."""
@@ -78,6 +77,7 @@ class Plan:
             "diagnostics": self.diagnostics,
             "arrival": self.arrival.to_dict() if self.arrival else None,
             "seed": self.seed,
+            "notes": list(self.notes),
             **({} if self.pilot is None else {"pilot": self.pilot.to_dict()}),
         }
 
@@ -204,7 +204,8 @@ def plan(
             cannot be used. Items must then be accepted one by one.
         seed: Seed for the folds of the ratio and for the accept decisions.
         **ratio_options: Options of `fit_ratio`. Pass `groups=identities` if the target shows other people than the
-            pool.
+            pool, and `target_groups`, (K,) integers, if several target items show the same, such as frames of a clip:
+            they count as one. Equal rows are found anyway.
 
     Returns:
         The plan.
@@ -226,16 +227,18 @@ def plan(
     thinned = thin(ratio.pool_log_ratio, envelope, retain_fraction, identities, accept_by, floor)
     arrival = check_arrival(ratio, pool, target, identities, covariates, words or {}, thinned.likeness, seed)
     seen, targets_seen = (int(ratio.diagnostics[name]) for name in ("items_trained_on", "target_items_trained_on"))
+    targets = len(ratio.target_log_ratio)
+    different = ratio.diagnostics["target_effective_groups"] / targets
     figures = {
         **ratio.diagnostics,
-        "auc_error": auc_error(ratio.diagnostics["auc"], targets_seen, seen - targets_seen),
-        "target_items": float(len(ratio.target_log_ratio)),
+        "auc_error": auc_error(ratio.diagnostics["auc"], targets_seen * different, seen - targets_seen),
+        "target_items": float(targets),
         **thinned.figures,
         **arrival.figures,
     }
     assessed = None
     if pilot is not None:
-        assessed = _assess(pilot, thinned, identities, seed)
+        assessed = assess_part(pilot, thinned, identities, seed)
         figures |= assessed.figures()
         figures["expected_accepted"] *= assessed.items / assessed.looked_at
     made = _to_plan(
@@ -247,30 +250,11 @@ def plan(
         ratio.method,
         (ratio.pool_fold, ratio.target_fold),
     )
+    made = replace(made, notes=notes_on(figures))
     if thinned.rule is not None:
         return made
     law = Law(ratio, thinned.log_mean, retain_fraction, thinned.envelope.log_m, thinned.likeness_log_m)
     return replace(made, law=law, pilot=assessed)
-
-
-def _assess(pilot: Part, thinned: Thinned, identities: Tensor | None, seed: int) -> Pilot:
-    """Return the figures of the pool that a pilot is a part of."""
-    rows, items, unusable = np.asarray(pilot[0]), pilot[1], pilot[2] if len(pilot) > 2 else NONE
-    if rows.shape != (len(thinned.log_ratio),) or items < len(rows) + len(unusable) or bool((np.diff(rows) <= 0).any()):
-        raise ValueError(
-            f"`plan(pilot=...)` needs the ascending numbers of the {len(thinned.log_ratio)} items, and the size of the "
-            f"larger pool, got {rows.shape} numbers and {items}."
-        )
-    return assess_pilot(
-        rows,
-        items,
-        thinned.log_ratio,
-        thinned.envelope,
-        like_target=thinned.figures["target_effective_size"],
-        groups=identities,
-        unusable=unusable,
-        seed=seed,
-    )
 
 
 def plan_from_ratio(

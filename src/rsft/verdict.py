@@ -8,9 +8,14 @@ from rsft.envelope import Envelope
 
 MIN_TARGET = 50
 MIN_EFFECTIVE_SIZE = 30
+MIN_ACCEPTED = 1  # per epoch, on average
 MAX_UNSUPPORTED_FRACTION = 0.25
 # Pool and target differ if the area under the ROC curve is this number of standard errors above one half.
 DIFFERENCE_ERRORS = 3.0
+# Pool and target share items if the AUC within folds is this number of standard errors below one half. By chance it is
+# 5.7 below once in 2,100 pairs of equal laws, since the items held out differ the other way than the rest; of pairs
+# that are near-copies of each other it is 6 to 33 below, with 8 to 256 features and 100 to 1,000 items.
+LEAKAGE_ERRORS = 6.0
 # The mean ratio may differ from 1 by this number of standard errors, or by this tolerance if it is larger.
 MEAN_RATIO_ERRORS, MEAN_RATIO_TOLERANCE = 4.0, 0.1
 # The pool matches the target if the effective size without a retained share exceeds this fraction of the pool.
@@ -19,6 +24,7 @@ MATCHING_FRACTION = 0.85
 UNIFORM_FRACTION = 0.95
 # The AUC between accepted items and target may reach this value, if at most this fraction of the target is clipped.
 MAX_ARRIVAL_AUC, MAX_CLIPPED = 0.6, 0.1
+MAX_LOST = 0.95  # clipped mass from which on the accepted items have next to nothing to do with the target
 
 
 class Outcome(StrEnum):
@@ -30,6 +36,7 @@ class Outcome(StrEnum):
     TOO_LITTLE_SUPPORT = "too little of the pool looks like the target"
     NOT_ESTIMABLE = "the ratio cannot be estimated"
     TARGET_TOO_SMALL = "too few target items to tell"
+    LEAKAGE = "pool and target share items"
     PILOT_TOO_SMALL = "too small a part of the pool was looked at to tell"
 
 
@@ -56,10 +63,13 @@ def judge_plan(figures: Mapping[str, float], envelope: Envelope, unsupported: Se
         The first outcome whose condition holds, or "worth trying".
     """
     return (
-        _judge_difference(figures)
+        _judge_target(figures)
+        or _judge_leakage(figures)
+        or _judge_difference(figures)
         or _judge_pilot(figures)
         or _judge_support(figures, envelope, unsupported)
         or _judge_ratio(figures, envelope)
+        or _judge_envelope(figures, envelope)
         or _judge_accepted(figures, envelope)
         or Verdict(
             Outcome.WORTH_TRYING,
@@ -74,16 +84,60 @@ def judge_given(figures: Mapping[str, float], envelope: Envelope) -> Verdict:
         return _too_small(envelope)
     if envelope.acceptance_rate == 1 and envelope.clipped_mass == 0:
         return Verdict(Outcome.POOL_MATCHES, "the ratio is the same for all items, so all are accepted")
-    return Verdict(Outcome.WORTH_TRYING, _accepted_in_words(figures, envelope))
+    return _judge_envelope(figures, envelope) or Verdict(Outcome.WORTH_TRYING, _accepted_in_words(figures, envelope))
+
+
+def notes_on(figures: Mapping[str, float]) -> list[str]:
+    """Say which target items repeat one another or are in the pool, as sentences; nothing if none do."""
+    items, different, shared = (figures[name] for name in ("target_items", "target_groups", "shared_items"))
+    notes = []
+    if different < items:
+        notes.append(f"{_different(figures)}: items that repeat one another count as one")
+    if shared:
+        notes.append(f"{shared:.0f} of the {items:.0f} target items are in the pool too")
+    return notes
+
+
+def _different(figures: Mapping[str, float]) -> str:
+    """State how many target items there are, and how many of them are different if some repeat."""
+    items = figures["target_items"]
+    different = figures.get("target_groups", items)
+    if different == items:
+        return f"{items:.0f} target items"
+    effective = figures["target_effective_groups"]
+    worth = f", worth {effective:.0f} of equal weight" if round(effective) < different else ""
+    return f"{different:.0f} different items among {items:.0f}{worth}"
+
+
+def _judge_target(figures: Mapping[str, float]) -> Verdict | None:
+    """Return a verdict if the target sample is too small."""
+    if figures.get("target_effective_groups", figures["target_items"]) >= MIN_TARGET:
+        return None
+    what = "" if figures.get("target_groups", figures["target_items"]) == figures["target_items"] else " different ones"
+    return Verdict(Outcome.TARGET_TOO_SMALL, f"{_different(figures)}; provide at least {MIN_TARGET}{what}")
+
+
+def _judge_leakage(figures: Mapping[str, float]) -> Verdict | None:
+    """Return a verdict if held-out items are told apart backwards, as happens if pool and target share items."""
+    auc, error = figures.get("fold_auc", 0.5), figures["auc_error"]
+    if auc >= 0.5 - LEAKAGE_ERRORS * error:
+        return None
+    shared = figures.get("shared_items", 0.0)
+    found = (
+        f"{shared:.0f} of the {figures['target_items']:.0f} target items equal a pool item, others probably nearly"
+        if shared
+        else "no rows are equal, so near-duplicates are probable"
+    )
+    return Verdict(
+        Outcome.LEAKAGE,
+        f"held-out items are told apart backwards (AUC {auc:.3f} +- {error:.3f}; 0.5 is chance), as happens if target "
+        f"and pool show the same; {found}; take these out of the pool, or of the target",
+    )
 
 
 def _judge_difference(figures: Mapping[str, float]) -> Verdict | None:
-    """Return a verdict if the target sample is too small, or shows no difference from the pool."""
+    """Return a verdict if the target sample shows no difference from the pool."""
     auc, error = figures["auc"], figures["auc_error"]
-    if figures["target_items"] < MIN_TARGET:
-        return Verdict(
-            Outcome.TARGET_TOO_SMALL, f"{figures['target_items']:.0f} target items; provide at least {MIN_TARGET}"
-        )
     if auc < 0.5 + DIFFERENCE_ERRORS * error:
         if figures.get("mmd_low", 0.0) > 0:
             return Verdict(
@@ -159,15 +213,29 @@ def _judge_ratio(figures: Mapping[str, float], envelope: Envelope) -> Verdict | 
     return None
 
 
-def _judge_accepted(figures: Mapping[str, float], envelope: Envelope) -> Verdict | None:
-    """Return a verdict if the accepted items are nearly a uniform draw from the pool."""
-    size, clipped = figures.get("pilot_items", figures["pool_items"]), envelope.clipped_mass > MAX_CLIPPED
-    if clipped and envelope.effective_size > UNIFORM_FRACTION * size:
+def _judge_envelope(figures: Mapping[str, float], envelope: Envelope) -> Verdict | None:
+    """Return a verdict if the envelope leaves next to nothing of the target, or of the items."""
+    size, clipped = figures.get("pilot_items", figures["pool_items"]), envelope.clipped_mass
+    uniform = clipped > MAX_CLIPPED and envelope.effective_size > UNIFORM_FRACTION * size
+    if uniform or clipped > MAX_LOST:
+        what = "nearly a uniform draw" if uniform else "hardly like the target"
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,
-            f"the accepted items are nearly a uniform draw, since {envelope.clipped_mass:.0%} of the target is "
-            "clipped; clip less, with an envelope such as 'max_tv=0.1', or add pool items like the target",
+            f"the accepted items are {what}, since {clipped:.0%} of the target is clipped; clip less, with an envelope "
+            "such as 'max_tv=0.1', or add pool items like the target",
         )
+    if figures["expected_accepted"] < MIN_ACCEPTED:
+        return Verdict(
+            Outcome.TOO_LITTLE_SUPPORT,
+            f"only {figures['expected_accepted']:.2g} of {figures['pool_items']:.0f} items are accepted per epoch, "
+            "less than one; accept more, with another envelope, or add pool items like the target",
+        )
+    return None
+
+
+def _judge_accepted(figures: Mapping[str, float], envelope: Envelope) -> Verdict | None:
+    """Return a verdict if what is accepted for the target is worth nearly as much as the whole pool."""
+    size, clipped = figures.get("pilot_items", figures["pool_items"]), envelope.clipped_mass > MAX_CLIPPED
     if not clipped and figures["target_effective_size"] > MATCHING_FRACTION * size:
         return Verdict(
             Outcome.POOL_MATCHES,

@@ -56,3 +56,23 @@ def test_a_pool_of_one_identity_is_treated_as_without_identities() -> None:
     assert found.outside[:50].all()
     assert found.outside[50:].mean() < 0.05
     np.testing.assert_array_equal(found.outside, support(pool, target).outside)
+
+
+def test_the_interval_of_the_fraction_outside_counts_groups() -> None:
+    """Half of twelve clips is outside: the interval is that of 6 of 12, and not of 60 of 120 pictures."""
+    pool, clips = normals(1000, 0, 0), normals(12, 0, 1)
+    clips[:6, 1] += 30
+    target, groups = clips.repeat(10, 0), np.repeat(np.arange(12), 10)
+    of_clips = support(pool, clips).unsupported_fraction
+    assert support(pool, target, target_groups=groups).unsupported_fraction == of_clips
+    narrow = support(pool, target).unsupported_fraction  # the wrong rule: counts by items
+    assert narrow.low is not None
+    assert of_clips.low is not None
+    assert narrow.low > of_clips.low + 0.1
+
+
+def test_a_pool_of_pairs_is_no_emptier_if_the_copies_are_named() -> None:
+    pool, target = normals(500, 0, 0).repeat(2, 0), normals(200, 0, 1)
+    named = support(pool, target, identities=np.repeat(np.arange(500), 2))
+    assert named.outside.mean() < 0.05
+    assert support(pool, target).outside.mean() > 0.9  # the wrong rule: each row has a neighbour at distance 0

@@ -16,9 +16,10 @@ from rsft import fit_ratio
 from rsft.ratio import AUTO, METHODS
 from rsft.ratio.calibration import BENT, STRAIGHT, fit_calibrations
 from rsft.ratio.classifier import _fourier_expansions, _squares, fit_classifier_ratio
-from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Sample, Score, as_good, cross_fitted, draw_sample
+from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Score, as_good, cross_fitted
 from rsft.ratio.logistic import fit_logistic
 from rsft.ratio.rows import both_sides
+from rsft.ratio.sample import Sample, draw_sample
 
 ALL = [*METHODS, AUTO]
 
@@ -259,9 +260,11 @@ def test_exact_log_odds_are_kept_by_the_fold_of_each_item_and_averaged_for_new_o
     loss = -(y * torch.sigmoid(odds).log() + (1 - y) * torch.sigmoid(-odds).log())
     torch.testing.assert_close(ratio.held_out_loss, loss, atol=1e-5, rtol=0)
     plain = ratio.pool_log_ratio.exp()
-    wins = (odds[y == 1][:, None] > odds[y == 0]).double().mean()
+    wins = (odds[y == 1][:, None] > odds[y == 0]).double()
+    alike = of_target[:, None] == of_pool
     expected = {
-        "auc": float(wins),
+        "auc": float(wins.mean()),
+        "fold_auc": float(wins[alike].mean()),
         "cross_entropy": float(loss.mean()),
         "kind": 1.0,
         "constant_features": 0.0,
@@ -269,6 +272,9 @@ def test_exact_log_odds_are_kept_by_the_fold_of_each_item_and_averaged_for_new_o
         "target_items_trained_on": 1000.0,
         "mean_ratio": float(plain.mean()),
         "mean_ratio_error": float(plain.std()) / math.sqrt(3000),
+        "shared_items": 0.0,
+        "target_groups": 1000.0,
+        "target_effective_groups": 1000.0,
     }
     assert ratio.diagnostics == pytest.approx(expected, abs=1e-4)
     assert ratio.method == "exact"
@@ -413,7 +419,10 @@ def test_a_step_that_does_not_lower_the_loss_is_halved(monkeypatch: pytest.Monke
 def test_a_calibration_minimises_the_loss_with_penalties_of_one_for_the_slope_and_three_for_each_bend(
     knots: tuple[float, ...],
 ) -> None:
-    """By a general minimiser. A bend counts by the spread of its column, the slope by that of the scores."""
+    """By a general minimiser. A bend counts by the spread of its column, the slope by that of the scores.
+
+    Without the limit, one of the slopes would be negative here.
+    """
     scores = normals(60, 1, 0)[:, 0].double()
     y = (torch.arange(60) % 3 == 0).double() * (scores > -0.5)
     (calibration,) = fit_calibrations(5 * scores + 2, y, torch.ones(1, 60, dtype=torch.float64), knots)
@@ -427,7 +436,8 @@ def test_a_calibration_minimises_the_loss_with_penalties_of_one_for_the_slope_an
         odds = columns @ given[1:] + given[0]
         return float((np.logaddexp(0, odds) - y.numpy() * odds).sum() + (strength * given[1:] ** 2).sum() / 2)
 
-    best = minimize(loss, np.zeros(1 + columns.shape[1]), tol=1e-12).x
+    rising = {"type": "ineq", "fun": lambda given: np.cumsum(given[1:])}
+    best = minimize(loss, np.zeros(1 + columns.shape[1]), method="SLSQP", constraints=rising, tol=1e-12).x
     np.testing.assert_allclose(calibration(5 * scores + 2), columns @ best[1:] + best[0], atol=1e-3)
 
 

@@ -88,6 +88,25 @@ def test_labels_allow_accepting_whole_identities(files: Path) -> None:
     assert "identities accepted" in invoke(*labelled)
 
 
+def test_target_rows_of_one_group_count_as_one(files: Path, tmp_path: Path) -> None:
+    frames = np.load(files / "target.npy")[:20].repeat(10, 0) + 1e-3 * np.random.default_rng(0).normal(size=(200, 3))
+    np.save(tmp_path / "frames.npy", frames)
+    (tmp_path / "clips.csv").write_text("frame,clip\n" + "".join(f"{row},c{row // 10}\n" for row in range(200)))
+    sides = ("--pool", files / "pool.npy", "--target", tmp_path / "frames.npy")
+    groups = ("--target-groups", f"{tmp_path / 'clips.csv'}:clip")
+    assert "Note: 20 different items among 200" in invoke(*sides, *groups).replace("\n", " ")
+    told = json.loads(invoke(*sides, *groups, "--json"))
+    assert told["verdict"]["outcome"] == "too few target items to tell"
+    assert told["diagnostics"]["target_groups"] == 20
+    assert json.loads(invoke(*sides, "--json"))["verdict"]["outcome"] != "too few target items to tell"
+    with pytest.raises(InputError, match="a label for each of the target's 300 rows, got 200"):
+        plan_matrix(
+            pool=files / "pool.npy", target=files / "target.npy", target_groups=f"{tmp_path / 'clips.csv'}:clip"
+        )
+    with pytest.raises(InputError, match="`target_groups` and `compare` with a target only"):
+        plan_matrix(pool=files / "pool.parquet", shares=files / "shares.toml", target_groups=tmp_path / "clips.csv")
+
+
 def test_compare_ranks_every_estimator(files: Path) -> None:
     sides = ("--pool", files / "pool.npy", "--target", files / "target.npy")
     told = json.loads(invoke(*sides, "--compare", "--json"))

@@ -63,6 +63,12 @@ def plan(
     labels: Annotated[
         Path | None, typer.Option(help="For rows of features: identity or class of each row, .npy or FILE.csv:COLUMN.")
     ] = None,
+    target_groups: Annotated[
+        Path | None,
+        typer.Option(
+            help="For rows of features: what each target row is of, such as its clip; formats as for --labels."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="For rows of features: number of epochs whose accepted rows are written. Default: 1."),
@@ -78,7 +84,14 @@ def plan(
     given |= {"retain_fraction": retain_fraction, "floor": floor}
     if is_matrix(pool):
         places = {"pool": pool, "target": target, "shares": shares, "attributes": attributes, "out": out}
-        rows = {"labels": labels, "epochs": epochs, "compare": compare, "seed": seed, "overwrite": overwrite}
+        rows = {
+            "labels": labels,
+            "target_groups": target_groups,
+            "epochs": epochs,
+            "compare": compare,
+            "seed": seed,
+            "overwrite": overwrite,
+        }
         no_rows: dict[str, Any] = {
             "--model": model != "dlib",
             "--config": config,
@@ -89,7 +102,7 @@ def plan(
         options = {name: value for name, value in given.items() if name != "features"}
         matrix.run_plan(places | rows | options, of_pictures=no_rows, json=json)
         return
-    matrix.refuse_pictures({"--labels": labels, "--epochs": epochs})
+    matrix.refuse_pictures({"--labels": labels, "--target-groups": target_groups, "--epochs": epochs})
     from rsft.face.plan import plan_attributes, plan_folders
 
     _check_target(target, shares, attributes, landmarks)

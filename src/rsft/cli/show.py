@@ -119,6 +119,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     console = Console(highlight=False)
     envelope, figures, arrival = plan["envelope"], plan["diagnostics"], plan["arrival"]
     console.print(f"[bold]{plan['verdict']['outcome'].capitalize()}[/bold]: {plan['verdict']['reason']}.")
+    for note in plan["notes"]:
+        console.print(f"Note: {note}.")
     pilot = plan.get("pilot")
     rows = {
         "envelope": f"{envelope['rule']}: M = {plan['m']:.2f}" + _ends(pilot, "m", ".2f"),

@@ -36,6 +36,7 @@ class Features:
         quarantined: Id and reason of each picture that was left out.
         fingerprint: Fingerprint of the model.
         covariates: Name -> (N,) values that are measured on each picture without a network.
+        clips: (N,) int64 number of the clip that each picture is a frame of; None if that is unknown. It is not saved.
     """
 
     ids: Sequence[str]
@@ -45,6 +46,7 @@ class Features:
     quarantined: Sequence[tuple[str, str]]
     fingerprint: str
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    clips: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,6 +80,7 @@ class Features:
             else self.activations[rows],
             quarantined=[],
             covariates={name: values[rows] for name, values in self.covariates.items()},
+            clips=None if self.clips is None else self.clips[rows],
         )
 
     def save(self, folder: Path) -> None:

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from rsft.groups import effective_number
 from rsft.types import Interval, normal_interval
 
 FOLDS = 5
@@ -70,13 +71,13 @@ class CovariateShift:
         return asdict(self) | {"before": self.before.to_dict(), "after": self.after.to_dict()}
 
 
-def auc_error(auc: float, positives: int, negatives: int) -> float:
+def auc_error(auc: float, positives: float, negatives: float) -> float:
     """Compute the standard error of an area under the ROC curve (J. Hanley and B. McNeil, 1982).
 
     Args:
         auc: The area, in [0, 1].
-        positives: Number of positive items.
-        negatives: Number of negative items.
+        positives: Number of positive items, at least 1; their effective number if they repeat.
+        negatives: Number of negative items, in the same way.
     """
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (positives - 1) * (q1 - auc**2) + (negatives - 1) * (q2 - auc**2)
@@ -88,6 +89,7 @@ def two_sample(
     b: np.ndarray,
     *,
     folds: tuple[np.ndarray, np.ndarray] | None = None,
+    groups: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int = 0,
 ) -> TwoSample:
     """Measure how well two samples can be told apart, by a classifier and by the maximum mean discrepancy.
@@ -100,6 +102,8 @@ def two_sample(
         folds: (n,) and (k,) fold numbers for the cross-fitting; random folds by default. If `a` was selected by models
             that were cross-fitted on `b`, pass their folds. Each fold is then tested on items that neither model has
             seen, so the result is not too optimistic.
+        groups: (n,) and (k,) integers >= 0; items of one number, on either side, show the same and count as one. All
+            are different by default.
         seed: Seed for the random folds, the subsamples of large samples and the bootstrap.
 
     Returns:
@@ -114,10 +118,13 @@ def two_sample(
     True
     """
     generator = np.random.default_rng(seed)
-    x, y, fold = _drawn(a, b, folds, generator)
+    x, y, fold, rows = _drawn(a, b, folds, generator)
     n = int((y == 0).sum())
     auc = _cross_fitted_auc(x, y, fold)
-    return TwoSample(normal_interval(auc, auc_error(auc, len(y) - n, n)), _mmd(x[:n], x[n:], generator))
+    named = groups or (np.arange(len(a)), len(a) + np.arange(len(b)))
+    of_a, of_b = (side[taken] for side, taken in zip(named, rows, strict=True))
+    error = auc_error(auc, effective_number(of_b), effective_number(of_a))
+    return TwoSample(normal_interval(auc, error), _mmd(x[:n], x[n:], of_a, of_b, generator))
 
 
 def cross_fitted_auc(
@@ -137,13 +144,13 @@ def cross_fitted_auc(
     Raises:
         ValueError: The samples have different widths, or one has fewer than `FOLDS` items.
     """
-    return _cross_fitted_auc(*_drawn(a, b, folds, np.random.default_rng(seed)))
+    return _cross_fitted_auc(*_drawn(a, b, folds, np.random.default_rng(seed))[:3])
 
 
 def _drawn(
     a: np.ndarray, b: np.ndarray, folds: tuple[np.ndarray, np.ndarray] | None, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw at most `MAX_ITEMS` items of each sample; return their features, their sample (0 or 1) and their fold."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Draw at most `MAX_ITEMS` items of each; return their features, sample (0 or 1), fold, and the rows of both."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"`two_sample` needs features of one width, got {a.shape} and {b.shape}.")
     if min(len(a), len(b)) < FOLDS:
@@ -152,7 +159,7 @@ def _drawn(
     rows = [np.sort(generator.permutation(len(side))[:MAX_ITEMS]) for side in (a, b)]
     x = np.concatenate([a[rows[0]], b[rows[1]]]).astype(np.float64)
     y = np.repeat([0, 1], [len(rows[0]), len(rows[1])])
-    return x, y, np.concatenate([part_a[rows[0]], part_b[rows[1]]])
+    return x, y, np.concatenate([part_a[rows[0]], part_b[rows[1]]]), rows
 
 
 def _cross_fitted_auc(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> float:
@@ -169,33 +176,51 @@ def _cross_fitted_auc(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> float:
     return float(np.average(aucs, weights=pairs)) if aucs else 0.5
 
 
-def _mmd(a: np.ndarray, b: np.ndarray, generator: np.random.Generator) -> Interval:
-    """Estimate the squared MMD with the median distance as bandwidth, and its error by a bootstrap over items."""
-    a, b = (side[generator.permutation(len(side))[:MAX_MMD_ITEMS]] for side in (a, b))
-    x = np.concatenate([a, b])
+def _mmd(a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndarray, generator: np.random.Generator) -> Interval:
+    """Estimate the squared MMD with the median distance as bandwidth, and its error by a bootstrap over groups.
+
+    Pairs within a group say nothing of the distance of two independent items, and are left out.
+    """
+    taken = [generator.permutation(len(side))[:MAX_MMD_ITEMS] for side in (a, b)]
+    x = np.concatenate([a[taken[0]], b[taken[1]]])
     spread = x.std(0)
     x = x[:, spread > 0] / spread[spread > 0]
     norms = (x**2).sum(1)
     squared = np.maximum(norms[:, None] + norms - 2 * x @ x.T, 0)
     kernel = np.exp(-squared / max(float(np.median(squared)), 1e-12))
-    np.fill_diagonal(kernel, 0)
-    n = len(a)
+    n = len(taken[0])
+    group = np.unique(np.concatenate([of_a[taken[0]], of_b[taken[1]]]), return_inverse=True)[1]
+    apart = group[:, None] != group
+    kernel[~apart] = 0
+
+    def mean(u: np.ndarray, v: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """Average the kernel over the pairs of different groups, with (R, n) and (R, k) counts of the items."""
+        pairs = ((u @ apart[rows, columns]) * v).sum(1)
+        return ((u @ kernel[rows, columns]) * v).sum(1) / np.maximum(pairs, 1)
 
     def estimate(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Compute (R,) estimates from (R, n) and (R, k) counts of how often each resample holds each item."""
-        within = [
-            ((w @ block) * w).sum(1) / (w.sum(1) ** 2 - (w**2).sum(1))
-            for w, block in ((u, kernel[:n, :n]), (v, kernel[n:, n:]))
-        ]
-        return within[0] + within[1] - 2 * ((u @ kernel[:n, n:]) * v).sum(1) / (u.sum(1) * v.sum(1))
+        first, second = slice(None, n), slice(n, None)
+        return mean(u, u, first, first) + mean(v, v, second, second) - 2 * mean(u, v, first, second)
 
-    value = float(estimate(np.ones((1, n)), np.ones((1, len(b))))[0])
-    resampled = estimate(*(generator.multinomial(m, np.full(m, 1 / m), RESAMPLES).astype(float) for m in (n, len(b))))
+    value = float(estimate(np.ones((1, n)), np.ones((1, len(x) - n)))[0])
+    resampled = estimate(*(_resampled(side, generator) for side in (group[:n], group[n:])))
     return normal_interval(value, float(np.std(resampled, ddof=1)))
 
 
+def _resampled(group: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draw the groups of a sample with replacement: (RESAMPLES, n) counts of how often each item is drawn."""
+    _, first, index = np.unique(group, return_index=True, return_inverse=True)
+    number = np.argsort(np.argsort(first))[index]  # in the order of the items
+    m = len(first)
+    return generator.multinomial(m, np.full(m, 1 / m), RESAMPLES).astype(float)[:, number]
+
+
 def covariate_shift(
-    pool: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray], accepted: np.ndarray
+    pool: Mapping[str, np.ndarray],
+    target: Mapping[str, np.ndarray],
+    accepted: np.ndarray,
+    target_groups: np.ndarray | None = None,
 ) -> list[CovariateShift]:
     """Compare pool, accepted items and target in every covariate that pool and target share.
 
@@ -203,18 +228,22 @@ def covariate_shift(
         pool: Covariate -> (N,) values of the pool.
         target: Covariate -> (K,) values of the target.
         accepted: (n,) integer rows of the accepted items in the pool.
+        target_groups: (K,) integers >= 0; target items of one group count as one. None if all are different.
 
     Returns:
         One entry per covariate, by decreasing absolute difference between target and pool.
     """
-    rows = [_one_shift(name, pool[name], target[name], accepted) for name in pool if name in target]
+    told = None if target_groups is None else effective_number(target_groups)
+    rows = [_one_shift(name, pool[name], target[name], accepted, told) for name in pool if name in target]
     return sorted(rows, key=lambda row: -abs(row.before.value or 0))
 
 
-def _one_shift(name: str, pool: np.ndarray, target: np.ndarray, accepted: np.ndarray) -> CovariateShift:
-    """Compare pool, accepted items and target in one covariate."""
+def _one_shift(
+    name: str, pool: np.ndarray, target: np.ndarray, accepted: np.ndarray, told: float | None
+) -> CovariateShift:
+    """Compare pool, accepted items and target, of which `told` are different in effect, in one covariate."""
     kept, unit = pool[accepted], float(pool.std()) or 1.0
-    target_error = target.std() / math.sqrt(len(target))
+    target_error = target.std() / math.sqrt(told or len(target))
 
     def difference(side: np.ndarray) -> Interval:
         error = math.hypot(target_error, side.std() / math.sqrt(len(side)))

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.neighbors import NearestNeighbors
 
+from rsft.groups import effective_number
 from rsft.types import CONFIDENCE, Interval
 
 # A target item is outside if it is farther from its nearest pool item than the USUAL quantile of such distances within
@@ -32,7 +33,14 @@ class Support:
     outside: np.ndarray
 
 
-def support(pool: np.ndarray, target: np.ndarray, *, identities: np.ndarray | None = None, seed: int = 0) -> Support:
+def support(
+    pool: np.ndarray,
+    target: np.ndarray,
+    *,
+    identities: np.ndarray | None = None,
+    target_groups: np.ndarray | None = None,
+    seed: int = 0,
+) -> Support:
     """Find the target items that are outside the support of the pool.
 
     A target item is outside if its distance to the nearest pool item exceeds the `USUAL` quantile of the distances
@@ -44,6 +52,8 @@ def support(pool: np.ndarray, target: np.ndarray, *, identities: np.ndarray | No
         target: (K, D) features of the target.
         identities: (N,) identities of the pool. Items of the same identity do not count as neighbours of each other,
             unless the pool has only one identity.
+        target_groups: (K,) integers >= 0; target items of one group count as one in the interval. None if all are
+            different.
         seed: Seed for the random subsets of the pool.
 
     Returns:
@@ -70,7 +80,8 @@ def support(pool: np.ndarray, target: np.ndarray, *, identities: np.ndarray | No
     if len(far):
         local = _distance_to_others(items, groups, nearest[far, 0])
         outside[far] = distance[far, 0] > LOCAL_FACTOR * local
-    return Support(_wilson(int(outside.sum()), len(outside)), outside)
+    told = len(outside) if target_groups is None else effective_number(target_groups)
+    return Support(_wilson(int(outside.sum()) / len(outside), told), outside)
 
 
 def _distance_to_others(items: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -90,9 +101,9 @@ def _distance_to_others(items: np.ndarray, groups: np.ndarray, rows: np.ndarray)
     return result
 
 
-def _wilson(count: int, n: int) -> Interval:
-    """Compute a binomial proportion with its score interval (E. Wilson, 1927)."""
-    z, share = norm.ppf((1 + CONFIDENCE) / 2), count / n
+def _wilson(share: float, n: float) -> Interval:
+    """Compute the score interval of a proportion among n items (E. Wilson, 1927)."""
+    z = norm.ppf((1 + CONFIDENCE) / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))

@@ -4,9 +4,10 @@ from typing import Any
 
 from rsft.ratio.boosted import fit_boosted_ratio
 from rsft.ratio.classifier import fit_classifier_ratio, fit_kernel_ratio, fit_quadratic_ratio
-from rsft.ratio.crossfit import MAX_ITEMS, CrossFittedRatio, as_good
+from rsft.ratio.crossfit import CrossFittedRatio, as_good
 from rsft.ratio.leastsquares import fit_least_squares_ratio
 from rsft.ratio.rows import Table, both_sides
+from rsft.ratio.sample import MAX_ITEMS
 
 # Ordered from simple to complex: among equally good methods, `method="auto"` takes the first.
 METHODS = {
@@ -30,14 +31,15 @@ def fit_ratio(pool: Table, target: Table, method: str = "classifier", **options:
         method: Name of the estimator. "classifier" is a calibrated, cross-fitted logistic regression; the others are
             "quadratic", "kernel", "boosted" and "least-squares". "auto" selects the method with the lowest held-out
             cross-entropy, or a simpler one within one standard error of it; it tries "boosted" only up to 64 features.
-        **options: `folds`, `groups`, `max_items` and `seed` (see `draw_sample`), and the options of the method, such as
-            `penalties` (see `fit_classifier_ratio`).
+        **options: `folds`, `groups`, `target_groups`, `max_items` and `seed` (see `draw_sample`), and the options of
+            the method, such as `penalties` (see `fit_classifier_ratio`).
 
     Returns:
         The fitted ratio. Each value of its `pool_log_ratio` (N,) comes from a model that was not trained on that item.
         Its `diagnostics` hold "auc" (held-out; 0.5 if pool and target do not differ), "cross_entropy" (held-out, in
-        nats), "mean_ratio" (over the pool; 1 for a consistent ratio), "mean_ratio_error" (its standard error) and the
-        selected settings.
+        nats), "mean_ratio" (over the pool; 1 for a consistent ratio), "mean_ratio_error" (its standard error), the
+        selected settings, and how many target items are different ("target_groups", and "target_effective_groups" if
+        each weighs the same) or equal a row of the pool ("shared_items").
 
     Raises:
         ValueError: If the widths differ, a feature is NaN or infinite, a side has fewer items (or groups) than folds,
@@ -68,7 +70,7 @@ def _best_ratio(pool: Table, target: Table, **options: Any) -> CrossFittedRatio:
     fits = {name: METHODS[name](pool, target, **{**options, "max_items": contest}) for name in names}
     losses = {name: fit.held_out_loss for name, fit in fits.items()}
     best = min(losses.values(), key=lambda loss: float(loss.mean()))
-    method = next(name for name in names if as_good(losses[name], best))
+    method = next(name for name in names if as_good(losses[name], best, fits[name].item))
     whole = METHODS[method](pool, target, **options) if contest < most else fits[method]
     whole.diagnostics |= {f"cross_entropy_{name}": float(loss.mean()) for name, loss in losses.items()}
     return whole

@@ -8,8 +8,9 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from rsft.ratio.crossfit import FOLDS_OF_SLOW_MODELS, Alternative, CrossFittedRatio, Score, cross_fitted, draw_sample
+from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Score, cross_fitted
 from rsft.ratio.rows import Table, both_sides
+from rsft.ratio.sample import FOLDS_OF_SLOW_MODELS, draw_sample
 
 MAX_LEAVES = (4, 16)
 
@@ -22,7 +23,7 @@ def fit_boosted_ratio(pool: Table, target: Table, **options: Any) -> CrossFitted
     Args:
         pool: (N, D) features of the pool's items.
         target: (K, D) features of the target items.
-        **options: `folds` (default 5), `groups`, `max_items` and `seed` of `draw_sample`.
+        **options: `folds` (default 5), `groups`, `target_groups`, `max_items` and `seed` of `draw_sample`.
 
     Returns:
         The fitted ratio.

@@ -13,17 +13,10 @@ import torch
 from torch import Tensor
 
 from rsft.ratio.bandwidth import median_distance
-from rsft.ratio.crossfit import (
-    FOLDS_OF_SLOW_MODELS,
-    Alternative,
-    CrossFittedRatio,
-    Sample,
-    Score,
-    cross_fitted,
-    draw_sample,
-)
+from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Score, cross_fitted
 from rsft.ratio.logistic import fit_logistic
 from rsft.ratio.rows import Table, both_sides
+from rsft.ratio.sample import FOLDS_OF_SLOW_MODELS, Sample, draw_sample
 
 # L2 penalties per training item. One grid suits all data as features are standardised; 1e-6 is for correlated features.
 PENALTIES = (0.3, 0.03, 0.01, 1e-3, 1e-6)
@@ -40,8 +33,8 @@ def fit_classifier_ratio(pool: Table, target: Table, **options: Any) -> CrossFit
     Args:
         pool: (N, D) features of the pool's items.
         target: (K, D) features of the target items.
-        **options: `folds`, `groups`, `max_items` and `seed` of `draw_sample`, and `penalties`, a sequence of L2
-            regularisation strengths > 0. The strength with the lowest held-out cross-entropy is selected.
+        **options: `folds`, `groups`, `target_groups`, `max_items` and `seed` of `draw_sample`, and `penalties`, a
+            sequence of L2 regularisation strengths > 0. The one with the lowest held-out cross-entropy is selected.
 
     Returns:
         The fitted ratio.

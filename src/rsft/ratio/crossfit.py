@@ -1,9 +1,8 @@
-"""The part shared by all estimators: folds, held-out scores, calibration and diagnostics of the ratio."""
+"""The part shared by all estimators: held-out scores, calibration and diagnostics of the ratio."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,7 @@ from torch import Tensor
 from rsft.ratio.base import DensityRatio
 from rsft.ratio.calibration import BENT, STRAIGHT, Calibration, fit_calibrations
 from rsft.ratio.rows import Rows, Table
-
-MAX_ITEMS = 100_000
-FOLDS = 10
-FOLDS_OF_SLOW_MODELS = 5
+from rsft.ratio.sample import Sample, standardised
 
 Score = Callable[[Tensor], Tensor]  # (n, D) -> (n,) uncalibrated log odds
 
@@ -34,44 +30,6 @@ class Alternative:
     scores: Sequence[Score]
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The training items of both sides, and the fold in which each item is held out.
-
-    Attributes:
-        x: (n, D) float32 standardised features, with the pool's items first.
-        y: (n,) float32 labels, 0 for pool and 1 for target.
-        fold: (n,) uint8 fold of each training item.
-        mean: (D,) mean of the raw features.
-        spread: (D,) standard deviation of the raw features; inf for a constant feature.
-        pool_rows: (n_pool,) row numbers in the pool of the training items.
-        pool_fold: (N,) uint8 fold of every pool item.
-        target_fold: (K,) uint8 fold of every target item.
-    """
-
-    x: Tensor
-    y: Tensor
-    fold: Tensor
-    mean: Tensor
-    spread: Tensor
-    pool_rows: np.ndarray
-    pool_fold: np.ndarray
-    target_fold: np.ndarray
-
-    def standardise(self, x: Tensor) -> Tensor:
-        """Standardise raw features (n, D) for the models. Constant features become 0."""
-        return standardised(x, self.mean, self.spread)
-
-    def others(self, fold: int) -> Tensor:
-        """Return a mask (n,) bool of the items on which the model of `fold` is trained."""
-        return self.fold != fold
-
-
-def standardised(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Return features (n, D) less their mean, over their standard deviation, as float32."""
-    return ((x - mean.to(x.dtype)) / spread.to(x.dtype)).float()
-
-
 class CrossFittedRatio(DensityRatio):
     """A ratio whose values at its training items come from models that did not see them.
 
@@ -80,6 +38,8 @@ class CrossFittedRatio(DensityRatio):
 
     Attributes:
         held_out_loss: (n,) held-out cross-entropy of each training item, in nats.
+        repeats: Which rows of pool and target show the same item.
+        item: (n,) int64 number of the item that each training row shows; None if nothing repeats.
         method: Name of the estimator, as in `fit_ratio`.
     """
 
@@ -88,16 +48,16 @@ class CrossFittedRatio(DensityRatio):
         scores: Sequence[Score],
         pool: Tensor,
         target: Tensor,
-        width: int,
-        folds: tuple[np.ndarray, np.ndarray],
+        sample: Sample,
         held_out_loss: Tensor,
         method: str,
         diagnostics: dict[str, float],
     ) -> None:
-        self._scores, self._width = scores, width
+        self._scores, self._width = scores, sample.x.shape[1]
         self.held_out_loss, self.method = held_out_loss, method
         self.pool_log_ratio, self.target_log_ratio = pool, target
-        self.pool_fold, self.target_fold = folds
+        self.pool_fold, self.target_fold = sample.pool_fold, sample.target_fold
+        self.repeats, self.item = sample.repeats, sample.item
         self.diagnostics = diagnostics
 
     def log_ratio(self, x: Table) -> Tensor:
@@ -106,72 +66,6 @@ class CrossFittedRatio(DensityRatio):
             for _, block in Rows(x, "DensityRatio.log_ratio(x)", self._width).blocks()
         ]
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
-
-
-def draw_sample(
-    pool: Rows, target: Rows, *, folds: int = FOLDS, groups: Any = None, max_items: int = MAX_ITEMS, seed: int = 0
-) -> Sample:
-    """Split both sides into folds, and draw at most `max_items` training items from each side at random.
-
-    The variance of the log odds has one term of order 1 / n_pool and one of order 1 / n_target. With a few thousand
-    target items, more than `max_items` pool items would take longer without improving the ratio.
-
-    Args:
-        pool: Features of the N pool items.
-        target: Features of the K target items.
-        folds: Number of folds, at least 3: one fold is held out while at least two serve for the calibration. More
-            folds leave more training items for each model.
-        groups: (N,) integers, or None to split item by item. Items of one group, such as views of one picture, stay in
-            the same fold. Do not pass groups that also occur in the target, such as classes: a model that saw target
-            items of a class, but no pool items of it, assigns the whole class to the target.
-        max_items: Maximum number of training items from each side.
-        seed: Seed for the folds and for the choice of training items.
-
-    Returns:
-        The training items and the folds.
-
-    Raises:
-        ValueError: If `folds` is below 3, `groups` does not have length N, or a side has fewer items or groups than
-            folds.
-    """
-    generator = np.random.default_rng(seed)
-    if groups is None:
-        pool_fold = _deal(len(pool), folds, generator)
-        units = len(pool)
-    else:
-        names, index = np.unique(np.asarray(groups), return_inverse=True)
-        if len(index) != len(pool):
-            raise ValueError(f"`fit_ratio(groups=...)` needs ({len(pool)},) groups, got ({len(index)},).")
-        pool_fold, units = _deal(len(names), folds, generator)[index], len(names)
-    if min(units, len(target)) < folds or folds < 3:
-        raise ValueError(
-            f"`fit_ratio` needs at least as many items on each side as folds, and 3 folds: got {units} pool items or "
-            f"groups, {len(target)} target items, {folds} folds. Add target pictures or lower `folds`."
-        )
-    target_fold = _deal(len(target), folds, generator)
-    taken = [_some(len(side), max_items, generator) for side in (pool, target)]
-    x = torch.cat([side.take(rows) for side, rows in zip((pool, target), taken, strict=True)])
-    fold = torch.from_numpy(np.concatenate([pool_fold[taken[0]], target_fold[taken[1]]]))
-    y = torch.cat([torch.zeros(len(taken[0])), torch.ones(len(taken[1]))])
-    spread, mean = torch.std_mean(x, 0, correction=0)
-    constant = spread <= 8 * torch.finfo(x.dtype).eps * mean.abs()
-    spread = torch.where(constant, math.inf, spread)
-    sample = Sample(x, y, fold, mean, spread, taken[0], pool_fold, target_fold)
-    return Sample(**{**vars(sample), "x": sample.standardise(x)})
-
-
-def _deal(items: int, folds: int, generator: np.random.Generator) -> np.ndarray:
-    """Assign items at random to folds of nearly equal size: (items,) uint8."""
-    dealt = (np.arange(items, dtype=np.uint32) % folds).astype(np.uint8)
-    generator.shuffle(dealt)
-    return dealt
-
-
-def _some(items: int, most: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw at most `most` of the row numbers 0 ... items - 1, in ascending order."""
-    if items <= most:
-        return np.arange(items)
-    return np.sort(generator.choice(items, most, replace=False, shuffle=False))
 
 
 def cross_fitted(
@@ -204,7 +98,7 @@ def cross_fitted(
     shapes = (BENT, STRAIGHT) if bend else (None, STRAIGHT, BENT)
     calibrated = [_calibrate(held_out[best], sample, shape) for shape in shapes]
     least = min((loss for _, loss, _ in calibrated), key=lambda loss: float(loss.mean()))
-    calibrations, loss, odds = next(one for one in calibrated if as_good(one[1], least))
+    calibrations, loss, odds = next(one for one in calibrated if as_good(one[1], least, sample.item))
     prior = float(torch.logit(sample.y.mean(dtype=torch.float64)))
     scores = [
         _Calibrated(sample.mean, sample.spread, score, calibration, prior)
@@ -214,6 +108,7 @@ def cross_fitted(
     ratio = pool_log_ratio.exp()
     diagnostics = {
         "auc": float(roc_auc_score(sample.y, odds)),
+        "fold_auc": _fold_auc(held_out[best], sample),
         "cross_entropy": float(loss.mean()),
         **alternatives[best].settings,
         "constant_features": float(torch.isinf(sample.spread).sum()),
@@ -221,26 +116,51 @@ def cross_fitted(
         "target_items_trained_on": float(sample.y.sum()),
         "mean_ratio": float(ratio.mean()),
         "mean_ratio_error": float(ratio.std() / math.sqrt(len(ratio))),
+        **sample.repeats.figures(),
     }
     return CrossFittedRatio(
         scores,
         pool_log_ratio,
         _by_fold(target, sample.target_fold, scores),
-        pool.width,
-        (sample.pool_fold, sample.target_fold),
+        sample,
         loss,
         method,
         diagnostics,
     )
 
 
-def as_good(loss: Tensor, other: Tensor) -> bool:
+def _fold_auc(scores: Tensor, sample: Sample) -> float:
+    """Return the AUC of held-out scores before calibration, compared within folds only.
+
+    It is 0.5 on average if pool and target do not differ. The AUC over all folds is not: the calibration of a fold
+    shows the share of target items in the others.
+    """
+    aucs, pairs = [], []
+    for fold in range(int(sample.fold.max()) + 1):
+        y = sample.y[sample.fold == fold]
+        targets = int(y.sum())
+        if 0 < targets < len(y):
+            aucs.append(roc_auc_score(y, scores[sample.fold == fold]))
+            pairs.append(targets * (len(y) - targets))
+    return float(np.average(aucs, weights=pairs)) if aucs else 0.5
+
+
+def as_good(loss: Tensor, other: Tensor, item: Tensor | None = None) -> bool:
     """Return whether the mean of `loss` is at most one standard error above that of the paired losses `other`.
 
     This is the one-standard-error rule of L. Breiman et al., 1984.
+
+    Args:
+        loss: (n,) losses.
+        other: (n,) losses of the same rows.
+        item: (n,) integers; rows of one number repeat one another and count as one. None if nothing repeats.
     """
     worse = loss - other
-    return bool(worse.mean() <= worse.std() / math.sqrt(len(worse)))
+    error = worse.std() / math.sqrt(len(worse))
+    if item is not None:
+        sums = worse.new_zeros(int(item.max()) + 1).index_add_(0, item, worse - worse.mean())
+        error = sums.square().sum().sqrt() / len(worse)
+    return bool(worse.mean() <= error)
 
 
 def _calibrate(

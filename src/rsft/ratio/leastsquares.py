@@ -12,16 +12,9 @@ import torch
 from torch import Tensor
 
 from rsft.ratio.bandwidth import median_distance
-from rsft.ratio.crossfit import (
-    FOLDS_OF_SLOW_MODELS,
-    Alternative,
-    CrossFittedRatio,
-    Sample,
-    Score,
-    cross_fitted,
-    draw_sample,
-)
+from rsft.ratio.crossfit import Alternative, CrossFittedRatio, Score, cross_fitted
 from rsft.ratio.rows import Table, both_sides
+from rsft.ratio.sample import FOLDS_OF_SLOW_MODELS, Sample, draw_sample
 
 KERNELS = 200
 BANDWIDTHS = (0.25, 0.5, 1.0)
@@ -43,7 +36,7 @@ def fit_least_squares_ratio(pool: Table, target: Table, *, alpha: float = 0.0, *
         pool: (N, D) features of the pool's items.
         target: (K, D) features of the target items.
         alpha: Share of the target in m, in [0, 1).
-        **options: `folds` (default 5), `groups`, `max_items` and `seed` of `draw_sample`.
+        **options: `folds` (default 5), `groups`, `target_groups`, `max_items` and `seed` of `draw_sample`.
 
     Returns:
         The fitted ratio.

@@ -31,6 +31,7 @@ def plan_matrix(
     shares: PathLike | None = None,
     attributes: PathLike | None = None,
     labels: PathLike | None = None,
+    target_groups: PathLike | None = None,
     out: PathLike | None = None,
     epochs: int = 1,
     compare: bool = False,
@@ -49,6 +50,8 @@ def plan_matrix(
         attributes: CSV or Parquet file with the attributes of the pool, one row per row of the pool, in the same order.
             Used with `shares`; by default, the columns of the pool if it is a Parquet file.
         labels: File with the identity or class of each row of the pool; see `rsft.data.matrix.read_labels`.
+        target_groups: File with the group of each row of the target, in the same formats; rows of one group count as
+            one. Needs `target`.
         out: Folder to write: `plan.json`, `accepted.parquet` with one row per row of the pool and, for each epoch,
             `accepted-000.npy`: the indices of the accepted rows, int64, in the order of the sampler.
         epochs: Number of epochs to write, at least 1.
@@ -63,19 +66,22 @@ def plan_matrix(
     Raises:
         InputError: An argument or a file cannot be used.
     """
-    if (target is None) == (shares is None) or epochs < 1 or (compare and (shares or method)):
+    of_target = target_groups is not None or compare
+    if (target is None) == (shares is None) or epochs < 1 or (shares and of_target) or (compare and method):
         raise InputError(
-            "a plan needs `target` or `shares`, not both, at least one epoch, and `compare` with a target and without "
-            f"a method; got target={target}, shares={shares}, epochs={epochs}, compare={compare}, method={method}."
+            "a plan needs `target` or `shares`, not both, at least one epoch, `target_groups` and `compare` with a "
+            f"target only, and `compare` without a method; got target={target}, shares={shares}, "
+            f"target_groups={target_groups}, epochs={epochs}, compare={compare}, method={method}."
         )
-    inputs = [split_key(path)[0] for path in (pool, target, shares, attributes, labels) if path is not None]
+    files = (pool, target, shares, attributes, labels, target_groups)
+    inputs = [split_key(path)[0] for path in files if path is not None]
     if out is not None:
         check_output(Path(out), inputs=inputs, overwrite=overwrite)
     features = read_matrix(pool)
     items = len(features.rows)
     ranking: list[Ranked] = []
     if labels is not None:
-        options["identities"] = _numbered(labels, items)
+        options["identities"] = _numbered(labels, items, "pool")
     if shares is not None:
         wanted = read_shares(shares)
         values = _read_attributes(attributes or pool, sorted(wanted), items)
@@ -84,6 +90,8 @@ def plan_matrix(
         assert target is not None
         sides = _both(features, read_matrix(target), target)
         named: dict[str, Any] = {"method": method} if method else {}
+        if target_groups is not None:
+            options["target_groups"] = _numbered(target_groups, len(sides[1]), "target")
         if compare:
             ranking = rank_plans({"rows": sides}, _estimators(features), **options)
         made = ranking[0].plan if ranking else plan(*sides, **{**options, **named})
@@ -107,11 +115,11 @@ def _estimators(features: Matrix) -> list[str]:
     return [name for name in METHODS if name != "boosted" or features.rows.shape[1] <= MAX_BOOSTED_WIDTH]
 
 
-def _numbered(labels: PathLike, items: int) -> Tensor:
-    """Read the labels of the pool as integers (N,)."""
+def _numbered(labels: PathLike, items: int, side: str) -> Tensor:
+    """Read the labels of the pool, or of the target, as integers (N,)."""
     values = read_labels(labels)
     if len(values) != items:
-        raise InputError(f"'{labels}' needs a label for each of the pool's {items} rows, got {len(values)}.")
+        raise InputError(f"'{labels}' needs a label for each of the {side}'s {items} rows, got {len(values)}.")
     return torch.from_numpy(np.unique(values, return_inverse=True)[1])
 
 

@@ -77,7 +77,7 @@ def ranked(features: str, after: float | None, outcome: Outcome = Outcome.WORTH_
         made,
         likeness=torch.full((2 * ACCEPTED,), 0.5, dtype=torch.float64),
         verdict=Verdict(outcome, ""),
-        diagnostics={"target_items": float(TARGETS)},
+        diagnostics={"target_effective_groups": float(TARGETS)},
     )
     return Ranked(features, "classifier", made, 0.9, after, "")
 

@@ -1,6 +1,7 @@
 """Plans for faces, on one of several kinds of features."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from rsft.data.features import Features
 from rsft.errors import InputError
 from rsft.evaluation.shift import auc_error
 from rsft.face.adaptation.headroom import with_headroom
+from rsft.face.adaptation.sameness import copies, people_met
+from rsft.groups import joined
 from rsft.plan import Plan, plan
 from rsft.ranking import Ranked, rank_plans
-from rsft.ratio.crossfit import FOLDS
+from rsft.ratio.sample import FOLDS
 from rsft.verdict import Outcome
 
 # For each covariate of `rsft.face.pictures.covariates`, the words for a low and a high value.
@@ -60,7 +63,7 @@ def plan_faces(pool: Features, target: Features, *, features: str = AUTO, **opti
     """
     if features == AUTO:
         return choose_features(rank_face_plans(pool, target, **options)).plan
-    return with_headroom(plan_on(pool, target, features, **options), pool)
+    return _refined(plan_on(pool, target, features, **options), pool, people_met(pool, target))
 
 
 def plan_on(pool: Features, target: Features, features: str, **options: Any) -> Plan:
@@ -70,10 +73,23 @@ def plan_on(pool: Features, target: Features, features: str, **options: Any) -> 
         of_pool,
         of_target,
         **_of_people(pool.people),
+        target_groups=target_groups(target),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,
         **_with_method(features, options),
     )
+
+
+def target_groups(target: Features) -> np.ndarray:
+    """Group the target pictures that count as one, (K,) int64: copies of one another, and those of one clip."""
+    alike = copies(target)
+    return alike if target.clips is None else joined(alike, target.clips)
+
+
+def _refined(made: Plan, pool: Features, notes: list[str]) -> Plan:
+    """Return a plan with the headroom of the network and further notes."""
+    found = with_headroom(made, pool)
+    return replace(found, notes=[*found.notes, *notes])
 
 
 def choose_features(ranking: Sequence[Ranked]) -> Ranked:
@@ -99,7 +115,7 @@ def _excess(ranked: Ranked) -> float:
 
 def _error(ranked: Ranked) -> float:
     """Return the standard error of the AUC between the accepted items and the target."""
-    accepted, targets = float(ranked.plan.likeness.sum()), int(ranked.plan.diagnostics["target_items"])
+    accepted, targets = float(ranked.plan.likeness.sum()), ranked.plan.diagnostics["target_effective_groups"]
     return auc_error(0.5, targets, max(1, round(accepted)))
 
 
@@ -125,13 +141,15 @@ def rank_face_plans(
     Raises:
         InputError: If pool and target were embedded by different models, or a kind of features is unknown.
     """
+    notes = people_met(pool, target)
     return rank_plans(
         {name: table_of(pool, target, name) for name in features},
         {name: _with_method(name, options)["method"] for name in features},
         **_of_people(pool.people),
+        target_groups=target_groups(target),
         covariates=(pool.covariates, target.covariates),
         words=WORDS,
-        refine=lambda made: with_headroom(made, pool),
+        refine=lambda made: _refined(made, pool, notes),
         **{name: value for name, value in options.items() if name != "method"},
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
@@ -19,6 +20,7 @@ from rsft.face.runs.progress import Stages
 from rsft.types import PathLike
 
 POOL = "pool"
+CLIP = "clip"  # the column of a target's manifest that says which frames belong together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class FaceInputs:
                 advance(pictures)
                 note()
 
-            return embed(
+            found = embed(
                 self.model,
                 self.sets[name],
                 aligned=self.aligned,
@@ -131,10 +133,19 @@ class FaceInputs:
                 folder=None if folder is None else folder / name,
                 progress=progress,
             )
+        return with_clips(found, self.sets[name])
 
     def embed_evaluated(self, stages: Stages, folder: Path) -> dict[str, Features]:
         """Embed the pictures of every protocol with two views, the picture and its mirror image, into `folder`."""
         return {key: self.embed(_evaluation_set(key), stages, views=2, folder=folder) for key in self.protocols}
+
+
+def with_clips(features: Features, images: ImageSet) -> Features:
+    """Add the clips of pictures that have an attribute `CLIP`; a picture without a clip is one of its own."""
+    if CLIP not in images.attributes:
+        return features
+    clip = {item: told or f"/{item}" for item, told in zip(images.ids, images.attributes[CLIP], strict=True)}
+    return replace(features, clips=np.unique([clip[item] for item in features.ids], return_inverse=True)[1])
 
 
 def inputs_of(

@@ -22,6 +22,7 @@ from rsft.face.adaptation.planning import (
     table_of,
 )
 from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.sameness import people_met
 from rsft.face.adaptation.selection import by_rule, select
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.pictures.embedding import Progress, embed
@@ -110,6 +111,7 @@ class OpenPool:
         self._embedded: set[int] = set()
         self._spent = {"look": Spent(), "embed": Spent()}
         self.compared: list[dict[str, Any]] = []
+        self._notes: list[str] = []  # on people of the target who are in the pool
 
     @property
     def looked_at(self) -> int:
@@ -145,6 +147,7 @@ class OpenPool:
                     looked_at = np.union1d(made.pilot.rows, made.pilot.unusable)
                     made = made if self.kind == CHEAPEST else self._plan_on(looked_at)
             made = self._with_identities(self._with_headroom(made))
+            made = replace(made, notes=[*made.notes, *self._notes])
         rows = self.rows_of(made)
         told = zip(made.log_ratio.tolist(), made.acceptance.tolist(), made.likeness.tolist(), strict=True)
         self._rates = dict(zip(rows.tolist(), told, strict=True))
@@ -186,6 +189,7 @@ class OpenPool:
         pool = self._features(self._some_usable(items))
         options = self._options(items, whole=whole)
         ranking = on_first(lambda: rank_face_plans(pool, self._target, **options))
+        self._notes = people_met(pool, self._target)
         self.compared = [
             {
                 "features": ranked.features,
