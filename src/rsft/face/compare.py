@@ -57,8 +57,8 @@ def compare_faces(
 
     All settings but the learning rate come from the recipe; for each method, a third of its learning rate, the rate
     itself and three times the rate are tried. "uniform, equal time" is uniform training that also gets the time of
-    embedding and planning, as further steps. "rejection, whitening alone" takes no step. An interrupted comparison continues from the embeddings and trainings in
-    `out`. `rsft.face.runs.inputs.Sources` describes the inputs.
+    embedding and planning, as further steps. "rejection, whitening alone" takes no step. An interrupted comparison
+    continues from the embeddings and trainings in `out`. `rsft.face.runs.inputs.Sources` describes the inputs.
 
     Args:
         pool: See `Sources`.

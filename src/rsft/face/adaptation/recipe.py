@@ -42,7 +42,9 @@ class Recipe(TuningRecipe):
             of last stages that are tuned.
         views: Number of views of each picture: the picture, its mirror image, and copies of it that are moved by up to
             `MAX_MOVE` pixels.
-        steps: Number of optimiser steps of a training.
+        whitening: Strength of the whitening of the embedding before the training, in [0, 1); see
+            `rsft.face.adaptation.whitening`. With 0 there is none.
+        steps: Number of optimiser steps of a training. With 0, whitening is all that is done.
         patience: Number of validations in a row without a better score that ends a training, at its best weights. This
             applies to the trainings that the gate judges, on held-out pairs like the target. The last training then
             takes the same share of its steps. With None, all steps are trained.
@@ -61,7 +63,8 @@ class Recipe(TuningRecipe):
             All identities are trained on afterwards. With 1, there is a single training on four fifths of the
             identities, and the others are used to choose. By default 1 for `MANY_IDENTITIES` or more, and 2 for fewer.
         shares: Shares of the way to the tuned weights that the gate can choose, in [0, 1]. They must include 0, the
-            pretrained network. A comparison uses the largest share for every method.
+            pretrained network. With whitening and training, the whitened weights are at 0.5. A comparison uses the
+            largest share for every method, on the straight way.
         max_retention_loss: Largest allowed fall of the validation score of pairs unlike the target, and of the TAR on a
             retention set, in [0, 1].
     """
