@@ -94,6 +94,7 @@ def fit_that_passes_the_gate(
     real_decide = tuning.decide
     monkeypatch.setattr(tuning, "decide", decide)
     settings = {"steps": 6, "batch_size": 16, "views": 2, "cut": -1, "learning_rate": 1e-2, "warmup_fraction": 0.0}
+    settings["whitening"] = 0.0
     return fit(
         pool=people / "pool",
         target=people / "target",
