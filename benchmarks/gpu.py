@@ -1,17 +1,24 @@
 """What a GPU gives: parity with the CPU, pictures a second, the cost of a whole `fit` and where its time goes.
 
-    python benchmarks/gpu.py [--pool FOLDER] [--out FILE] [--pictures 2000] [--repetitions 3]
+    python benchmarks/gpu.py [--pool FOLDER] [--out FILE] [--pictures 1000] [--repetitions 3] [--seconds 220]
 
-Takes some minutes with one card. Without `--pool` the pictures are the ORL faces of the extra `demo`, repeated up to
-`--pictures`; a `--pool` has a folder for each identity. On a machine without CUDA everything is measured on the CPU,
-which only shows that the script works.
+Takes two or three minutes with one card, and never more than `--seconds`: a part repeats its measurements only while
+its share lasts, one that would begin too late is left out, and at the end of the time the run says where it is and
+ends. Each finished part is in the file by then. Without `--pool` the pictures are the ORL faces of the extra `demo`,
+repeated up to `--pictures`; a `--pool` has a folder for each identity. On a machine without CUDA everything is measured
+on the CPU, which only shows that the script works.
 
-- parity: distance of embeddings and of tuned weights from those of the CPU, in float32 and TF32, relative.
-- network: pictures a second of the network alone, in two views, on chips in memory: by layout and precision.
-- reading: pictures a second of decoding, aligning and describing alone, by number of threads, and in processes.
+The parts, in the order of what is most worth knowing:
+
+- parity: distance of embeddings and of tuned weights from those of the CPU, in float32 and TF32, relative; and how
+  many signs of the first gradient differ, which is what AdamW's first step depends on.
+- network: pictures a second of the network alone, in two views, on chips in memory: by batch, layout and precision.
 - embed: `embed` against a bare loop that reads with as many threads, then runs the network, batch by batch.
-- tune: `fine_tune` against a loop written by hand on the same batches; by precision, layout and compiled.
 - fit: `fit` against its floor: bare loops that read as many pictures, embed as many, and take as many steps.
+- tune: `fine_tune` against a loop written by hand on the same batches, by precision and layout.
+- reading: pictures a second of decoding, aligning and describing alone, by number of threads.
+- rounding: how far float32 is from float64 on the CPU, beside which parity is to be seen.
+- compile: `fine_tune` of a compiled network, as in `tune`, and how long its first steps take.
 
 Every ratio is of two measurements in this run, alternating, each the shortest of some. Writes
 `benchmarks/results/gpu.json`.
@@ -19,15 +26,17 @@ Every ratio is of two measurements in this run, alternating, each the shortest o
 
 import argparse
 import copy
+import faulthandler
 import json
-import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -42,6 +51,7 @@ from runs import about
 from torch import Tensor, nn
 
 from rsft import Stopping, fine_tune
+from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.face.adaptation.heads import PrototypeLoss
 from rsft.face.adaptation.recipe import Recipe
@@ -61,6 +71,9 @@ from rsft.threads import cores
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 PARITY_PICTURES = 64
 STEPS, CLASSES = 30, 32
+ROUNDING_STEPS = 8
+PART_SECONDS = 20  # a part repeats its measurements no longer than this
+PICTURES_PER_THREAD = 100
 VIEWS = 2
 CUT = Recipe().cut
 FIT_PEOPLE = {"pool": 22, "target": 8, "evaluation": 10, "retention": 10}
@@ -108,8 +121,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def shortest(repetitions: int, *works: Callable[[], object]) -> list[float]:
-    """The shortest seconds of each work; they take turns."""
-    times = [[seconds(work) for work in works] for _ in range(repetitions)]
+    """The shortest seconds of each work; they take turns, again only while a part's time lasts."""
+    began, times = time.perf_counter(), [[seconds(work) for work in works]]
+    while len(times) < repetitions and time.perf_counter() - began < PART_SECONDS:
+        times.append([seconds(work) for work in works])
     return [min(of_one) for of_one in zip(*times, strict=True)]
 
 
@@ -137,80 +152,156 @@ def parity(images: ImageSet) -> dict[str, Any]:
             result[name] = {"left_out": str(error)}
             continue
         with running_on("cpu"):
-            expected = embed(load_model(name), few).embeddings
-            weights, start = short_training(name)
+            features = embed(load_model(name), few, views=VIEWS)
+            expected, hidden = features.embeddings, hidden_batches(features)
+            weights, start, loss = short_training(name, hidden)
+        gradient = first_gradient(name, hidden, "cpu")
         for allowed in (False, True):
             with running_on(CARD), tf32(allowed):
                 found = embed(load_model(name), few).embeddings
-                tuned, _ = short_training(name)
+                tuned, _, last_loss = short_training(name, hidden)
+                signs = first_gradient(name, hidden, CARD).sign() != gradient.sign()
             way = float((weights - start).norm())
             result.setdefault(name, {})["tf32" if allowed else "float32"] = {
                 "embeddings": relative_error(found, expected),
                 "least_cosine": float(nn.functional.cosine_similarity(*map(torch.from_numpy, (found, expected))).min()),
+                "first_signs_that_differ_fraction": float(signs.double().mean()),
                 "tuned_weights_of_the_way": float((tuned - weights).norm()) / way,
+                "last_loss": abs(last_loss - loss) / loss,
             }
     return {"pictures": len(few), "steps": STEPS, **result}
 
 
-def short_training(name: str) -> tuple[Tensor, Tensor]:
-    """Tune the last stages on drawn activations; return the weights at the end and at the start, as one row each."""
-    suffix, batches, loss = parts_of_training(name)
+def hidden_batches(features: Features) -> list[Tensor]:
+    """The activations of pictures at the cut, in batches, as many as steps."""
+    assert features.activations is not None
+    views = torch.from_numpy(np.concatenate(features.activations[np.arange(len(features)), :]))
+    batches = views[: len(views) // BATCH_SIZE * BATCH_SIZE].split(BATCH_SIZE)
+    return [as_input(batches[step % len(batches)]) for step in range(STEPS)]
+
+
+def drawn_batches(name: str) -> list[Tensor]:
+    """Random numbers in place of activations: the time of a step does not depend on the values."""
+    generator = torch.Generator().manual_seed(0)
+    model = load_model(name)
+    with torch.inference_mode():
+        shape = model.split(CUT)[0](torch.zeros(1, 3, model.size, model.size)).shape[1:]
+    return [as_input(torch.rand(BATCH_SIZE, *shape, generator=generator)) for _ in range(STEPS)]
+
+
+def parts_of_training(
+    name: str, hidden: Sequence[Tensor]
+) -> tuple[nn.Sequential, list[tuple[Tensor, Tensor]], PrototypeLoss]:
+    """The last stages, batches with drawn classes, and a loss with drawn prototypes."""
+    generator = torch.Generator().manual_seed(0)
+    model = load_model(name)
+    batches = [(inputs, torch.randint(CLASSES, (len(inputs),), generator=generator)) for inputs in hidden]
+    loss = PrototypeLoss(torch.randn(CLASSES, model.embedding_size, generator=generator))
+    return copy.deepcopy(model.split(CUT)[1]), batches, loss
+
+
+def short_training(name: str, hidden: Sequence[Tensor]) -> tuple[Tensor, Tensor, float]:
+    """Tune the last stages; return the weights at the end and at the start, as one row each, and the last loss."""
+    suffix, batches, loss = parts_of_training(name, hidden)
     start = weights_of(suffix)
-    fine_tune(suffix, batches, loss, stop=Stopping(steps=STEPS), channels_last=True)
-    return weights_of(suffix), start
+    result = fine_tune(suffix, batches, loss, stop=Stopping(steps=STEPS), channels_last=True)
+    return weights_of(suffix), start, result.history[-1]["loss"]
+
+
+def first_gradient(name: str, hidden: Sequence[Tensor], device: str) -> Tensor:
+    """The gradient of the first batch of `short_training`, as one row."""
+    suffix, batches, loss = parts_of_training(name, hidden[:1])
+    suffix = suffix.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inputs, targets = (part.to(device) for part in batches[0])
+    loss.to(device)(suffix(inputs), targets).backward()
+    return torch.cat([parameter.grad.cpu().reshape(-1) for parameter in suffix.parameters()])  # type: ignore[union-attr]
 
 
 def weights_of(suffix: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().cpu().reshape(-1) for parameter in suffix.parameters()])
 
 
-@cache
-def hidden_shape(name: str) -> tuple[int, ...]:
-    model = load_model(name)
-    with torch.inference_mode():
-        return tuple(model.split(CUT)[0](torch.zeros(1, 3, model.size, model.size)).shape[1:])
+# Rounding alone
 
 
-def parts_of_training(name: str) -> tuple[nn.Sequential, list[tuple[Tensor, Tensor]], PrototypeLoss]:
-    generator = torch.Generator().manual_seed(0)
-    model = load_model(name)
-    batches = [
-        (
-            as_input(torch.rand(BATCH_SIZE, *hidden_shape(name), generator=generator)),
-            torch.randint(CLASSES, (BATCH_SIZE,), generator=generator),
-        )
-        for _ in range(STEPS)
-    ]
-    loss = PrototypeLoss(torch.randn(CLASSES, model.embedding_size, generator=generator))
-    return copy.deepcopy(model.split(CUT)[1]), batches, loss
+def rounding() -> dict[str, Any]:
+    """How far rounding alone moves a training on drawn activations, on the CPU: in float32 against float64.
+
+    What two devices differ by is to be seen beside this.
+    """
+    found = {}
+    for name in ("dlib", "sface"):
+        hidden = [batch[: BATCH_SIZE // 2] for batch in drawn_batches(name)[:ROUNDING_STEPS]]
+        (start, *exact), gradient = weights_by_step(name, hidden, torch.float64)
+        (_, *rounded), other = weights_by_step(name, hidden, torch.float32)
+        apart = [float((one - true).norm() / (true - start).norm()) for one, true in zip(rounded, exact, strict=True)]
+        farthest = (rounded[-1] - exact[-1]).abs().topk(1000).indices
+        found[name] = {
+            "first_signs_that_differ_fraction": float((gradient.sign() != other.sign()).double().mean()),
+            "first_gradients_of_0_fraction": float((gradient == 0).double().mean()),
+            "first_gradient_median": float(gradient.abs().median()),
+            "first_gradient_median_of_the_farthest_1000": float(gradient[farthest].abs().median()),
+            "weights_of_the_way_by_step": apart,
+        }
+    return {"batch_size": BATCH_SIZE // 2, **found}
+
+
+def weights_by_step(name: str, hidden: Sequence[Tensor], dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
+    """The weights at the start and after each step, and the first gradient, as float64 rows.
+
+    `PrototypeLoss` computes in float32, so its loss is written out.
+    """
+    suffix, batches, loss = parts_of_training(name, hidden)
+    suffix, prototypes = suffix.to(dtype), loss.prototypes.detach().to(dtype)
+    parameters = list(suffix.parameters())
+    optimizer = torch.optim.AdamW(parameters, 3e-5, weight_decay=0.0)
+    weights, gradient = [weights_of(suffix).double()], torch.empty(0)
+    for inputs, targets in batches:
+        cosine = nn.functional.normalize(suffix(inputs.to(dtype))) @ prototypes.T
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(loss.scale * cosine, targets).backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        if not gradient.numel():
+            gradient = torch.cat([parameter.grad.double().reshape(-1) for parameter in parameters])  # type: ignore[union-attr]
+        optimizer.step()
+        weights.append(weights_of(suffix).double())
+    return weights, gradient
 
 
 # The network alone
 
 
 def network_alone(model: FaceModel, chips: np.ndarray, repetitions: int) -> dict[str, float]:
-    """Pictures a second, in two views, by layout and precision; from arrays in memory to arrays in memory."""
-    settings = [("float32", False), ("float32", True), ("bf16", True), ("fp16", True)]
-    if CARD == "cpu":
-        settings = settings[:3]
+    """Pictures a second, in two views; from arrays in memory to arrays in memory.
+
+    If a card is no faster with larger batches or in lower precision, it waits for what starts its work.
+    """
     works = {}
-    for precision, last in settings:
+    for precision, last, size in (
+        ("float32", False, BATCH_SIZE),
+        ("float32", True, BATCH_SIZE),
+        ("bf16", True, BATCH_SIZE),
+        ("fp16", True, BATCH_SIZE),
+        ("float32", True, 8 * BATCH_SIZE),
+        ("bf16", True, 8 * BATCH_SIZE),
+    ):
+        if precision == "fp16" and CARD == "cpu":
+            continue
         network = copy.deepcopy(model.network).eval().to(CARD)
         if last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        works[f"{precision}, {'channels last' if last else 'contiguous'}"] = partial(
-            forward_all, network, chips, PRECISIONS[precision], last
-        )
+        name = f"{precision}, {'channels last' if last else 'contiguous'}, batches of {size}"
+        works[name] = partial(forward_all, network, chips, PRECISIONS[precision], last, size)
     for work in works.values():
         work()
     times = shortest(repetitions, *works.values())
     return {name: len(chips) / time for name, time in zip(works, times, strict=True)}
 
 
-def forward_all(network: nn.Module, chips: np.ndarray, dtype: torch.dtype | None, last: bool) -> None:
+def forward_all(network: nn.Module, chips: np.ndarray, dtype: torch.dtype | None, last: bool, size: int) -> None:
     with torch.inference_mode(), torch.autocast(CARD, dtype or torch.bfloat16, enabled=dtype is not None):
-        for start in range(0, len(chips), BATCH_SIZE):
-            views = np.repeat(chips[start : start + BATCH_SIZE], VIEWS, 0)
+        for start in range(0, len(chips), size):
+            views = np.repeat(chips[start : start + size], VIEWS, 0)
             pictures = torch.from_numpy(views).to(CARD).permute(0, 3, 1, 2).float()
             layout = torch.channels_last if last else torch.contiguous_format
             network(pictures.contiguous(memory_format=layout)).float().cpu()
@@ -220,7 +311,7 @@ def forward_all(network: nn.Module, chips: np.ndarray, dtype: torch.dtype | None
 
 
 class Reader:
-    """What embedding does with a picture before the network; each thread and process can have one."""
+    """What embedding does with a picture before the network."""
 
     def __init__(self, model: FaceModel, images: ImageSet, aligned: bool) -> None:
         self._images, self._template = images, np.array(model.template)
@@ -235,37 +326,22 @@ class Reader:
         return embedding._views(face.chip, index, VIEWS)
 
 
-OF_PROCESS: dict[str, Reader] = {}
-
-
-def start_process(images: ImageSet, aligned: bool) -> None:
-    cv2.setNumThreads(1)
-    OF_PROCESS["reader"] = Reader(load_model("dlib"), images, aligned)
-
-
-def read_in_process(indices: Sequence[int]) -> np.ndarray:
-    """Views of some pictures; they travel back to the first process."""
-    reader = OF_PROCESS["reader"]
-    found = [views for index in indices if (views := reader(index)) is not None]
-    return np.concatenate(found) if found else np.empty(0, np.uint8)
-
-
-def reading_alone(model: FaceModel, images: ImageSet, aligned: bool, repetitions: int) -> dict[str, Any]:
-    """Pictures a second, by number of threads, and in as many processes as there are cores."""
+def reading_alone(model: FaceModel, images: ImageSet, aligned: bool, repetitions: int) -> dict[str, float]:
+    """Pictures a second, by number of threads: what processes could add is what these miss to the number of cores."""
     reader, result = Reader(model, images, aligned), {}
     for workers in sorted({1, 2, 4, 8, cores()} - set(range(cores() + 1, 9))):
+        count = min(len(images), PICTURES_PER_THREAD * workers)
         with ThreadPoolExecutor(workers) as pool:
-            (time,) = shortest(
-                repetitions if workers > 1 else 1, lambda pool=pool: list(pool.map(reader, range(len(images))))
-            )  # type: ignore[misc]
-        result[f"{workers} threads"] = len(images) / time
-    parts = [range(start, min(start + BATCH_SIZE, len(images))) for start in range(0, len(images), BATCH_SIZE)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), context, start_process, (images, aligned)) as pool:
-        list(pool.map(read_in_process, parts[: cores()]))  # all have started by then, or soon
-        (time,) = shortest(repetitions, lambda: list(pool.map(read_in_process, parts)))
-    result[f"{cores()} processes"] = len(images) / time
+            list(pool.map(reader, range(min(count, 4 * workers))))  # each thread makes its own detector
+            read = partial(read_all, pool, reader, count)
+            (time,) = shortest(repetitions, read)
+        result[f"{workers} threads"] = count / time
     return result
+
+
+def read_all(pool: ThreadPoolExecutor, reader: Reader, count: int) -> None:
+    for _ in pool.map(reader, range(count)):
+        pass
 
 
 # Embedding
@@ -278,12 +354,12 @@ def embedding_against_bare(model: FaceModel, images: ImageSet, aligned: bool, re
     def ours() -> None:
         embed(model, images, aligned=aligned)
 
-    few = images.subset(np.arange(min(len(images), 2 * BATCH_SIZE)))
+    few = images.subset(np.arange(min(len(images), 8 * BATCH_SIZE)))
     embed(model, few, aligned=aligned)
     bare_embed(model, few, aligned, cores())
     times = shortest(repetitions, ours, lambda: bare(cores()))
-    (one_thread,) = shortest(1, lambda: bare(1))
-    rates = [len(images) / time for time in (*times, one_thread)]
+    one_thread = seconds(lambda: bare_embed(model, few, aligned, 1))
+    rates = [*(len(images) / time for time in times), len(few) / one_thread]
     waited = waiting(model, images, aligned)
     return {
         "pictures": len(images),
@@ -353,55 +429,64 @@ def by_hand(suffix: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], loss: n
 
 
 def tuning(repetitions: int) -> dict[str, Any]:
-    """Steps a second, by precision and layout and compiled, and by hand."""
+    """Steps a second, by precision and layout, and by hand."""
     settings: dict[str, dict[str, Any]] = {
         "float32": {},
-        "float32, channels last": {"channels_last": True},
-        "bf16, channels last": {"channels_last": True, "mixed_precision": "bf16"},
-        "fp16, channels last": {"channels_last": True, "mixed_precision": "fp16"},
-        "compiled, channels last": {"channels_last": True, "dynamo_backend": "inductor"},
+        "float32, channels last": {},
+        "bf16, channels last": {"mixed_precision": "bf16"},
+        "fp16, channels last": {"mixed_precision": "fp16"},
     }
     if CARD == "cpu":
-        del settings["fp16, channels last"], settings["compiled, channels last"]
-    times: dict[str, list[float]] = {}
-    losses: dict[str, float] = {}
-    left_out: dict[str, str] = {}
-    for _ in range(repetitions + 1):  # the first warms up
-        for name, options in settings.items():
-            suffix, batches, loss = parts_of_training("dlib")
-            with running_on(CARD):
-                kinds = {key: value for key, value in options.items() if key != "channels_last"}
-                last = options.get("channels_last", False)
-
-                def train(suffix=suffix, batches=batches, loss=loss, kinds=kinds, last=last, name=name) -> None:  # type: ignore[no-untyped-def]
-                    result = fine_tune(
-                        suffix,
-                        batches,
-                        loss,
-                        stop=Stopping(steps=STEPS),
-                        channels_last=last,
-                        accelerator=Accelerator(**kinds),
-                    )
-                    losses[name] = result.history[-1]["loss"]
-
-                if name in left_out:
-                    continue
-                try:
-                    times.setdefault(name, []).append(seconds(train))
-                except Exception as error:  # a compiler may be missing
-                    if "compiled" not in name:
-                        raise
-                    left_out[name] = " ".join(str(error).split())[:300]
-        suffix, batches, loss = parts_of_training("dlib")
-        times.setdefault("by hand", []).append(seconds(partial(by_hand, suffix, batches, loss)))
-    rates = {name: STEPS / min(of_one[1:]) for name, of_one in times.items() if len(of_one) > 1}
+        del settings["fp16, channels last"]
+    works: dict[str, Callable[[], object]] = {
+        name: partial(train, "channels last" in name, options) for name, options in settings.items()
+    }
+    works["by hand"] = hand_work
+    for work in works.values():  # warms up
+        work()
+    times = shortest(repetitions, *works.values())
+    rates = {name: STEPS / time for name, time in zip(works, times, strict=True)}
     return {
         "steps_a_second": rates,
-        "last_loss": losses,
-        "left_out": left_out,
         "batch_size": BATCH_SIZE,
         "ratio_to_by_hand": rates["float32, channels last"] / rates["by hand"],
     }
+
+
+def compiled(repetitions: int) -> dict[str, Any]:
+    """Steps a second of a compiled network, and of one that is not, with the seconds of the first training."""
+    options = {"dynamo_backend": "inductor"}
+    first = seconds(lambda: train(True, options))
+    train(True, {})
+    times = shortest(repetitions, lambda: train(True, options), lambda: train(True, {}))
+    names = ("compiled, channels last", "float32, channels last")
+    return {
+        "first_seconds": first,
+        "steps_a_second": {name: STEPS / time for name, time in zip(names, times, strict=True)},
+    }
+
+
+@cache
+def drawn_parts() -> tuple[nn.Sequential, list[tuple[Tensor, Tensor]], PrototypeLoss]:
+    return parts_of_training("dlib", drawn_batches("dlib"))
+
+
+def train(channels_last: bool, options: dict[str, Any]) -> None:
+    suffix, batches, loss = drawn_parts()
+    with running_on(CARD):
+        fine_tune(
+            copy.deepcopy(suffix),
+            batches,
+            copy.deepcopy(loss),
+            stop=Stopping(steps=STEPS),
+            channels_last=channels_last,
+            accelerator=Accelerator(**options),
+        )
+
+
+def hand_work() -> None:
+    suffix, batches, loss = drawn_parts()
+    by_hand(copy.deepcopy(suffix), batches, copy.deepcopy(loss))
 
 
 # A whole run
@@ -421,43 +506,42 @@ def draw_sets(folder: Path) -> None:
                 person.rmdir()
 
 
-def whole_run(folder: Path) -> dict[str, Any]:
+def whole_run(folder: Path, steps: int) -> dict[str, Any]:
     """A `fit` on chips, and the bare loops of what it did."""
-    model, recipe = load_model("dlib"), Recipe(views=VIEWS, folds=1)
+    model, recipe = load_model("dlib"), Recipe(views=VIEWS, folds=1, steps=steps)
     sets = {part: folder / part for part in ("pool", "target", "evaluation")}
 
-    def run() -> Any:
+    def run(recipe: Recipe) -> Any:
         with running_on(CARD):
             return fit(
                 **sets, retain=folder / "retention", out=folder / "run", recipe=recipe, aligned=True, overwrite=True
             )  # type: ignore[arg-type]
 
-    run()  # warms up
+    run(Recipe(views=VIEWS, folds=1, steps=min(steps, recipe.validate_every)))  # warms up
     began = time.perf_counter()
-    result = run()
+    result = run(recipe)
     whole = time.perf_counter() - began
     metrics = result.metrics
     counts = {part: len(find_images(folder / part)) for part in FIT_PEOPLE}
     others = sum(counts[part] for part in FIT_PEOPLE if part != "pool")
     lines = (folder / "run" / "history.jsonl").read_text().splitlines()
-    steps = sum("loss" in json.loads(line) for line in lines)
+    taken = sum("loss" in json.loads(line) for line in lines)
     pool = find_images(folder / "pool")
     looked_at, embedded = metrics["images_decoded"], metrics["images_embedded"]
     reader = Reader(model, pool, aligned=True)
     with ThreadPoolExecutor(cores()) as threads:
         look = seconds(lambda: list(threads.map(reader, range(len(pool))))) / len(pool)
     of_embedding = seconds(lambda: bare_embed(model, pool, True, cores())) / len(pool)
-    suffix, batches, loss = parts_of_training("dlib")
-    by_hand(suffix, batches, loss)
-    step = seconds(lambda: by_hand(suffix, batches, loss)) / len(batches)
-    floor = {"look": looked_at * look, "embed": (embedded + others) * of_embedding, "steps": steps * step}
+    hand_work()
+    step = seconds(hand_work) / STEPS
+    floor = {"look": looked_at * look, "embed": (embedded + others) * of_embedding, "steps": taken * step}
     return {
         "seconds": whole,
         "seconds_of_stages": metrics["seconds"],
         "pictures": counts,
         "looked_at": looked_at,
         "embedded": embedded + others,
-        "steps": steps,
+        "steps": taken,
         "floor_seconds": floor,
         "ratio": whole / sum(floor.values()),
     }
@@ -479,41 +563,66 @@ def main() -> None:
         "--pool", type=Path, help="Photographs in a folder for each identity; by default the ORL faces."
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=200, help="Steps of the part `fit`.")
+    parser.add_argument("--seconds", type=float, default=220, help="The run ends after this time at the latest.")
     parser.add_argument("--only", nargs="+", help="Measure only these parts.")
     options = parser.parse_args()
+    began = time.perf_counter()
+    faulthandler.dump_traceback_later(options.seconds, exit=True)
     warnings.simplefilter("once")
     photographs = orl_faces() if options.pool is None else find_images(options.pool, labelled=True)
     images, model = repeated(photographs, options.pictures), load_model("dlib")
     results: dict[str, Any] = about(machine=machine(), pictures=len(images), repetitions=options.repetitions)
     results["pool"] = "ORL faces" if options.pool is None else options.pool.name
+    results["seconds"] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw_sets(folder)
-        found = find_images(folder / "pool")
-        chips = repeated(found, options.pictures)
-        array = np.stack([found.read(row % len(found)) for row in range(min(options.pictures, 1024))])
+
+        @cache
+        def chips() -> ImageSet:
+            draw_sets(folder)
+            return repeated(find_images(folder / "pool"), options.pictures)
+
+        def stacked() -> np.ndarray:
+            found = chips()
+            return np.stack([found.read(row) for row in range(min(len(found), 1024))])
+
         times = options.repetitions
-        parts: dict[str, Callable[[], dict[str, Any]]] = {
+        parts: dict[str, Callable[[], object]] = {
             "parity": lambda: parity(photographs),
-            "network": lambda: network_alone(model, array, times),
-            "reading photographs": lambda: reading_alone(model, images, False, times),
-            "reading chips": lambda: reading_alone(model, chips, True, times),
+            "draw chips": lambda: {"pictures": len(set(chips().sources))},
+            "network": lambda: network_alone(model, stacked(), times),
             "embed photographs": lambda: on_card(lambda: embedding_against_bare(model, images, False, times)),
-            "embed chips": lambda: on_card(lambda: embedding_against_bare(model, chips, True, times)),
+            "embed chips": lambda: on_card(lambda: embedding_against_bare(model, chips(), True, times)),
+            "fit": lambda: chips() and whole_run(folder, options.steps),
             "tune": lambda: tuning(times),
-            "fit": lambda: whole_run(folder),
+            "reading photographs": lambda: reading_alone(model, images, False, times),
+            "reading chips": lambda: reading_alone(model, chips(), True, times),
+            "rounding": rounding,
+            "compile": lambda: compiled(times),
         }
+        failed = False
         for part, measure in parts.items():
-            if options.only is None or part in options.only:
-                began = time.perf_counter()
-                results[part] = measure()
-                took = time.perf_counter() - began
-                print(f"{part} ({took:.0f} s)", json.dumps(results[part], indent=1), flush=True)
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(options.out, json.dumps(results, indent=1).encode())
+            if options.only is not None and part not in options.only:
+                continue
+            started = time.perf_counter()
+            if started - began > options.seconds - PART_SECONDS:
+                results[part] = {"left_out": "no time was left"}
+            else:
+                try:
+                    results[part] = measure()
+                except Exception as error:  # the other parts are worth having
+                    failed = True
+                    traceback.print_exc()
+                    results[part] = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+            results["seconds"][part] = round(time.perf_counter() - started, 1)
+            print(f"{part} ({results['seconds'][part]} s)", json.dumps(results[part], indent=1), flush=True)
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(options.out, json.dumps(results, indent=1).encode())
     print(f"written: {options.out}")
+    sys.exit(failed)
 
 
 def on_card(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

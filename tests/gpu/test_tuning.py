@@ -21,7 +21,9 @@ from rsft.tuning.random_state import random_state, set_random_state
 STEPS, CLASSES = 20, 5
 ITEMS = 120
 # Both devices sum in float32, in another order. AdamW divides a gradient by its own size, so where a gradient is nearly
-# 0 its rounding decides the sign of a whole step; most weights move by far less than this share of the way.
+# 0 its rounding decides the sign of a whole step. On the CPU, rounding alone (float32 against float64) moves the last
+# stages of dlib by 0.0015 of the way in the test below, those of SFace by 0.0002; one step fewer by 0.16, a learning
+# rate a fifth higher by 0.2 and more.
 WAY = 0.02
 
 
@@ -106,7 +108,7 @@ def test_the_last_stages_of_a_face_network_are_tuned_as_on_the_cpu(name: str, de
         results.append((result.history, suffix.state_dict()))
     for record, other in zip(results[1][0], results[0][0], strict=True):
         assert record == pytest.approx(other, rel=1e-3, abs=1e-4)
-    assert way_apart(results[1][1], results[0][1], start) < 5 * WAY  # many more gradients are nearly 0
+    assert way_apart(results[1][1], results[0][1], start) < WAY
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
