@@ -3,7 +3,8 @@
 Each pool is LFW and the ordinary pictures of a part of the set's people, with a few pictures of the shift. The target
 is known by unlabelled pictures of the shift of further people, and the rest of the people is evaluated: across the
 shift (a picture of the shift against an ordinary one), within it, and on ordinary pictures alone. The people are dealt
-out to folds by a hash, and each fold is evaluated in turn. LFW people who are in a set too, by name or by face, are not
+out to folds by a hash, and each fold is evaluated in turn; a run of `fit` on such a pool needs another seed than 0, or
+it deals the same people out alike. LFW people who are in a set too, by name or by face, are not
 in its pool.
 """
 
