@@ -146,7 +146,7 @@ What helps on shifts that nobody drew, by `benchmarks/real_shifts.py`; all numbe
 `benchmarks/results/real_shifts.json`. Each pool is LFW, the ordinary pictures of a part of the set's people, and a few
 pictures of the shift (`benchmarks/real_pools.py`). "target" compares pictures of the shift with ordinary ones of people
 who are neither in pool nor target, "retain" ordinary ones among themselves. "age": young against adult pictures (LAG).
-"masks": masks really worn (MFR2); the pool has drawn ones only. "cctv": CCTV crops against mugshots in 28 poses (FRMDB).
+"masks": masks really worn (MFR2); the pool has drawn ones. "cctv": CCTV crops against mugshots in 28 poses (FRMDB).
 
 "rejection" and "uniform" are whitened and then trained, "whitening alone" takes no training step, "not whitened" only
 those. "MMD" to "normalisation statistics" after a comma is [domain adaptation](compare.md) with the target's own

@@ -1,6 +1,7 @@
 """Every benchmark can be imported. The tests do not run them, as this takes data and hours."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,9 @@ def test_each_benchmark_can_be_imported(name: str, monkeypatch: pytest.MonkeyPat
         if error.name not in PEERS:
             raise
         pytest.skip(f"needs {error.name}")
+
+
+def test_the_page_of_real_shifts_is_that_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    real_shifts = importlib.import_module("real_shifts")
+    assert real_shifts.PAGE.read_text() == real_shifts.page(json.loads(real_shifts.RESULTS.read_text()))

@@ -3,7 +3,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rsft.face.compare import EQUAL_TIME
+from rsft.face.adaptation.peers import PEERS
+from rsft.face.compare import EQUAL_TIME, WHITENING_ALONE
 from rsft.types import PRETRAINED, Interval
 
 ROOT = Path(__file__).parents[1]
@@ -14,8 +15,9 @@ def test_the_example_runs_and_the_table_lists_all_methods() -> None:
     names: dict[str, Any] = {}
     (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     exec(block, names)
-    named = re.findall(r"^\| ([a-z ,]+) \| ", PAGE, re.M)
-    assert set(named) - {"method"} == {PRETRAINED, *names["comparison"].runs, EQUAL_TIME}
+    tables = dict(re.findall(r"^\| (method|peer) \| .*?\n((?:\|.*\n)+)", PAGE, re.M))
+    named = {kind: set(re.findall(r"^\| ([A-Za-z ,-]+) \| ", rows, re.M)) for kind, rows in tables.items()}
+    assert named == {"method": {PRETRAINED, *names["comparison"].runs, EQUAL_TIME, WHITENING_ALONE}, "peer": set(PEERS)}
     assert "better than pretrained" in names["comparison"].verdict()
 
 

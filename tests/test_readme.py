@@ -82,3 +82,26 @@ def test_the_gate_results_match_the_benchmark() -> None:
     assert f"shipped {min(gains):.1f} to {max(gains):.1f} points on the four shifts in the smaller pool" in words
     assert f"for at most {loss:.1f} lost" in words
     assert {gate["share"] for row in results if "turn" in row["shift"] for gate in row["gates"]} == {0}
+
+
+def test_the_table_of_real_shifts_matches_the_benchmark() -> None:
+    settings = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "real_shifts.json").read_text())
+    of_each = {"young against": "age 5%", "CCTV against": "cctv 5%", "masks really": "masks 5%"}
+    for words, name in of_each.items():
+        found = settings["settings"][name]["figures"]
+        values = {
+            model: {method: row["target TAR at FMR 0.01"]["value"]["value"] for method, row in methods.items()}
+            for model, methods in found.items()
+        }
+        peers = [
+            value
+            for method, value in values["sface"].items()
+            if method.startswith("uniform, ") and method.endswith(", not whitened")
+        ]
+        ours = found["sface"]["rejection, whitening alone"]["target TAR at FMR 0.01"]
+        row = next(line for line in README.splitlines() if line.startswith(f"| {words}"))
+        expected = [values["dlib"]["pretrained"], values["sface"]["pretrained"]]
+        expected += [values["sface"]["uniform, not whitened"], max(peers), ours["value"]["value"]]
+        cells = row.replace("*", "").split(" | ")
+        assert cells[1:6] == [f"{value:.3f}" for value in expected]
+        assert cells[6].removesuffix(" |") == Interval(**ours["less untouched sface"]).signed()

@@ -272,3 +272,23 @@ def test_the_fewest_allowed_identities_are_tuned_and_fewer_are_refused(pool: Fea
     tune_all(load_model("dlib"), pool.subset(rows), plan_with(ones[rows]), recipe)
     with pytest.raises(InputError, match=f"needs {least} identities or more, got {least - 1}"):
         check_identities(least - 1, recipe)
+
+
+def test_the_way_to_the_tuned_weights_leads_by_way_of_the_whitened_ones(pool: Features) -> None:
+    """Whitening changes the last layer alone. Without training, or without whitening, the way is straight."""
+    model, plan = load_model("dlib"), plan_with(torch.ones(len(pool), dtype=torch.float64))
+    both, whitened, trained = (
+        tune_all(model, pool, plan, RECIPE.model_copy(update=changes)).line
+        for changes in ({}, {"steps": 0}, {"whitening": 0.0})
+    )
+    pretrained, end = both.at(0.0).state_dict(), both.at(1.0).state_dict()
+    half = both.at(0.5).state_dict()
+    moved = [name for name in half if not torch.equal(half[name], pretrained[name])]
+    assert moved == ["4.fc.weight"]
+    torch.testing.assert_close(half, whitened.at(1.0).state_dict())
+    assert (whitened.times_trained == 0).all()
+    for share, first, second in ((0.25, pretrained, half), (0.75, half, end)):
+        middle = {name: (first[name] + second[name]) / 2 for name in end}
+        torch.testing.assert_close(both.at(share).state_dict(), middle)
+    straight = {name: (pretrained[name] + trained.at(1.0).state_dict()[name]) / 2 for name in end}
+    torch.testing.assert_close(trained.at(0.5).state_dict(), straight)
