@@ -96,7 +96,7 @@ def curve(run: Run, validation: Validation, way: str, seed: int) -> list[dict[st
         began = time.monotonic()
         return points[-1]["score"]
 
-    suffix, prototypes = whitened_stages(run.model, features, rows, run.recipe)
+    suffix, prototypes, _ = whitened_stages(run.model, features, rows, run.recipe)
     train_stages(
         suffix,
         prototypes,

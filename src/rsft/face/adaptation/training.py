@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rsft.data.features import Features
+from rsft.errors import InputError
 from rsft.face.adaptation.heads import class_means
 from rsft.face.adaptation.losses import make_loss
 from rsft.face.adaptation.recipe import Recipe
@@ -31,7 +32,7 @@ def classes_of(pool: Features, rows: np.ndarray) -> Tensor:
 
 def whitened_stages(
     model: FaceModel, pool: Features, rows: np.ndarray, recipe: Recipe, likeness: np.ndarray | None = None
-) -> tuple[nn.Sequential, Tensor]:
+) -> tuple[nn.Sequential, Tensor, bool]:
     """Copy the stages from `recipe.cut` on, whitened if the recipe has it and enough pairs are like the target.
 
     Args:
@@ -43,18 +44,27 @@ def whitened_stages(
             `within_person_covariance`. By default all count alike.
 
     Returns:
-        The stages, and the class means (C, D) of the rows by them.
+        The stages, the class means (C, D) of the rows by them, and whether they are whitened: not if the recipe has no
+        whitening, too few pairs of one person are like the target, or the network does not end as `fold_in` needs it.
     """
     suffix, classes = copy.deepcopy(model.split(recipe.cut)[1]), classes_of(pool, rows)
     embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # the embeddings are sums over two views
-    if recipe.whitening:
-        alike = np.ones(len(rows)) if likeness is None else likeness
-        linear_map = whitening_of(pool.embeddings[rows], classes.numpy(), alike, recipe.whitening)
-        if linear_map is not None:
-            assert pool.activations is not None
-            fold_in(suffix, linear_map, first_views(pool.activations, rows[:EXAMPLES]))
-            embeddings = embeddings @ linear_map.float()
-    return suffix, class_means(embeddings, classes)
+    alike = np.ones(len(rows)) if likeness is None else likeness
+    made = whitening_of(pool.embeddings[rows], classes.numpy(), alike, recipe.whitening) if recipe.whitening else None
+    whitened = made is not None and _folded(suffix, made, pool, rows)
+    if made is not None and whitened:
+        embeddings = embeddings @ made.float()
+    return suffix, class_means(embeddings, classes), whitened
+
+
+def _folded(suffix: nn.Sequential, linear_map: Tensor, pool: Features, rows: np.ndarray) -> bool:
+    """Fold a map into the stages if they allow it."""
+    assert pool.activations is not None
+    try:
+        fold_in(suffix, linear_map, first_views(pool.activations, rows[:EXAMPLES]))
+    except InputError:
+        return False
+    return True
 
 
 def train_stages(

@@ -194,7 +194,7 @@ class FaceTrial:
             assert self._target is not None
             penalties = [peer_penalty(method.adaptation, self.pool, self._target, self._recipe, seed=seed)]
         likeness = None if method.likeness is None else method.likeness[:: self.views].numpy()
-        suffix, prototypes = whitened_stages(self._model, self.pool, self.rows, self._recipe, likeness)
+        suffix, prototypes, _ = whitened_stages(self._model, self.pool, self.rows, self._recipe, likeness)
         train_stages(
             suffix,
             prototypes,

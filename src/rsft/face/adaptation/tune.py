@@ -41,6 +41,7 @@ class Line:
         start: The pretrained weights.
         whitened: The weights after whitening, before training, which are half of the way; None for a straight line.
         end: The tuned weights.
+        is_whitened: Whether the embedding was whitened.
         result: Result of the training.
         times_trained: (N,) int number of times that a view of each item of the pool was trained on.
         length: The share of the training's steps after which its best weights were found.
@@ -50,6 +51,7 @@ class Line:
     start: dict[str, Tensor]
     whitened: dict[str, Tensor] | None
     end: dict[str, Tensor]
+    is_whitened: bool
     result: TuningResult
     times_trained: np.ndarray
     length: float
@@ -200,8 +202,8 @@ class _Trainer:
         steps = recipe.steps
         draw = draws_of(drawn, classes, views, recipe, seed=self.seed)
         batches = AcceptedViews(pool.activations, rows, classes, pool.ids, draw, recipe.batch_size)
-        suffix, prototypes = whitened_stages(self.model, pool, rows, recipe, drawn.likeness.numpy())
-        whitened = copy.deepcopy(suffix.state_dict()) if recipe.whitening and steps else None
+        suffix, prototypes, is_whitened = whitened_stages(self.model, pool, rows, recipe, drawn.likeness.numpy())
+        whitened = copy.deepcopy(suffix.state_dict()) if is_whitened and steps else None
         result = train_stages(
             suffix,
             prototypes,
@@ -225,7 +227,9 @@ class _Trainer:
             )
         start = copy.deepcopy(self.model.split(recipe.cut)[1].state_dict())
         end = copy.deepcopy(suffix.state_dict())
-        return Line(suffix, start, whitened, end, result, batches.times_given, result.best_step / max(1, steps))
+        return Line(
+            suffix, start, whitened, end, is_whitened, result, batches.times_given, result.best_step / max(1, steps)
+        )
 
     def _checkpoints(self, name: str, items: int, accepted: float) -> Checkpoints | None:
         """Return the checkpoints of one training, with the configuration that a resume must match."""

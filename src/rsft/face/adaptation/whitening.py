@@ -121,8 +121,8 @@ def fold_in(suffix: nn.Module, linear_map: Tensor, example: Tensor) -> None:
                 return
         suffix.load_state_dict(before)
     raise InputError(
-        "whitening needs a network whose embedding comes from a linear layer, with at most a normalisation after it: "
-        "set recipe.whitening to 0 for this model."
+        "whitening needs a network whose embedding comes from a linear layer, with at most a batch normalisation after "
+        "it: set recipe.whitening to 0 for this model."
     )
 
 

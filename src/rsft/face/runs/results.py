@@ -16,7 +16,7 @@ from rsft.evaluation.difference import Difference, in_words, judge
 from rsft.face.adaptation.advice import Advice
 from rsft.face.adaptation.gate import mean_point
 from rsft.face.adaptation.swap import Swap
-from rsft.face.adaptation.tune import Tuned
+from rsft.face.adaptation.tune import WHITENED, Tuned
 from rsft.face.evaluation.protocol import RETAIN, TARGET
 from rsft.face.evaluation.verification import VerificationReport
 from rsft.face.networks.bundle import FaceModel
@@ -184,8 +184,14 @@ def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:
             f"{gate.gain.signed()} and the other pairs lose {gate.loss.signed()} (validation TAR, means over FMRs from "
             ".001 to 1 and to .01, with 95 % intervals from a bootstrap over held-out identities)."
         )
+    whitened = all(run.line.is_whitened for run in runs)
+    if whitened and all(run.line.whitened is not None for run in runs):
+        text += f" The whitened weights, before any training, are {WHITENED:.0%} of the way."
+    elif not whitened:
+        text += " The embedding was not whitened."
     return {
         "share": share,
+        "whitened": whitened,
         "path": [vars(mean_point(fold)) for fold in points],
         "gates": [run.gate.to_dict() for run in runs],
         "text": text + left_out,
