@@ -66,7 +66,7 @@ from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.embedding import BATCH_SIZE, embed, face_finder
 from rsft.face.pictures.orl import orl_faces
 from rsft.run_folder import replace_file
-from rsft.threads import cores
+from rsft.threads import cores, readers
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 PARITY_PICTURES = 64
@@ -356,8 +356,8 @@ def embedding_against_bare(model: FaceModel, images: ImageSet, aligned: bool, re
 
     few = images.subset(np.arange(min(len(images), 8 * BATCH_SIZE)))
     embed(model, few, aligned=aligned)
-    bare_embed(model, few, aligned, cores())
-    times = shortest(repetitions, ours, lambda: bare(cores()))
+    bare_embed(model, few, aligned, readers())
+    times = shortest(repetitions, ours, lambda: bare(readers()))
     one_thread = seconds(lambda: bare_embed(model, few, aligned, 1))
     rates = [*(len(images) / time for time in times), len(few) / one_thread]
     waited = waiting(model, images, aligned)
@@ -389,7 +389,7 @@ def bare_embed(model: FaceModel, images: ImageSet, aligned: bool, workers: int) 
 
 
 def waiting(model: FaceModel, images: ImageSet, aligned: bool) -> float:
-    """The share of `embed`'s time in which the network waits for pictures."""
+    """The share of `embed`'s time in which its loop waits for pictures; the card may be idle in the rest as well."""
     read_faces, spent = embedding._read_faces, 0.0
 
     def timed(*arguments: Any) -> Iterator[Any]:
@@ -529,9 +529,9 @@ def whole_run(folder: Path, steps: int) -> dict[str, Any]:
     pool = find_images(folder / "pool")
     looked_at, embedded = metrics["images_decoded"], metrics["images_embedded"]
     reader = Reader(model, pool, aligned=True)
-    with ThreadPoolExecutor(cores()) as threads:
+    with ThreadPoolExecutor(readers()) as threads:
         look = seconds(lambda: list(threads.map(reader, range(len(pool))))) / len(pool)
-    of_embedding = seconds(lambda: bare_embed(model, pool, True, cores())) / len(pool)
+    of_embedding = seconds(lambda: bare_embed(model, pool, True, readers())) / len(pool)
     hand_work()
     step = seconds(hand_work) / STEPS
     floor = {"look": looked_at * look, "embed": (embedded + others) * of_embedding, "steps": taken * step}

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from rsft.threads import cores
+from rsft import threads
+from rsft.threads import MOST_READERS, cores, readers
 
 CODE = "import os, rsft, torch; print(os.environ['OMP_WAIT_POLICY'])"
 NUMBER = "import torch; from rsft.threads import use_real_cores; torch.set_num_threads({0}); use_real_cores(); {1}"
@@ -38,3 +39,9 @@ def test_there_are_as_many_threads_as_cores_that_may_be_used() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
     assert printed(NUMBER.format(7, "print(torch.get_num_threads())")) == str(cores())
     assert printed(NUMBER.format(3, "print(torch.get_num_threads())"), OMP_NUM_THREADS="1") == "3"
+
+
+@pytest.mark.parametrize("count", [1, 3, 64])
+def test_there_are_no_more_readers_than_cores_and_than_pay(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: count)
+    assert readers() == min(count, MOST_READERS)

@@ -67,8 +67,8 @@ def test_the_number_of_threads_that_read_does_not_matter(
     run_on(device)
     monkeypatch.setattr(embedding, "READ_AHEAD", 3)
     found = []
-    for readers in (1, 5):
-        monkeypatch.setattr(embedding, "cores", lambda readers=readers: readers)
+    for count in (1, 5):
+        monkeypatch.setattr(embedding, "readers", lambda count=count: count)
         found.append(embedded("dlib", photographs))
     np.testing.assert_array_equal(found[0].embeddings, found[1].embeddings)
     np.testing.assert_array_equal(_flat(found[0]), _flat(found[1]))

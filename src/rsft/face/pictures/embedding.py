@@ -25,7 +25,7 @@ from rsft.face.networks.packages import package_file
 from rsft.face.pictures.align import AlignedFace, FaceAligner, warp
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.landmarks import points_digest
-from rsft.threads import cores
+from rsft.threads import readers
 from rsft.tuning.distributed import gather, on_device, on_first, rank_and_world_size, wait
 
 BATCH_SIZE = 32
@@ -336,7 +336,7 @@ def _read_faces(
             return str(error)
         return wanted.views(face.chip, index), covariates(face, template)
 
-    with ThreadPoolExecutor(max_workers=cores()) as pool:
+    with ThreadPoolExecutor(max_workers=readers()) as pool:
         pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()
         for index in indices:
             pending.append((index, pool.submit(read, index)))

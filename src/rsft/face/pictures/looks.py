@@ -15,7 +15,7 @@ from rsft.errors import NoFaceError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.embedding import check_inside, face_finder, way_to_faces
-from rsft.threads import cores
+from rsft.threads import readers
 from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
 
 PART_PICTURES = 256  # looked at before what was found is written: some seconds of work
@@ -98,7 +98,7 @@ class Looks:
         self.decoded += len(new)
         rank, processes = rank_and_world_size()
         own = new[rank::processes]
-        with ThreadPoolExecutor(max_workers=cores()) as pool:
+        with ThreadPoolExecutor(max_workers=readers()) as pool:
             found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
         self._known |= found
         if self._file is not None and is_first():
