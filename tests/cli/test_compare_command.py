@@ -20,6 +20,7 @@ from rsft.errors import InputError
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import make_recipe
 from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.compare import WHITENING_ALONE
 from rsft.face.evaluation.groups import pictures_with
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import load_model
@@ -31,7 +32,7 @@ Embedded = tuple[FaceModel, Features, Features]
 RECIPE = "[recipe]\nsteps = 4\nbatch_size = 8\nviews = 2\n"
 METHODS = {
     "pretrained", "uniform", "fresh subset", "weighted sampling", "loss weights", "rejection", "uniform, equal time",
-    "rejection, max", "oracle",
+    "rejection, max", "oracle", WHITENING_ALONE,
 }  # fmt: skip
 
 
@@ -81,6 +82,7 @@ def test_all_methods_are_compared_at_equal_samples(compared: tuple[Path, dict]) 
     assert set(result["values"]) == METHODS
     cost = dict(result["cost"])
     longer = cost.pop("uniform, equal time")
+    assert cost.pop(WHITENING_ALONE)["samples"] == 0
     assert {figures["samples"] for figures in cost.values()} == {4 * 8}
     assert longer["samples"] > 4 * 8
     assert result["metrics"] == ["target TAR at FMR 0.01", "retain TAR at FMR 0.01"]
