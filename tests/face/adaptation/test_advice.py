@@ -85,6 +85,9 @@ def test_a_licence_that_rules_out_commercial_use_is_said() -> None:
 def test_a_target_that_is_too_small_names_what_is_missing() -> None:
     advice = advise(Verdict(Outcome.TARGET_TOO_SMALL, ""), FIGURES)
     assert advice.next == f"collect {MIN_TARGET - 27} more pictures of the target, without labels"
+    repeated = FIGURES | {"target_items": 200.0, "target_effective_groups": 20.0}  # ten frames of each
+    advice = advise(Verdict(Outcome.TARGET_TOO_SMALL, "20 different items among 200"), repeated)
+    assert advice.next == f"collect {MIN_TARGET - 20} more pictures of the target, without labels"
 
 
 @pytest.mark.parametrize("size", [5.0, 200.0])

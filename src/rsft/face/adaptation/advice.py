@@ -134,7 +134,8 @@ def _to_collect(
     """Say which pictures are missing and how many; None if there are enough to tell."""
     outcome = verdict.outcome
     if outcome is Outcome.TARGET_TOO_SMALL:
-        return f"collect {MIN_TARGET - figures['target_items']:.0f} more pictures of the target, without labels"
+        known = figures.get("target_effective_groups", figures["target_items"])  # copies and frames count once
+        return f"collect {MIN_TARGET - int(known)} more pictures of the target, without labels"
     if outcome is Outcome.PILOT_TOO_SMALL:
         return _for_a_pilot(figures)
     if outcome is Outcome.TOO_LITTLE_SUPPORT:
