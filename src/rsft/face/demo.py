@@ -165,6 +165,8 @@ def run_fold(
 ) -> FoldResult:
     """Run one fold: plan, tune on the accepted items and on the same number of uniform samples, and score both.
 
+    Uniform samples are trained on without whitening.
+
     Args:
         model: The pretrained network.
         features: The features of each set of `SETS`, of all people.
@@ -177,11 +179,12 @@ def run_fold(
     plan = plan_faces(pool, _of(features["target"], fold.target), **recipe.plan_options(), seed=seed)
     uniform = replace(plan, acceptance=torch.full_like(plan.acceptance, float(plan.acceptance.mean())))
     folds = recipe.folds_of(len(fold.pool))
+    plain = recipe.model_copy(
+        update={"whitening": 0.0}
+    )  # whitening would tell uniform training what the target is like
     tunings = {
-        name: tune(
-            model, pool, all_candidates(pool, made, recipe, seed), recipe, folds=folds, seed=seed, on_step=on_step
-        )
-        for name, made in ((UNIFORM, uniform), (TUNED, plan))
+        name: tune(model, pool, all_candidates(pool, made, by, seed), by, folds=folds, seed=seed, on_step=on_step)
+        for name, made, by in ((UNIFORM, uniform, plain), (TUNED, plan, recipe))
     }
     suffixes = {PRETRAINED: None} | {name: tuning.suffix() for name, tuning in tunings.items()}
     trials = {}

@@ -132,7 +132,7 @@ def test_the_folded_network_returns_the_mapped_embedding(name: str) -> None:
         network(3 * torch.randn(8, 5) + 1)  # moves the running statistics
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
+            parameter.add_(0.3 * torch.randn_like(parameter))
     example = torch.randn(7, 5)
     linear_map = whitening_map(within_person_covariance(*drawn(3))[0], 0.8)
     names = list(network.eval().state_dict())
