@@ -18,7 +18,7 @@ from rsft.errors import InputError, LowAcceptanceError
 from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.tune import KEPT, check_identities
+from rsft.face.adaptation.tune import KEPT, WHITENED, check_identities
 from rsft.face.adaptation.views import AcceptedViews, embed_activations
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.embedding import embed
@@ -282,12 +282,12 @@ def test_the_way_to_the_tuned_weights_leads_by_way_of_the_whitened_ones(pool: Fe
         for changes in ({}, {"steps": 0}, {"whitening": 0.0})
     )
     pretrained, end = both.at(0.0).state_dict(), both.at(1.0).state_dict()
-    half = both.at(0.5).state_dict()
+    half = both.at(WHITENED).state_dict()
     moved = [name for name in half if not torch.equal(half[name], pretrained[name])]
     assert moved == ["4.fc.weight"]
     torch.testing.assert_close(half, whitened.at(1.0).state_dict())
     assert (whitened.times_trained == 0).all()
-    for share, first, second in ((0.25, pretrained, half), (0.75, half, end)):
+    for share, first, second in ((WHITENED / 2, pretrained, half), ((1 + WHITENED) / 2, half, end)):
         middle = {name: (first[name] + second[name]) / 2 for name in end}
         torch.testing.assert_close(both.at(share).state_dict(), middle)
     straight = {name: (pretrained[name] + trained.at(1.0).state_dict()[name]) / 2 for name in end}

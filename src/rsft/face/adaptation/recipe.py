@@ -63,7 +63,7 @@ class Recipe(TuningRecipe):
             All identities are trained on afterwards. With 1, there is a single training on four fifths of the
             identities, and the others are used to choose. By default 1 for `MANY_IDENTITIES` or more, and 2 for fewer.
         shares: Shares of the way to the tuned weights that the gate can choose, in [0, 1]. They must include 0, the
-            pretrained network. With whitening and training, the whitened weights are at 0.5. A comparison uses the
+            pretrained network. With whitening and training, the whitened weights are at 0.25. A comparison uses the
             largest share for every method, on the straight way.
         max_retention_loss: Largest allowed fall of the validation score of pairs unlike the target, and of the TAR on a
             retention set, in [0, 1].

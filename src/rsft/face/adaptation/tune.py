@@ -26,7 +26,7 @@ from rsft.tuning.stopping import Stopping
 
 CHECKPOINT_STEPS = 50
 MAX_VALIDATION_ITEMS = 3000
-WHITENED = 0.5  # share of the way at which the weights are the whitened ones
+WHITENED = 0.25  # share of the way at which the weights are the whitened ones
 KEPT = -1  # "fold" in the records of the training whose weights are used
 
 OnStep = Callable[[dict[str, float]], None]
@@ -39,7 +39,8 @@ class Line:
     Attributes:
         suffix: The tuned stages. Only their structure is used.
         start: The pretrained weights.
-        whitened: The weights after whitening, before training, which are half of the way; None for a straight line.
+        whitened: The weights after whitening, before training, which are at `WHITENED` of the way; None for a straight
+            line.
         end: The tuned weights.
         is_whitened: Whether the embedding was whitened.
         result: Result of the training.
