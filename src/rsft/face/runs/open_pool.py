@@ -144,8 +144,9 @@ class OpenPool:
                 if recipe.features == AUTO:
                     self.kind = choose_features(self.rank()).features
                     assert made.pilot is not None
-                    looked_at = np.union1d(made.pilot.rows, made.pilot.unusable)
-                    made = made if self.kind == CHEAPEST else self._plan_on(looked_at)
+                    reached = len(made.pilot.rows) + len(made.pilot.unusable)
+                    larger = [pilot for pilot in sizes if min(pilot, size) >= reached]
+                    made = made if self.kind == CHEAPEST else grow(self._plan_on, size, larger, self._seed)
             made = self._with_identities(self._with_headroom(made))
             made = replace(made, notes=[*made.notes, *self._notes])
         rows = self.rows_of(made)
