@@ -416,3 +416,20 @@ def test_the_chosen_kind_and_its_cost_are_told(people: Path, target: Features) -
     assert told["kind"] in {kind["features"] for kind in told["compared"]}
     cost = {kind["features"]: kind["seconds_of_a_picture"] for kind in told["compared"]}
     assert 0 < cost["covariates"] < cost["activations"] == cost["embedding"] < 1
+
+
+def test_the_pilot_grows_by_the_kind_that_is_chosen(
+    people: Path, target: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Covariates would tell enough from the smallest pilot, and the chosen kind never does."""
+    module = "rsft.face.runs.open_pool"
+    monkeypatch.setattr(f"{module}.PILOT_SIZES", (40, 60))
+    monkeypatch.setattr(
+        f"{module}.choose_features", lambda ranking: next(r for r in ranking if r.features != "covariates")
+    )
+    opened = open_one(people / "pool", target, features="auto")
+    monkeypatch.setattr("rsft.pilot.Pilot.is_enough", property(lambda pilot: opened.kind == "covariates"))
+    made = opened.plan()
+    assert opened.kind != "covariates"
+    assert made.pilot is not None
+    assert len(made.pilot.rows) + len(made.pilot.unusable) == 60
