@@ -95,13 +95,14 @@ class RealPools:
         self._model, self._data, self._work, self._views = replace(model, cut=cut), data, work, views
         work.mkdir(parents=True, exist_ok=True)
 
-    def build(self, name: str, fold: int, share: float) -> RealCase:
+    def build(self, name: str, fold: int, share: float, deal: int = 0) -> RealCase:
         """Return the case of a shift.
 
         Args:
             name: A key of `REAL`.
             fold: Fold of the people who are evaluated.
             share: Share of the pool that carries the shift.
+            deal: Seed of the way in which the people are dealt out to folds, target and pool.
         """
         shift = REAL[name]
         chips = self.chips(shift.archive)
@@ -109,9 +110,9 @@ class RealPools:
         domain = _domains(self._data / f"{shift.archive}.csv", shift.archive)
         carries = np.array([domain[item] == shift.carries for item in features.ids])
         names = sorted(features.identities.names)
-        part = deal_people(names, shift.folds, 0)[features.people]
+        part = deal_people(names, shift.folds, deal)[features.people]
         rest = np.array([name for name in names if name in set(np.array(features.identities)[part != fold])])
-        order = np.random.default_rng(fold).permutation(rest)
+        order = np.random.default_rng([fold, deal]).permutation(rest)
         gives = np.isin(features.identities, order[: round(shift.of_target * len(order))])
         evaluated, target = part == fold, (part != fold) & gives & carries
         in_pool = (part != fold) & ~gives
@@ -119,10 +120,10 @@ class RealPools:
         plain = [lfw, features.subset(np.flatnonzero(in_pool & ~carries))]
         size = sum(map(len, plain))
         few = round(share / (1 - share) * size)
-        generator = np.random.default_rng([fold, 1])
+        generator = np.random.default_rng([fold, 1, deal])
         if shift.drawn:
             some = np.sort(generator.permutation(len(lfw))[: round(share * size)])
-            drawn = self._drawn(lfw, shift.drawn, some, f"{shift.archive}-{fold}")
+            drawn = self._drawn(lfw, shift.drawn, some, f"{shift.archive}-{fold}" + (f"-{deal}" if deal else ""))
             kept = np.setdiff1d(np.arange(len(lfw)), some)
             plain[0] = lfw.subset(kept)
         else:

@@ -1,5 +1,6 @@
 """`rsft plan` on photographs of real faces: the networks at hand side by side, and the advice."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,19 @@ def test_the_networks_at_hand_stand_side_by_side(planned: tuple[Path, str]) -> N
     folder, printed = planned
     plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
     found = plan["models"]
-    assert [model["name"] for model in found["compared"]] == ["dlib", "sface"]
-    assert [model["licence"] for model in found["compared"]] == [KNOWN[name].licence for name in ("dlib", "sface")]
+    assert [model["name"] for model in found["compared"]] == ["dlib", "sface", "sface+dlib"]
+    assert [model["licence"] for model in found["compared"][:2]] == [KNOWN[name].licence for name in ("dlib", "sface")]
     assert found["left_out"] == {}
     assert found["people"] >= 5
     assert 0 < found["pictures"]["alike"] <= 150
     assert 0 < found["pictures"]["usual"] <= 450
-    first, second = found["compared"]
+    first, *others = found["compared"]
     assert first["alike_gain"] is first["usual_gain"] is None
-    for kind in ("alike", "usual"):
-        gain = second[f"{kind}_gain"]
-        assert gain["value"] == pytest.approx(second[kind]["value"] - first[kind]["value"])
+    for kind, other in itertools.product(("alike", "usual"), others):
+        gain = other[f"{kind}_gain"]
+        assert gain["value"] == pytest.approx(other[kind]["value"] - first[kind]["value"])
         assert gain["low"] <= gain["value"] <= gain["high"]
-        for told in (str(Interval(**first[kind])), str(Interval(**second[kind])), Interval(**gain).signed()):
+        for told in (str(Interval(**first[kind])), str(Interval(**other[kind])), Interval(**gain).signed()):
             assert told in printed
     assert all(model["milliseconds"] > 0 for model in found["compared"])
     text = " ".join(printed.split())

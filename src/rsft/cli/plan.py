@@ -33,7 +33,7 @@ def plan(
     model: Model = "dlib",
     against: Annotated[
         list[str] | None,
-        typer.Option(help="Network that could take the place of --model. Repeatable. Default: all installed by name."),
+        typer.Option(help="Network that could take the place of --model. Repeatable. Default: those of `rsft models`."),
     ] = None,
     no_swap: Annotated[
         bool, typer.Option("--no-swap", help="Do not look whether another network does better.")

@@ -44,7 +44,7 @@ def list_models() -> dict[str, Any]:
 def check_model(model: ModelLike) -> dict[str, Any]:
     """Compare a model's outputs with those recorded with it.
 
-    An ONNX file without recorded outputs is compared with onnxruntime.
+    An ONNX file without recorded outputs is compared with onnxruntime, and of a fusion without them, each network.
 
     Args:
         model: The model, as for `load_model`.
@@ -70,6 +70,10 @@ def check_model(model: ModelLike) -> dict[str, Any]:
         reference, error = RECORDED, _compare_recorded(found, str(model))
     elif found.graph is not None:
         reference, error = RUNTIME, _compare_runtime(found, found.graph)
+    elif found.parts:
+        checked = [check_model(part) for part in found.parts]
+        reference = " and ".join(dict.fromkeys(part["reference"] for part in checked))
+        error = max(part["error"] for part in checked)
     else:
         raise InputError(
             f"'{model}' has no recorded outputs to compare with: `FaceModel.save` and `rsft export` record them."

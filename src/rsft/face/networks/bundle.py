@@ -1,8 +1,7 @@
-"""A face network with the settings that belong to its weights, and the folder that stores both."""
+"""A face network with the settings that belong to its weights."""
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,18 +13,15 @@ import torch
 from torch import nn
 
 from rsft.errors import InputError
-from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, build
-from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
-from rsft.face.networks.backbones.timm_model import read_timm
 from rsft.face.networks.chip_points import ARCFACE, Template
-from rsft.face.networks.onnx.graph import read_onnx
+from rsft.face.networks.fusion import SEPARATOR, common_chip, fused_network
 from rsft.face.networks.parity import outputs
 from rsft.face.networks.preprocess import Preprocess
 from rsft.face.networks.stages import in_stages
 
 WEIGHTS_FILE = "weights.safetensors"
 BUNDLE_FILE = "bundle.json"
-GRAPH_FILE = "graph.onnx"
+GRAPH_FILE, PART_GRAPH_FILE = "graph.onnx", "graph-{}.onnx"
 UNKNOWN_LICENCE = "unknown"
 DEFAULT_CUT = -5
 NON_COMMERCIAL_WORDS = ("non-commercial", "noncommercial", "-nc", "research")
@@ -58,6 +54,7 @@ class FaceModel:
             was known to be correct. None if they were never recorded.
         cut: Index of the first stage that may be tuned; negative numbers count from the end. Embedding rounds the input
             of this stage to float16, so evaluate a network with the cut that it was tuned with.
+        parts: The models that this one is the fusion of, as they were before; empty for a single network.
     """
 
     name: str
@@ -71,6 +68,7 @@ class FaceModel:
     graph: bytes | None = field(default=None, repr=False)
     parity: Sequence[Sequence[float]] | None = field(default=None, repr=False)
     cut: int = DEFAULT_CUT
+    parts: Sequence["FaceModel"] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -108,7 +106,7 @@ class FaceModel:
 
         Args:
             cut: Index of the first stage of the second part. A negative number counts from the end; if there are fewer
-                stages, all are in the second part.
+                stages, all are in the second part. The networks of a fusion are in the first part in any case.
 
         Raises:
             InputError: The second part would be empty.
@@ -116,7 +114,9 @@ class FaceModel:
         stages = list(self.network)
         if not stages[cut:]:
             raise InputError(f"'{self.name}' has {len(stages)} stages: `cut` must be less than that, got {cut}.")
-        return nn.Sequential(*stages[:cut]), nn.Sequential(*stages[cut:])
+        never = max((place for place, stage in enumerate(stages, 1) if hasattr(stage, "never_tuned")), default=0)
+        start = max(never, slice(cut, None).indices(len(stages))[0])
+        return nn.Sequential(*stages[:start]), nn.Sequential(*stages[start:])
 
     def save(self, folder: Path, **more: Any) -> None:
         """Write the weights, `bundle.json` and, if there is one, the ONNX graph into a new folder.
@@ -134,6 +134,9 @@ class FaceModel:
         safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
         if self.graph is not None:
             (folder / GRAPH_FILE).write_bytes(self.graph)
+        for index, part in enumerate(self.parts):
+            if part.graph is not None:
+                (folder / PART_GRAPH_FILE.format(index)).write_bytes(part.graph)
         bundle = self.describe() | {"fingerprint": self.fingerprint, "parity": self.parity or rounded(self)}
         (folder / BUNDLE_FILE).write_text(json.dumps(bundle | more, indent=2))
 
@@ -151,7 +154,7 @@ class FaceModel:
             "source": self.source,
             "thresholds": dict(self.thresholds),
             "cut": self.cut,
-        }
+        } | ({"parts": [part.describe() for part in self.parts]} if self.parts else {})
 
 
 def face_model(
@@ -230,6 +233,37 @@ def face_model(
     )
 
 
+def fuse(models: Sequence[FaceModel]) -> FaceModel:
+    """Fuse networks: their unit embeddings side by side, so that the cosine is the mean of the networks' cosines.
+
+    Only a linear layer behind them can be tuned, as by the whitening of `rsft.face.adaptation`; the networks stay as
+    they are. A face is cut out once, as a chip that holds those of all networks. It takes the time of all of them.
+
+    Args:
+        models: Two or more different networks that are not fusions themselves. The first sets how a face lies in the
+            chip.
+
+    Raises:
+        InputError: There are fewer than two networks, one is there twice, or one is a fusion.
+    """
+    name = SEPARATOR.join(model.name for model in models)
+    if len({model.fingerprint for model in models}) < max(2, len(models)) or any(model.parts for model in models):
+        raise InputError(f"'{name}': a fusion needs two or more different networks that are not fusions themselves.")
+    chip = common_chip([(model.size, model.template) for model in models])
+    fused = face_model(
+        fused_network([model.network for model in models], [model.size for model in models], chip),
+        name=name,
+        size=chip.size,
+        mean=0.0,
+        std=1.0,
+        template=chip.template,
+        licence=" and ".join(dict.fromkeys(model.licence for model in models)),
+        source=" and ".join(model.source for model in models),
+        cut=-1,
+    )
+    return replace(fused, parts=tuple(models))
+
+
 def rounded(model: FaceModel) -> list[list[float]]:
     """Return a model's (CHIPS, D) outputs for the chips of `drawn_chips`, rounded to 7 significant digits."""
     model.network.eval()
@@ -247,87 +281,3 @@ def tuned(model: FaceModel, network: nn.Sequential, thresholds: Mapping[str, flo
         source: Where the tuned weights came from.
     """
     return replace(model, network=network, thresholds=thresholds, source=source, parity=None)
-
-
-DECLARED = ("name", "size", "order", "mean", "std", "template", "licence", "source", "thresholds", "parity", "cut")
-
-
-def read_declared(path: Path) -> dict[str, Any]:
-    """Read the arguments of `face_model` that a bundle's JSON file states.
-
-    Args:
-        path: The JSON file. Entries that are absent or null are left out.
-
-    Returns:
-        Name of the argument -> value.
-
-    Raises:
-        InputError: The file cannot be read, is not a JSON object, or an entry has the wrong type or is not finite.
-    """
-    try:
-        bundle = json.loads(path.read_text(encoding="utf-8"))
-        found = {key: bundle[key] for key in DECLARED if bundle.get(key) is not None}
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"'{path}' is not a bundle: {error}.") from error
-    kinds: dict[str, tuple[type, ...]] = {
-        "size": (int,),
-        "cut": (int,),
-        "thresholds": (dict,),
-        "template": (list,),
-        "parity": (list,),
-    }
-    kinds |= {"mean": (int, float, list), "std": (int, float, list)}
-    for key, value in found.items():
-        if not isinstance(value, kinds.get(key, (str,))) or not _finite(value):
-            raise InputError(f"'{path}': {key} cannot be {str(value)[:80]}.")
-    return found
-
-
-def _finite(value: Any) -> bool:
-    """Return whether all numbers in a JSON value are finite."""
-    if isinstance(value, dict | list):
-        return all(map(_finite, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
-
-
-def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool = True) -> FaceModel:
-    """Load a model that `FaceModel.save` wrote.
-
-    Args:
-        folder: Folder that contains `bundle.json`.
-        network: Module of the same architecture. It is needed if the saved network is neither built into rsft, nor from
-            timm, nor converted from ONNX.
-        check: Whether to raise an error if weights, preprocessing, chip size or template do not match the fingerprint.
-
-    Raises:
-        InputError: The folder is incomplete or damaged, or `network` is needed and was not given.
-        ChangedModelError: The folder does not match its fingerprint.
-    """
-    declared = read_declared(folder / BUNDLE_FILE)
-    try:
-        bundle = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
-        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
-        graph = (folder / GRAPH_FILE).read_bytes() if (folder / GRAPH_FILE).is_file() else None
-        if network is None and graph is not None:
-            network = read_onnx(graph, folder / GRAPH_FILE).network
-        elif network is None and bundle["name"] in (*ARCHITECTURES, "dlib"):
-            network = build(bundle["name"], bundle["embedding_size"])
-        elif network is None and bundle["name"].startswith(TIMM):
-            network, _ = read_timm(bundle["name"], pretrained=False)
-        elif network is None:
-            raise InputError(
-                f"'{folder}' holds the weights of '{bundle['name']}', a network of your own: load it in Python as "
-                "`load_model(folder, network=...)`, or save it as ONNX."
-            )
-        model = face_model(network, graph=graph, **declared)
-        model.own_stages.load_state_dict(weights)
-        expected = bundle["fingerprint"]
-    except (OSError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise InputError(f"'{folder}' is not a whole model: {reason}.") from error
-    if check and model.fingerprint != expected:
-        raise ChangedModelError(
-            f"'{folder}' has weights, preprocessing or a crop that its {BUNDLE_FILE} does not describe: copy the model "
-            f"folder again; `rsft models check {folder}` may say what is wrong."
-        )
-    return model

@@ -16,12 +16,14 @@ from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, SUFFIXES, re
 from rsft.face.networks.backbones.dlib import read_dlib_resnet
 from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
 from rsft.face.networks.backbones.timm_model import read_timm
-from rsft.face.networks.bundle import BUNDLE_FILE, UNKNOWN_LICENCE, FaceModel, face_model, load_bundle, read_declared
+from rsft.face.networks.bundle import BUNDLE_FILE, UNKNOWN_LICENCE, FaceModel, face_model, fuse
 from rsft.face.networks.chip_points import ARCFACE, DLIB, Template, scaled
+from rsft.face.networks.fusion import SEPARATOR
 from rsft.face.networks.hub import PREFIX as HUB
 from rsft.face.networks.hub import hub_file
 from rsft.face.networks.onnx.graph import USUAL_SIZE, read_onnx
 from rsft.face.networks.packages import package_file, package_folder
+from rsft.face.networks.saved import load_bundle, read_declared
 
 PARITY_FILE = "parity.json"
 RAW: dict[str, Any] = {"order": "RGB", "mean": 0.0, "std": 1.0}  # for networks that normalise their input themselves
@@ -108,6 +110,7 @@ def load_model(model: ModelLike, network: nn.Module | None = None, *, check: boo
             - a checkpoint of a network in `ARCHITECTURES`,
             - "timm:NAME", a backbone of timm,
             - "hub:ORG/NAME/FILE", an ONNX file or checkpoint on the Hugging Face hub,
+            - several of these joined by "+", such as "sface+dlib", for their fusion; see `fuse`,
             - a `FaceModel`, which is returned unchanged.
         network: Module of the saved architecture, needed only for the folder of a custom network; see `load_bundle`.
         check: Whether to raise an error if a model folder does not match its fingerprint.
@@ -140,9 +143,12 @@ def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> Face
         return load_bundle(folder, network, check=check)
     if path.is_file() and path.suffix.lower() in (".onnx", *SUFFIXES):
         return _load_file(path)
+    if SEPARATOR in name:
+        return fuse([_load(part, Path(part), None, check) for part in name.split(SEPARATOR)])
     raise InputError(
         f"no model '{name}': give {', '.join(repr(known) for known in KNOWN)}, the folder of a run or of its model/, "
-        f"an .onnx file, a checkpoint ({', '.join(SUFFIXES)}), timm:NAME or hub:ORG/NAME/FILE."
+        f"an .onnx file, a checkpoint ({', '.join(SUFFIXES)}), timm:NAME, hub:ORG/NAME/FILE, or several of them joined "
+        f"by '{SEPARATOR}'."
     )
 
 

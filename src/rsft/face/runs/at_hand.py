@@ -19,6 +19,7 @@ from rsft.face.runs.progress import Stages
 from rsft.plan import Plan
 from rsft.tuning.distributed import on_first
 
+FUSION = "sface+dlib"  # of the networks in `KNOWN`
 SAME_CROP = 0.01  # largest distance between the points of two crops that count as one, as a part of the chip's side
 
 
@@ -41,7 +42,7 @@ def find_models(first: FaceModel, name: ModelLike, against: Sequence[ModelLike] 
     Args:
         first: The network of the plan.
         name: How the network of the plan was asked for.
-        against: The others. None for all of `KNOWN`, of which those that cannot be loaded are left out.
+        against: The others. None for all of `KNOWN` and `FUSION`, of which those that cannot be loaded are left out.
         aligned: Whether the pictures are chips, so that only networks with the same crop can use them.
 
     Raises:
@@ -49,7 +50,7 @@ def find_models(first: FaceModel, name: ModelLike, against: Sequence[ModelLike] 
     """
     models, left_out = {_name_of(name): first}, dict[str, str]()
     fingerprints = {first.fingerprint}
-    for other in [known for known in KNOWN if known not in models] if against is None else against:
+    for other in [known for known in (*KNOWN, FUSION) if known not in models] if against is None else against:
         label = _name_of(other)
         try:
             model = load_model(other)

@@ -1,0 +1,178 @@
+"""Does whitening help on real shifts, however the people are dealt out? Five ways of dealing, no training step.
+
+    python benchmarks/real_dealings.py [--models dlib,sface] [--settings "age 0.05;masks 0.06"] [--deals 5] [--work DIR]
+
+The pools, targets and evaluated people of `real_pools.py`, dealt out anew for each seed: other people are in the pool,
+the target and each fold. Each network as it is, and whitened alone by the pool's pairs: by those that rejection for the
+target includes, and by all alike. Whitening is a closed form, so nothing else depends on a seed. The five dealings have
+the same people in other parts, so they do not narrow the interval: it is the mean of the dealings' intervals (over the
+evaluated people of all folds, paired). Beside it is the least and largest value of the dealings. Writes
+`benchmarks/results/real_dealings.json` and `docs/real-dealings.md`; what is done is kept in `--work`.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from real_pools import REAL, RealCase, RealPools
+from real_shifts import RECIPE
+from runs import Kept, about
+from tables import difference
+
+from rsft.baselines import REJECTION
+from rsft.compare import Batches
+from rsft.face.adaptation.planning import plan_faces
+from rsft.face.adaptation.trial import FaceTrial
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import load_model
+from rsft.types import CONFIDENCE, PRETRAINED, UNIFORM, Interval
+
+RESULTS = Path(__file__).parent / "results" / "real_dealings.json"
+PAGE = Path(__file__).parents[1] / "docs" / "real-dealings.md"
+SETTINGS = "age 0.01;age 0.05;age 0.1;masks 0.06;cctv 0.06;cctv-drawn 0.06"
+METHODS = (REJECTION, UNIFORM)
+DIFFERENCES = {
+    "rejection less pretrained": (REJECTION, PRETRAINED),
+    "uniform less pretrained": (UNIFORM, PRETRAINED),
+    "rejection less uniform": (REJECTION, UNIFORM),
+}
+Figures = Mapping[str, Mapping[str, np.ndarray]]  # method -> metric -> (1 + B,) value and draws
+
+
+def measure(model: FaceModel, case: RealCase) -> dict[str, dict[str, np.ndarray]]:
+    """Return what the network reaches on one fold, as it is and whitened."""
+    plan = plan_faces(case.pool, case.target, **RECIPE.plan_options(), seed=0)
+    trial = FaceTrial(model, case.pool, plan, case.sets, RECIPE, target=case.target)
+    methods = trial.methods()
+    found = {PRETRAINED: trial.measure(trial.suffix)}
+    for name in METHODS:
+        batches = Batches(methods[name], 0, RECIPE.batch_size, seed=0)
+        found[name] = trial.measure(trial.train(batches, RECIPE.learning_rate, 0))
+    return found
+
+
+def mean_over_folds(folds: list[Figures]) -> dict[str, dict[str, np.ndarray]]:
+    """Return every method's figures, averaged over folds; metrics that a fold cannot tell are left out."""
+    metrics = [metric for metric in folds[0][PRETRAINED] if all(metric in fold[PRETRAINED] for fold in folds)]
+    return {
+        method: {metric: np.mean([fold[method][metric] for fold in folds], axis=0) for metric in metrics}
+        for method in folds[0]
+    }
+
+
+def over_dealings(dealings: list[np.ndarray]) -> dict[str, Any]:
+    """Return the mean over dealings, the mean of their intervals, and the least and largest value."""
+    values = [float(figures[0]) for figures in dealings]
+    ends = [np.nanquantile(figures[1:], ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)) for figures in dealings]
+    low, high = np.mean(ends, axis=0)
+    return Interval(float(np.mean(values)), float(low), float(high)).to_dict() | {
+        "least": min(values),
+        "largest": max(values),
+    }
+
+
+def summed_up(dealings: list[Figures]) -> dict[str, Any]:
+    """Return values and differences by metric."""
+    result: dict[str, Any] = {}
+    for metric in dealings[0][PRETRAINED]:
+        row = {method: over_dealings([figures[method][metric] for figures in dealings]) for method in dealings[0]}
+        for name, (a, b) in DIFFERENCES.items():
+            row[name] = over_dealings([figures[a][metric] - figures[b][metric] for figures in dealings])
+        result[metric] = row
+    return result
+
+
+ABOUT = """# Whitening on real shifts, dealt out five ways
+
+`benchmarks/real_dealings.py`: the pools and people of [real-shifts.md](real-shifts.md), dealt out anew for each of
+{deals} seeds, for what takes no training step. "rejection" whitens by the pairs of the pool that rejection for the
+target includes, "uniform" by all alike. "target" compares pictures of the shift with ordinary ones, "retain" ordinary
+ones among themselves; TAR at FMR 0.01 and 0.001. The differences are means over the dealings, with the mean of their
+95 % intervals over the evaluated people (paired; the dealings have the same people, so they do not narrow it) and,
+behind it, the least and the largest of the dealings. Bold where the interval leaves out zero. "sface+dlib" is the
+fusion of both. rsft {rsft}, commit {commit}.
+
+"""
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the results as a page."""
+    lines = [ABOUT.format(**found["about"]).rstrip(), ""]
+    for setting, models in found["settings"].items():
+        shift, _, share = setting.partition(" ")
+        lines += [f"## {shift}, {float(share):.0%} of the pool", ""]
+        lines += [
+            f"| network | metric | pretrained | {' | '.join(DIFFERENCES)} |",
+            "|---" * (3 + len(DIFFERENCES)) + "|",
+        ]
+        for model, metrics in models.items():
+            for metric, row in metrics.items():
+                if metric.startswith("within"):
+                    continue
+                cells = [_cell(row[name]) for name in DIFFERENCES]
+                lines.append(f"| {model} | {metric} | {row[PRETRAINED]['value']:.3f} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    interval = {name: row[name] for name in ("value", "low", "high")}
+    return f"{difference(interval)}; {row['least']:+.3f} to {row['largest']:+.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--models", default="dlib,sface")
+    parser.add_argument("--settings", default=SETTINGS)
+    parser.add_argument("--deals", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=Path("real-shifts"))
+    options = parser.parse_args()
+    if "RSFT_DATA" not in os.environ:
+        parser.error("set RSFT_DATA to the folder with the archives")
+    torch.set_num_threads(1)
+    data = Path(os.environ["RSFT_DATA"])
+    finder = RealPools(load_model("sface"), RECIPE.cut, data, options.work)
+    for archive in sorted({shift.archive for shift in REAL.values()}):
+        if not (options.work / f"{archive}-in-lfw.txt").exists():
+            finder.write_overlap(archive)
+    kept = Kept(options.work / "dealings.json", recipe=RECIPE.model_dump(mode="json"))
+    found: dict[str, Any] = {"about": about(deals=options.deals, recipe=RECIPE.model_dump(mode="json")), "settings": {}}
+    for setting in options.settings.split(";"):
+        shift, _, share = setting.partition(" ")
+        for name in options.models.split(","):
+            model = load_model(name)
+            pools = RealPools(model, RECIPE.cut, data, options.work)
+            dealings = []
+            for deal in range(options.deals):
+                folds = []
+                for fold in range(REAL[shift].folds):
+                    key = f"{setting} {model.fingerprint} {deal} {fold}"
+                    told = kept.result(
+                        key,
+                        lambda p=pools, s=shift, f=fold, h=share, d=deal, m=model: _listed(  # type: ignore[misc]
+                            measure(m, p.build(s, f, float(h), d))
+                        ),
+                    )
+                    print(
+                        key,
+                        {method: round(of["target TAR at FMR 0.01"][0], 3) for method, of in told.items()},
+                        flush=True,
+                    )
+                    folds.append({m: {k: np.array(v) for k, v in of.items()} for m, of in told.items()})
+                dealings.append(mean_over_folds(folds))
+            found["settings"].setdefault(setting, {})[name] = summed_up(dealings)
+    RESULTS.write_text(json.dumps(found, indent=1))
+    PAGE.write_text(page(found))
+
+
+def _listed(found: Figures) -> dict[str, dict[str, list[float]]]:
+    return {method: {metric: values.tolist() for metric, values in of.items()} for method, of in found.items()}
+
+
+if __name__ == "__main__":
+    main()
