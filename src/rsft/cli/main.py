@@ -54,7 +54,8 @@ def _run() -> int:
     """Run the command and return the exit code."""
     warnings.showwarning = _warn
     show.log_to_stderr()
-    use_real_cores()
+    if "--help" not in sys.argv and len(sys.argv) > 1:  # it imports PyTorch
+        use_real_cores()
     try:
         app()
     except SystemExit as end:
