@@ -36,7 +36,7 @@ def rsft(*arguments: str | Path, code: int = 0) -> Result:
         logger.handlers, logger.level = handlers, level
     result = Result(line, returned, out.getvalue(), errors.getvalue())
     assert returned == code, result.stderr
-    assert "Traceback" not in result.stderr
+    assert "--verbose" in line or "Traceback" not in result.stderr
     return result
 
 

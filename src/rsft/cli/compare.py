@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from rsft.cli import options, show, show_models
+from rsft.cli.progress import progress
 from rsft.errors import InputError
 
 
@@ -77,7 +78,7 @@ def compare(
         "workers": workers,
     }
     models = model or ["dlib"]
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         if len(models) > 1:
             result = compare_models(models=models, listener=listener, **given).to_dict()
         else:

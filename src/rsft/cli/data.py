@@ -7,6 +7,8 @@ import typer
 
 from rsft.cli import show
 from rsft.cli.options import EVAL_FORMS, FORMS, POOL_HELP, Json
+from rsft.cli.progress import progress
+from rsft.cli.verbosity import tells
 
 data = typer.Typer(help="Check data before use.", no_args_is_help=True)
 
@@ -29,6 +31,7 @@ def convert(
 
 
 @data.command()
+@tells
 def check(
     pool: Annotated[Path, typer.Argument(help=POOL_HELP)],
     against: Annotated[Path | None, typer.Option(help=f"Evaluation set to compare with: {EVAL_FORMS}.")] = None,
@@ -43,6 +46,6 @@ def check(
     """Find damaged pictures, duplicates, overlap with an evaluation set and doubtful labels in a pool."""
     from rsft.face.check import check_pool
 
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         found = check_pool(pool, against=against, against_root=against_root, embeddings=embeddings, listener=listener)
     show.print_json(found) if json else show.print_check(found)

@@ -8,6 +8,7 @@ import typer
 
 from rsft.cli import show
 from rsft.cli.options import Json, Overwrite, Seed
+from rsft.cli.progress import progress
 
 
 class Shift(StrEnum):
@@ -31,6 +32,6 @@ def demo(
     """Adapt a real network to a simulated shift on real faces, and measure whether it helped."""
     from rsft.face.demo import demo as run_demo
 
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         result = run_demo(out=out, shift=shift.value, quick=quick, seed=seed, overwrite=overwrite, listener=listener)
     show.print_json(result.metrics) if json else show.print_metrics(result.metrics, str(out))

@@ -7,6 +7,7 @@ import typer
 
 from rsft.cli import show
 from rsft.cli.options import FORMS, Aligned, Json, Landmarks, Model, Overwrite, Resume
+from rsft.cli.progress import progress
 
 
 def embed(
@@ -26,7 +27,7 @@ def embed(
     from rsft.face.embed_folder import embed_folder
     from rsft.face.runs.pseudonyms import new_pseudonyms
 
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         features = embed_folder(
             pool=pool,
             out=out,

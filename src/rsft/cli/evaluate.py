@@ -7,6 +7,7 @@ import typer
 
 from rsft.cli import show
 from rsft.cli.options import EVAL_HELP, Aligned, Attributes, EvalRoot, Groups, Json, Landmarks, Model, Seed
+from rsft.cli.progress import progress
 
 
 def evaluate(
@@ -42,7 +43,7 @@ def evaluate(
 
     if det is not None:
         check_file(det, inputs=(evaluation, eval_root, retain, retain_root, model, embeddings, templates, distractors))
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         results = evaluate_folders(
             model=model,
             evaluation=evaluation,

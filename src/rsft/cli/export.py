@@ -7,6 +7,8 @@ import typer
 
 from rsft.cli import show
 from rsft.cli.options import Aligned, Json, Overwrite
+from rsft.cli.progress import progress
+from rsft.cli.verbosity import tells
 
 gallery = typer.Typer(help="Work with galleries of enrolled faces.", no_args_is_help=True)
 
@@ -38,6 +40,7 @@ def export(
 
 
 @gallery.command()
+@tells
 def migrate(
     old: Annotated[Path, typer.Argument(help="Output of `rsft embed` by the old model: the gallery.")],
     pool: Annotated[Path, typer.Option(help="The pictures of the gallery.")],
@@ -56,7 +59,7 @@ def migrate(
     from rsft.face.migrate import CHANGES_FILE
     from rsft.face.migrate import migrate as run_migrate
 
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         found = run_migrate(
             old,
             pool=pool,

@@ -27,6 +27,7 @@ from rsft.cli.options import (
     Target,
     read_recipe,
 )
+from rsft.cli.progress import progress
 
 
 def fit(
@@ -56,7 +57,7 @@ def fit(
     """Adapt a model: plan, fine-tune on the accepted pictures, evaluate, and write the model and a report."""
     from rsft.face.fit import fit as run_fit
 
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         result = run_fit(
             pool=pool,
             target=target,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 import warnings
 from typing import TextIO
 
@@ -11,6 +12,7 @@ from rsft.cli import launch, show
 from rsft.cli.compare import compare
 from rsft.cli.data import convert, data
 from rsft.cli.demo import demo
+from rsft.cli.doctor import doctor
 from rsft.cli.embed import embed
 from rsft.cli.evaluate import evaluate
 from rsft.cli.export import export, gallery
@@ -20,6 +22,7 @@ from rsft.cli.models import models
 from rsft.cli.plan import plan
 from rsft.cli.report import report
 from rsft.cli.threshold import threshold
+from rsft.cli.verbosity import is_verbose, tells
 from rsft.errors import InputError, RsftError, WithdrawnDataWarning
 from rsft.threads import use_real_cores
 
@@ -32,11 +35,10 @@ CONTINUED = {
 app = typer.Typer(
     help="Rejection sampling fine-tuning: adapt a pretrained face model to the population it will meet.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, plan, fit, compare, evaluate, threshold, embed, export, forget, convert, report):
-    app.command()(command)
+for command in (demo, plan, fit, compare, evaluate, threshold, embed, export, forget, convert, report, doctor):
+    app.command()(tells(command))
 for name, group in (("data", data), ("models", models), ("gallery", gallery)):
     app.add_typer(group, name=name)
 
@@ -80,6 +82,8 @@ def _interrupted(command: list[str]) -> str:
 
 def _fail(error: object, code: int) -> int:
     """Print an error in one line and return the exit code."""
+    if is_verbose() and isinstance(error, BaseException):
+        traceback.print_exception(error)
     print(f"rsft{launch.name()}: {error}", file=sys.stderr)
     return code
 

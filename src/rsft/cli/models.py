@@ -9,6 +9,7 @@ from rich.table import Table
 
 from rsft.cli import show
 from rsft.cli.options import Json
+from rsft.cli.verbosity import tells
 
 models = typer.Typer(help="List the models that have a name, or check a model.", invoke_without_command=True)
 
@@ -40,6 +41,7 @@ def list_all(context: typer.Context, json: Json = False) -> None:
 
 
 @models.command()
+@tells
 def check(
     model: Annotated[str, typer.Argument(help="Model, as for --model of `rsft fit`.")],
     json: Json = False,

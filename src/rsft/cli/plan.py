@@ -18,6 +18,7 @@ from rsft.cli.options import (
     Seed,
     read_recipe,
 )
+from rsft.cli.progress import progress
 from rsft.errors import InputError
 
 
@@ -123,7 +124,7 @@ def plan(
         show.print_plans(known.to_dict(), [], compare=False, as_json=json)
         return
     assert target is not None
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         made = plan_folders(
             pool=pool,
             target=target,

@@ -1,45 +1,19 @@
-"""The output of the commands: tables, JSON and progress."""
+"""The output of the commands: tables and JSON."""
 
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rsft.cli import launch
 from rsft.types import PRETRAINED, TUNED, UNIFORM, Interval
 
 SYSTEMS = (PRETRAINED, UNIFORM, TUNED)
 SETS = {"target": "target", "retain": "retention"}
-
-
-@contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a listener that draws a progress bar for each stage on the error stream.
-
-    Only the first process draws.
-
-    Args:
-        quiet: Draw nothing.
-    """
-    console = Console(stderr=True, quiet=quiet or launch.number() > 0)
-    columns = (TextColumn("{task.description:28s}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def listen(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield listen
 
 
 def log_to_stderr() -> None:

@@ -7,6 +7,7 @@ import typer
 
 from rsft.cli import show
 from rsft.cli.options import EVAL_HELP, Aligned, EvalRoot, Json, Model, Seed
+from rsft.cli.progress import progress
 
 
 def threshold(
@@ -28,7 +29,7 @@ def threshold(
 
     if write:
         bundle_of(Path(model))  # raise the error before the work
-    with show.progress(quiet=json) as listener:
+    with progress(quiet=json) as listener:
         found = set_thresholds(
             evaluation=evaluation,
             fmrs=fmr,
