@@ -323,8 +323,8 @@ def test_the_peak_of_memory_rises_by_few_bytes_a_picture(form: str, tmp_path: Pa
 
 
 def test_attributes_come_in_the_order_of_the_items(tmp_path: Path) -> None:
-    """The last of several rows for an item counts; rows for other items are left out."""
-    (tmp_path / "a.csv").write_text("path,light\na,dark\nb,bright\nc,x\na,dim\n")
+    """A row may be repeated; rows for other items are left out."""
+    (tmp_path / "a.csv").write_text("path,light\na,dim\nb,bright\nc,x\na,dim\n")
     assert read_attributes(tmp_path / "a.csv", ["b", "a", "b"]) == {"light": ["bright", "dim", "bright"]}
     with pytest.raises(InputError, match="no row for 2 pictures, such as 'd'"):
         read_attributes(tmp_path / "a.csv", ["a", "d", "e"])

@@ -53,9 +53,12 @@ class Table:
     def text(self, name: str) -> Strings:
         """Return a column as text without blanks around it, and an empty text where a value is missing."""
         values = self.columns[name]
-        if not isinstance(values, Strings):
-            values = self.columns[name] = _text(values)
-        return values
+        if isinstance(values, Strings):
+            return values
+        told = _text(values)
+        if not pyarrow.types.is_floating(values.type):  # of labels, `labels` asks how exact the numbers were
+            self.columns[name] = told
+        return told
 
     def paths(self, name: str) -> Strings:
         """Return a column of paths in their plain spelling; see `plain_paths`."""
@@ -123,8 +126,8 @@ def read_table(path: Path, required: Sequence[str] = (), optional: Sequence[str]
     """Read a table with a header.
 
     Text is in UTF-8, and commas, semicolons or tabs part its cells, as its header tells; or it is in UTF-16 with a mark
-    and parted by tabs, as Excel's Unicode text. Blanks around cells, lines without a value and columns without a name that only count the rows are left out.
-    `.jsonl` and `.ndjson` hold an object in each line, `.parquet` is Parquet.
+    and parted by tabs, as Excel's Unicode text. Blanks around cells, lines without a value and columns without a name
+    that only count the rows are left out. `.jsonl` and `.ndjson` hold an object in each line, `.parquet` is Parquet.
 
     Args:
         path: The file.
@@ -226,10 +229,10 @@ def _records(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
     start = file.read(START)
     file.seek(0)
     delimiter, skipped = _delimiter(start, path)
-    if file.encoding not in UTF8 and delimiter != "\t":
+    if file.encoding not in UTF8 and delimiter != "\t" and delimiter in start:
         raise InputError(
-            f"cannot read '{path}': of tables in {file.encoding.upper()} those that tabs part are taken, as Excel's Unicode "
-            "text is. Save it as UTF-8."
+            f"cannot read '{path}': of tables in {file.encoding.upper()} only those that tabs part are taken, such as "
+            "Excel's Unicode text. Save it as UTF-8."
         )
     rows = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
     line = 1

@@ -110,11 +110,11 @@ def _through(identity: str, run: Path) -> str | None:
 def _without(identity: str, path: Path) -> tuple[bytes, int, int]:
     """Return a manifest without the rows that name a person, and the numbers of rows removed and kept."""
     header = spelled(column_names(path), NAMED_COLUMNS, path)
-    # of a list of pairs, no column says who is in a picture
-    table = read_table(path, [], [PATH, IDENTITY] if PATH in header or "a" not in header else ["a", "b"])
-    named = [name for name in NAMED_COLUMNS if name in table.columns]
+    named = [name for name in NAMED_COLUMNS if name in header]
     if not named:
         raise InputError(f"'{path}' names no pictures: it has none of the columns {', '.join(NAMED_COLUMNS)}.")
+    # of a list of pairs, no column says who is in a picture
+    table = read_table(path, named, [IDENTITY] if PATH in named else [])
     told = table.labels(IDENTITY) if IDENTITY in table.columns else None
     items = [table.paths(name) for name in named]
 
