@@ -148,7 +148,9 @@ def test_rows_without_a_label_are_refused_and_not_one_person(tmp_path: Path) -> 
     for name in ("saved", "x.parquet"):
         with pytest.raises(InputError, match=rf"{name}' has no label in 2 of 4 rows, such as row 2"):
             find_images(tmp_path / name)
-    missing = [{"image": picture, "label": label} for picture, label in zip(pictures, "ab", strict=False)]
+    missing: list[dict[str, Any]] = [
+        {"image": picture, "label": label} for picture, label in zip(pictures, "ab", strict=False)
+    ]
     missing += [{"image": pictures[2], "label": None}, {"image": pictures[3], "label": float("nan")}]
     for stream in (rows, rows.to_iterable_dataset(), missing):
         with pytest.raises(InputError, match="has no label in 2 of 4 rows, such as row 2"):

@@ -68,7 +68,11 @@ def list_table(path: Path) -> Listing:
     Raises:
         InputError: The file has another number of picture columns, or a row without the bytes of a picture.
     """
-    return _list_table(pyarrow.parquet.read_table(path), path, 0, None)
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
+    return _list_table(table, path, 0, None)
 
 
 def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: str | None = None) -> Listing:

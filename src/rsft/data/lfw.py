@@ -63,7 +63,8 @@ def read_pairs(path: Path) -> LfwPairs:
     Raises:
         InputError: The file cannot be read, has another number of rows than it says, or a row is malformed.
     """
-    (_, head), *rows = _rows(path)
+    (_, first_line), *rows = _rows(path)
+    head = [cell for cell in first_line if cell]
     folds, count = (int(cell) for cell in (["1", *head] if len(head) == 1 else head))
     kinds = [{3: True, 4: False}.get(len(cells)) for _, cells in rows]
     wanted = ([True] * count + [False] * count) * folds if len(rows) == 2 * folds * count else []
@@ -134,7 +135,7 @@ def _cells(text: str) -> list[str]:
 
 def _picture(name: str, number: str, path: Path, line: int) -> str:
     """Return the path of picture `number` of a person, without suffix."""
-    if not NUMBER.fullmatch(number) or not name or "/" in name or name.startswith("."):
+    if not NUMBER.fullmatch(number) or not name or re.search(r"^\.|[/\0]", name):
         raise InputError(f"'{path}' line {line} needs names of people and numbers of pictures, got '{name} {number}'.")
     return f"{name}/{name}_{int(number):04d}"
 

@@ -11,7 +11,7 @@ import pyarrow.parquet
 from torch import Tensor
 
 from rsft.data.column_names import PATH, spelled
-from rsft.data.table import PARQUET, TABLES, read_table
+from rsft.data.table import PARQUET, TABLES, column_names, read_table
 from rsft.errors import InputError
 
 NPY, SAFETENSORS = ".npy", ".safetensors"
@@ -47,7 +47,7 @@ def is_matrix(source: str | os.PathLike[str]) -> bool:
     """
     path, key = split_key(source)
     if path.suffix.lower() == PARQUET and path.is_file() and key is None:
-        return PATH not in spelled(_parquet(path).schema_arrow.names, [PATH], path)
+        return PATH not in spelled(column_names(path), [PATH], path)
     return path.suffix.lower() in (NPY, SAFETENSORS, PARQUET)
 
 

@@ -195,8 +195,10 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str], other
 def _schema(path: Path) -> pyarrow.Schema:
     """Read the schema of a Parquet file."""
     try:
-        return pyarrow.parquet.read_schema(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        schema = pyarrow.parquet.read_schema(path)
+        list(schema.names)  # which may not be UTF-8
+        return schema
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise _unreadable(f"'{path}'", error) from error
 
 
