@@ -1,7 +1,7 @@
 """Shares of attribute values in the target, from a TOML file or a table."""
 
-import math
 import os
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rsft.data.text import read_text
 from rsft.errors import InputError
 
 ATTRIBUTE, VALUE, SHARE = "attribute", "value", "share"
+MOST = sys.float_info.max
 
 
 def read_shares(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
@@ -30,7 +31,7 @@ def read_shares(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
         return _of_table(path)
     try:
         shares = tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"cannot read '{path}': {error}.") from error
     for name, table in shares.items():
         if not isinstance(table, dict) or not all(_is_share(share) for share in table.values()):
@@ -52,4 +53,4 @@ def _of_table(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST

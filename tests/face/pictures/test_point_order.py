@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsft.errors import InputError
+from rsft.errors import InputError, InputWarning
 from rsft.face.networks.chip_points import ARCFACE, DLIB
 from rsft.face.pictures.landmarks import COLUMNS, read_landmarks
 from rsft.face.pictures.point_order import FEW, check_order
@@ -52,14 +52,14 @@ def test_another_order_is_refused_with_its_line(order: str, tmp_path: Path) -> N
 def test_a_single_mistake_among_many_is_warned_of(tmp_path: Path) -> None:
     count = round(1 / FEW)
     faces = [FACE] * (count - 1) + [ORDERS["left and right exchanged"]]
-    with pytest.warns(UserWarning, match=rf"line {count + 1} has a mirrored face.*; 1 of {count} rows"):
+    with pytest.warns(InputWarning, match=rf"line {count + 1} has a mirrored face.*; 1 of {count} rows"):
         assert len(read_landmarks(write(tmp_path / "l.csv", faces))) == count
     with pytest.raises(InputError, match="mirrored"):
         read_landmarks(write(tmp_path / "l.csv", faces[1:]))
 
 
 def test_a_face_upside_down_is_warned_of(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"line 3 has a mouth above its eyes; 1 of 2 rows"):
+    with pytest.warns(InputWarning, match=r"line 3 has a mouth above its eyes; 1 of 2 rows"):
         read_landmarks(write(tmp_path / "l.csv", [FACE, turned(0, roll=180)]))
 
 

@@ -82,7 +82,7 @@ def read_landmarks(path: str | os.PathLike[str]) -> Landmarks:
             points of a face, or rows name them in another order; see `check_order`.
 
     Warns:
-        UserWarning: A few rows name the points in another order, or faces stand upside down.
+        InputWarning: A few rows name the points in another order, or faces stand upside down.
     """
     return Landmarks.of(*_read(Path(path)))
 

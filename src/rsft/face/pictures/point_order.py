@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rsft.errors import InputError
+from rsft.errors import InputError, InputWarning
 from rsft.face.networks.chip_points import ARCFACE
 
 # In units of the distance from eyes to mouth. Of 10,760 real faces, 891 of them from cameras all around the head, the
@@ -34,7 +34,7 @@ def check_order(points: np.ndarray, place: Callable[[int], str]) -> None:
         InputError: More than `FEW` of the faces have another order.
 
     Warns:
-        UserWarning: Fewer have, or faces stand upside down.
+        InputWarning: Fewer have, or faces stand upside down.
     """
     eyes, mouth, down = _ways(points)
     mirrored = np.flatnonzero(_crossed(eyes, down) + _crossed(mouth, down) < LEAST_SUM)
@@ -50,12 +50,13 @@ def check_order(points: np.ndarray, place: Callable[[int], str]) -> None:
             )
             if len(rows) > FEW * len(points):
                 raise InputError(message)
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, InputWarning, stacklevel=2)
     over = np.flatnonzero(points[:, 3:, 1].mean(1) < points[:, :2, 1].mean(1))
     if len(over):
         warnings.warn(
             f"{place(int(over[0]))} has a mouth above its eyes; {len(over)} of {len(points)} rows. Are these points of "
             "the pictures as EXIF turns them?",
+            InputWarning,
             stacklevel=2,
         )
 
