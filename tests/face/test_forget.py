@@ -120,6 +120,8 @@ def test_what_remains_of_a_table_stays_to_the_byte(tmp_path: Path) -> None:
     assert listed.read_bytes() == "Path\t Identity\tnote\r\n\r\nx/2.png\tbob\té \r\n".encode("utf-16")
     assert pairs.read_bytes() == b"\xef\xbb\xbfa;b;same\nbob/1.png; 'x/1.png' ;0\n"
     assert lines.read_text() == '{"path": "x.png", "identity": "bob"}\n'
+    listed.write_text("path,identity\nNA/1.png,NA\nx.png,1.0\ny.png,bob\n")
+    assert [forget(name, [], [listed])["manifests"][0]["removed"] for name in ("NA", "1")] == [1, 1]
     listed.write_text("path,label\nx.png,ann\ny.png,bob\n")
     with pytest.raises(InputError, match="has a column 'label' and none named 'identity'"):
         forget("ann", [], [listed])

@@ -1,15 +1,8 @@
-"""Tables: delimited text, JSON lines and Parquet files, read by one set of rules into columns.
+"""Tables: delimited text, JSON lines and Parquet files, read by one set of rules into columns."""
 
-The `csv` module reads text and not `pyarrow.csv`, since only it tells the line of a row whose quoted cells hold line
-ends, and so of what is wrong.
-"""
-
-import csv
 import json
-import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,16 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from rsft.data.column_names import check_columns, spelled
-from rsft.data.columns import BLOCK, Strings, first_rows, join_strings, plain_paths, true_rows
+from rsft.data.columns import BLOCK, Strings, first_rows, plain_paths, true_rows
+from rsft.data.delimited import delimited_header, read_delimited
 from rsft.data.text import check_regular, text_file
 from rsft.errors import InputError
 from rsft.missing import MARKS, label_name
 
-PARQUET, JSON_LINES, TABBED = ".parquet", (".jsonl", ".ndjson"), ".tsv"
-TABLES = (".csv", TABBED, ".txt", *JSON_LINES, PARQUET)  # suffixes of tables; any other one is read as delimited text
-DELIMITERS = ",;\t"
-UTF8 = ("utf-8", "utf-8-sig")
-START = 1 << 16  # number of characters from which the delimiter is told
+PARQUET, JSON_LINES = ".parquet", (".jsonl", ".ndjson")
+TABLES = (".csv", ".tsv", ".txt", *JSON_LINES, PARQUET)  # suffixes of tables; any other one is read as delimited text
 
 
 class Table:
@@ -144,7 +135,7 @@ def read_table(path: Path, required: Sequence[str] = (), optional: Sequence[str]
     suffix = path.suffix.lower()
     if suffix == PARQUET:
         return _parquet(path, required, optional, others)
-    read = _json_lines if suffix in JSON_LINES else _delimited
+    read = _json_lines if suffix in JSON_LINES else read_delimited
     columns, lines = read(path)
     names = spelled(list(columns), known, path)
     check_columns(names, required, optional, path)
@@ -164,7 +155,7 @@ def column_names(path: Path) -> list[str]:
     with text_file(path) as file:
         if path.suffix.lower() in JSON_LINES:
             return list(next(_objects(file, path), (0, {}))[1])
-        return next(_records(file, path), (0, []))[1]
+        return delimited_header(file, path)
 
 
 def holds_parquet(path: Path, test: Callable[[pyarrow.Schema], bool]) -> bool:
@@ -204,83 +195,6 @@ def _schema(path: Path) -> pyarrow.Schema:
 
 def _unreadable(where: str, error: Exception) -> InputError:
     return InputError(f"cannot read {where}: {error}.".replace("\n", " "))
-
-
-def _delimited(path: Path) -> tuple[dict[str, Strings], "array[int]"]:
-    """Read delimited text: name -> values, and the line of each row."""
-    lines = array("q")
-    with text_file(path) as file:
-        records = _records(file, path)
-        _, header = next(records, (1, []))
-        blocks: list[list[Strings]] = [[] for _ in header]
-        while block := list(islice(records, BLOCK)):
-            wrong = next(((line, row) for line, row in block if len(row) != len(header)), None)
-            if wrong is not None:
-                raise InputError(
-                    f"'{path}' line {wrong[0]} needs {len(header)} columns as its header has, but a row has "
-                    f"{len(wrong[1])}: {','.join(wrong[1])[:80]}"
-                )
-            lines.extend(line for line, _ in block)
-            for column, values in zip(blocks, zip(*(row for _, row in block), strict=True), strict=True):
-                column.append(Strings(pc.utf8_trim_whitespace(Strings.of(values).array)))
-    return _named([name.strip() for name in header], [join_strings(told or [[]]) for told in blocks], path), lines
-
-
-def _records(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line at which each row of delimited text begins, and its cells; rows without a value are left out."""
-    start = file.read(START)
-    file.seek(0)
-    delimiter, skipped = _delimiter(start, path)
-    if file.encoding not in UTF8 and delimiter != "\t" and delimiter in start:
-        raise InputError(
-            f"cannot read '{path}': of tables in {file.encoding.upper()} only those that tabs part are taken, such as "
-            "Excel's Unicode text. Save it as UTF-8."
-        )
-    rows = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-    line = 1
-    try:
-        for row in rows:
-            # a single empty cell in quotes is a value that is missing, and an empty line is none
-            if (any(row) or len(row) == 1) and line > skipped:
-                yield line, row
-            line = rows.line_num + 1
-    except csv.Error as error:
-        raise _unreadable(f"'{path}' line {line}", error) from error
-
-
-def _delimiter(start: str, path: Path) -> tuple[str, int]:
-    """Tell what parts the cells, and how many lines stand before the header, from the start of a file."""
-    every = re.split(r"\r\n|\r|\n", start)
-    told = re.fullmatch(r'"?sep=(.)"?', every[0])  # as Excel writes it
-    if told is not None:
-        return told[1], 1
-    if "\0" in start:
-        raise InputError(f"cannot read '{path}': it holds zero bytes, so it is no text in UTF-8. Save it as UTF-8.")
-    if path.suffix.lower() == TABBED:
-        return "\t", 0
-    filled = [line for line in every if line.strip()]
-    found = [sign for sign in DELIMITERS if filled and sign in re.sub(r'"[^"]*"', "", filled[0])]
-    if len(found) > 1:  # such as "path;height, cm": the rows tell
-        counts = {sign: {len(row) for row in csv.reader(filled[:2], delimiter=sign)} for sign in found}
-        even = [sign for sign in found if len(counts[sign]) == 1 and len(filled) > 1]
-        if len(even) != 1:
-            raise InputError(f"'{path}' has {' and '.join(map(repr, found))} in its header: quote names that hold one.")
-        found = even
-    return (found[0] if found else ","), 0
-
-
-def _named(names: list[str], values: list[Strings], path: Path) -> dict[str, Strings]:
-    """Name columns; those without a name are left out if they are empty or count the rows, as an index of pandas."""
-    columns = {}
-    for place, (name, told) in enumerate(zip(names, values, strict=True)):
-        if name == "" and (not any(told) or told == [str(row) for row in range(len(told))]):
-            continue
-        if name == "":
-            raise InputError(f"'{path}' has no name for column {place + 1}: name it, or remove it.")
-        if name in columns:
-            raise InputError(f"'{path}' needs columns with unique names, but a name occurs twice: '{name}'.")
-        columns[name] = told
-    return columns
 
 
 def _json_lines(path: Path) -> tuple[dict[str, Strings], "array[int]"]:

@@ -115,13 +115,14 @@ def _without(identity: str, path: Path) -> tuple[bytes, int, int]:
         raise InputError(f"'{path}' names no pictures: it has none of the columns {', '.join(NAMED_COLUMNS)}.")
     # of a list of pairs, no column says who is in a picture
     table = read_table(path, named, [IDENTITY] if PATH in named else [])
-    told = table.labels(IDENTITY) if IDENTITY in table.columns else None
+    # a person may be named like a missing value, so the text counts too
+    told = [table.labels(IDENTITY), table.text(IDENTITY)] if IDENTITY in table.columns else []
     items = [table.paths(name) for name in named]
 
     def names(row: int) -> bool:
-        if told is not None and told[row] == identity:
-            return True
-        return told is None and any(identity_of(of_column[row]) == identity for of_column in items)
+        if told:
+            return any(name[row] == identity for name in told)
+        return any(identity_of(of_column[row]) == identity for of_column in items)
 
     keep = [not names(row) for row in range(len(table))]
     if keep and not any(keep):
