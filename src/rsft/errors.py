@@ -40,5 +40,9 @@ class InterruptedTrainingError(RsftError):
     """Training was asked to stop before its end. It can be resumed."""
 
 
-class WithdrawnDataWarning(UserWarning):
+class InputWarning(UserWarning):
+    """Input can be used, but perhaps not as it is meant."""
+
+
+class WithdrawnDataWarning(InputWarning):
     """Pictures appear to belong to a data set that its authors have withdrawn."""

@@ -137,3 +137,50 @@ def test_a_parquet_of_paths_is_still_a_manifest(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     pyarrow.parquet.write_table(pyarrow.table({"path": ["a.png"]}), tmp_path / "x.parquet")
     assert find_images(tmp_path / "x.parquet").ids == ["a.png"]
+
+
+def test_rows_without_a_label_are_refused_and_not_one_person(tmp_path: Path) -> None:
+    pictures = [{"bytes": content, "path": None} for content in PICTURES.values()]
+    columns = {"image": pictures, "label": [0, 1, -1, -1], "light": list(LIGHT.values())}
+    rows = datasets.Dataset.from_dict(columns, features=FEATURES)
+    rows.save_to_disk(tmp_path / "saved")
+    rows.to_parquet(tmp_path / "x.parquet")
+    for name in ("saved", "x.parquet"):
+        with pytest.raises(InputError, match=rf"{name}' has no label in 2 of 4 rows, such as row 2"):
+            find_images(tmp_path / name)
+    missing: list[dict[str, Any]] = [
+        {"image": picture, "label": label} for picture, label in zip(pictures, "ab", strict=False)
+    ]
+    missing += [{"image": pictures[2], "label": None}, {"image": pictures[3], "label": float("nan")}]
+    for stream in (rows, rows.to_iterable_dataset(), missing):
+        with pytest.raises(InputError, match="has no label in 2 of 4 rows, such as row 2"):
+            read_dataset(stream)
+
+
+def test_whole_numbers_name_one_person_and_missing_attributes_are_none(tmp_path: Path) -> None:
+    pictures = [{"bytes": content, "path": None} for content in PICTURES.values()]
+    mood = datasets.ClassLabel(names=["glad", "sad"])
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "identity": datasets.Value("float32"),
+            "mood": mood,
+            "age": datasets.Value("float32"),
+        }
+    )
+    columns = {
+        "image": pictures,
+        "identity": [1.0, 1.0, 2.0, 2.0],
+        "mood": [0, -1, 1, 1],
+        "age": [1, float("nan"), 2, 2],
+    }
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "x.parquet")
+    images = find_images(tmp_path / "x.parquet")
+    assert images.people_names == ["1", "2"]
+    assert images.attributes == {"mood": ["0", "", "1", "1"], "age": ["1.0", "", "2.0", "2.0"]}
+    streamed = read_dataset(
+        {"image": picture, "identity": number, "age": age}
+        for picture, number, age in zip(pictures, [1.0, 1, "1", "1.0"], [3, None, float("nan"), "NA"], strict=True)
+    )
+    assert streamed.people_names == ["1"]
+    assert streamed.attributes == {"age": ["3", "", "", ""]}

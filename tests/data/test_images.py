@@ -52,10 +52,12 @@ def test_a_damaged_picture_is_reported_as_unreadable(content: bytes | str, tmp_p
 def test_paths_without_pictures_are_rejected(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.tar").write_bytes(b"no archive")
+    (tmp_path / "notes.md").write_text("no picture")
     for path, words in {
         tmp_path / "absent": "does not exist",
         tmp_path / "empty": "holds no picture",
-        folder / "a" / "notes.txt": "neither a folder nor a .tar",
+        tmp_path / "notes.md": "neither a folder nor a .tar",
+        folder / "a" / "notes.txt": "needs a column 'path', got no picture",
         tmp_path / "broken.tar": "not a complete, uncompressed .tar",
     }.items():
         with pytest.raises(InputError, match=words):

@@ -18,7 +18,8 @@ from rsft.data import folder as folder_module
 from rsft.data.columns import Strings
 from rsft.data.folder import FEW_ENTRIES, MOST_ENTRIES, absent_files
 from rsft.data.images import ImageSet, find_images
-from rsft.data.manifest import read_attributes, read_columns
+from rsft.data.manifest import read_attributes
+from rsft.data.table import read_table
 from rsft.errors import InputError
 from rsft.face.evaluation.pairs import AllPairs
 from rsft.face.evaluation.protocol import Protocol, read_protocol, without_overlap
@@ -231,7 +232,8 @@ def test_columns_of_parquet_are_what_str_makes_of_them(tmp_path: Path) -> None:
     table = pyarrow.table(columns).append_column("kind", pyarrow.array(["x", None, "x"]).dictionary_encode())
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
     expected = {name: ["" if value is None else str(value) for value in values] for name, values in columns.items()}
-    assert read_columns(tmp_path / "x.parquet") == expected | {"kind": ["x", "", "x"]}
+    read = read_table(tmp_path / "x.parquet")
+    assert {name: read.text(name) for name in read.columns} == expected | {"kind": ["x", "", "x"]}
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
@@ -321,8 +323,8 @@ def test_the_peak_of_memory_rises_by_few_bytes_a_picture(form: str, tmp_path: Pa
 
 
 def test_attributes_come_in_the_order_of_the_items(tmp_path: Path) -> None:
-    """The last of several rows for an item counts; rows for other items are left out."""
-    (tmp_path / "a.csv").write_text("path,light\na,dark\nb,bright\nc,x\na,dim\n")
+    """A row may be repeated; rows for other items are left out."""
+    (tmp_path / "a.csv").write_text("path,light\na,dim\nb,bright\nc,x\na,dim\n")
     assert read_attributes(tmp_path / "a.csv", ["b", "a", "b"]) == {"light": ["bright", "dim", "bright"]}
     with pytest.raises(InputError, match="no row for 2 pictures, such as 'd'"):
         read_attributes(tmp_path / "a.csv", ["a", "d", "e"])

@@ -111,3 +111,17 @@ def test_labels_are_read_from_arrays_and_columns(tmp_path: Path) -> None:
     np.save(tmp_path / "floats.npy", np.zeros(3))
     with pytest.raises(InputError, match="needs integers"):
         read_labels(tmp_path / "floats.npy")
+
+
+def test_rows_without_a_label_are_refused_and_not_one_class(tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.array([0, 1, -1, 1]))
+    with pytest.raises(InputError, match=r"labels\.npy' has no label for 1 of 4 rows, the first in row 2"):
+        read_labels(tmp_path / "labels.npy")
+    for missing in ("", "nan", "-1", "NA"):
+        (tmp_path / "labels.csv").write_text(f"name,age\na,1\n{missing},2\n{missing},3\n")
+        with pytest.raises(InputError, match=r"csv:name' has no label for 2 of 3 rows, the first in .* line 3"):
+            read_labels(f"{tmp_path}/labels.csv:name")
+    parquet(tmp_path / "labels.parquet", {"name": [1.0, 2.0]})
+    assert read_labels(tmp_path / "labels.parquet").tolist() == ["1", "2"]
+    parquet(tmp_path / "faces.parquet", {"Path": ["a.jpg"], "size": [1.0]})
+    assert not is_matrix(tmp_path / "faces.parquet")

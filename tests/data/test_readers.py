@@ -328,3 +328,17 @@ def test_a_bin_lists_pictures_without_identities(tmp_path: Path) -> None:
     assert images.read_bytes(1) == picture(1, "JPEG")
     with pytest.raises(InputError, match="needs one folder per identity"):
         find_images(path, labelled=True)
+
+
+def test_a_sample_without_a_label_is_refused_and_not_one_person(tmp_path: Path) -> None:
+    for row in ({"label": -1}, {"label": float("nan")}, {"identity": "NA"}):
+        with tarfile.open(tmp_path / "s-0.tar", "w") as archive:
+            add(archive, "0.png", picture(0))
+            add(archive, "0.json", json.dumps(row).encode())
+        with pytest.raises(InputError, match="needs an identity that can name a folder"):
+            find_images(tmp_path / "s-{0..0}.tar")
+    with tarfile.open(tmp_path / "s-0.tar", "w") as archive:
+        add(archive, "0.png", picture(0))
+        add(archive, "0.json", json.dumps({"label": 1.0, "age": float("nan")}).encode())
+    images = find_images(tmp_path / "s-{0..0}.tar")
+    assert (images.people_names, images.attributes) == (["1"], {"age": [""]})

@@ -116,7 +116,10 @@ def test_pairs_of_templates_are_compared_and_checked(stored: Path, tmp_path: Pat
     [
         ("template\nt\n", "columns template,path"),
         ("template,path\n", "a row for each picture"),
-        ("template,path\nt,p00/9.png\n", "names 1 pictures that are not in"),
+        ("template,path\nt,p00/9.png\n", "names 1 pictures that are not in .* in .* line 2"),
+        ("template,path\nt,p00/0.png\n,p01/0.png\n", "line 3 names no template"),
+        ("Template ID,path\nt,p00/0.png\n", "Rename 'Template ID' to 'template'"),
+        ("template,path\nt,p00/0.png\nt\n", "line 3 needs 2 columns"),
         ("template,path\nt,p00/0.png\nt,p01/0.png\n", "'t' has pictures of several people"),
         ("template,path\nt,p00/0.png\nt,p00/0.png\n", "'t' has a picture twice"),
     ],

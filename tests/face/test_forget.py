@@ -110,6 +110,23 @@ def test_manifests_are_rewritten_without_the_person(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["l.csv", "other.csv", "pairs.csv", "t.parquet"]
 
 
+def test_what_remains_of_a_table_stays_to_the_byte(tmp_path: Path) -> None:
+    listed, pairs, lines = (tmp_path / name for name in ("l.txt", "pairs.csv", "l.jsonl"))
+    listed.write_bytes('Path\t Identity\tnote\r\n\r\nx\\1.png\tann\t"a\r\nb"\r\nx/2.png\tbob\té \r\n'.encode("utf-16"))
+    pairs.write_bytes(b"\xef\xbb\xbfa;b;same\nann\\1.png;ann/2.png;1\n\nbob/1.png; 'x/1.png' ;0\n")
+    lines.write_text('{"path": "x.png", "identity": "bob"}\n{"path": "y.png", "identity": "ann"}\n')
+    found = forget("ann", [], [listed, pairs, lines])["manifests"]
+    assert [(entry["removed"], entry["kept"]) for entry in found] == [(1, 1)] * 3
+    assert listed.read_bytes() == "Path\t Identity\tnote\r\n\r\nx/2.png\tbob\té \r\n".encode("utf-16")
+    assert pairs.read_bytes() == b"\xef\xbb\xbfa;b;same\nbob/1.png; 'x/1.png' ;0\n"
+    assert lines.read_text() == '{"path": "x.png", "identity": "bob"}\n'
+    listed.write_text("path,identity\nNA/1.png,NA\nx.png,1.0\ny.png,bob\n")
+    assert [forget(name, [], [listed])["manifests"][0]["removed"] for name in ("NA", "1")] == [1, 1]
+    listed.write_text("path,label\nx.png,ann\ny.png,bob\n")
+    with pytest.raises(InputError, match="has a column 'label' and none named 'identity'"):
+        forget("ann", [], [listed])
+
+
 def test_no_manifest_is_written_if_one_cannot_be(tmp_path: Path) -> None:
     good, alone = tmp_path / "good.csv", tmp_path / "alone.csv"
     good.write_text("path\nann/1.png\nbob/1.png\n")

@@ -247,3 +247,21 @@ def test_a_mixture_is_computed_in_double_precision_and_takes_rounded_shares() ->
     expected = (0.1 * a + 0.9 * b).tolist()
     assert mixture_ratio([a.log(), b.log()], [0.1, 0.9]).exp().tolist() == pytest.approx(expected, rel=1e-12)
     assert mixture_ratio([a.log(), b.log()], [0.1, 0.9 + 5e-7]).exp().tolist() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("missing", [None, "", " ", "nan", "NA", math.nan, np.float32("nan"), -1, -1.0, ("night", "")])
+def test_a_missing_value_is_refused_unless_the_shares_name_it(missing: object) -> None:
+    """It would otherwise have ratio 0, as an item of a kind that the target lacks."""
+    labels = ["day"] * 6 + ["night"] * 2 + [missing] * 2
+    with pytest.raises(ValueError, match=r"2 of 10 have none, the first is item 8 with"):
+        attribute_ratio(labels, {"day": 0.5, "night": 0.5})
+    with pytest.raises(ValueError, match=r"of the attribute 'light', .*2 of 10 have none"):
+        raked_ratio({"light": labels}, {"light": {"day": 0.5, "night": 0.5}})
+    if missing == missing:
+        assert attribute_ratio(labels, {"day": 0.5, "night": 0.3, missing: 0.2})[-1] == pytest.approx(0)
+
+
+def test_a_value_that_the_shares_do_not_name_is_of_share_zero() -> None:
+    assert attribute_ratio(["day", "fog", 0, False], {"day": 1.0}).tolist()[1:] == [-math.inf] * 3
+    with pytest.raises(ValueError, match="1 of 3 have none, the first is item 2 with -1"):
+        attribute_ratio(torch.tensor([0, 1, -1]), {0: 0.5, 1: 0.5})

@@ -23,7 +23,7 @@ from rsft.cli.plan import plan
 from rsft.cli.report import report
 from rsft.cli.threshold import threshold
 from rsft.cli.verbosity import is_verbose, tells
-from rsft.errors import InputError, RsftError, WithdrawnDataWarning
+from rsft.errors import InputError, InputWarning, RsftError
 from rsft.threads import use_real_cores
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C
@@ -97,5 +97,5 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Print a warning in one line; only warnings of other libraries get their place in the code."""
-    where = "" if issubclass(category, WithdrawnDataWarning) else f"{filename}:{lineno}: {category.__name__}: "
+    where = "" if issubclass(category, InputWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"rsft: warning: {where}{message}", file=sys.stderr)

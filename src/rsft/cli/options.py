@@ -10,7 +10,7 @@ FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parqu
 POOL_HELP = f"Labelled pictures: {FORMS}."
 TARGET_HELP = f"Unlabelled pictures of the deployment: {FORMS}."
 MODEL_HELP = "Name from `rsft models`, run folder, .onnx file, checkpoint, timm:NAME or hub:ORG/NAME/FILE."
-EVAL_FORMS = "a pairs CSV (a,b,same[,fold]), a .bin set, or labelled pictures as for --pool"
+EVAL_FORMS = "pairs (a table a,b,same[,fold], or LFW's pairs.txt), a .bin set, or labelled pictures as for --pool"
 EVAL_HELP = f"Evaluation set: {EVAL_FORMS}."
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -22,7 +22,8 @@ Overwrite = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 EvalRoot = Annotated[
-    Path | None, typer.Option(help="Folder or .tar that the paths in --eval are relative to. Default: that of the CSV.")
+    Path | None,
+    typer.Option(help="Folder or .tar that the paths in --eval are relative to. Default: that of the table."),
 ]
 Landmarks = Annotated[
     Path | None,

@@ -180,7 +180,8 @@ def print_verification(result: dict[str, Any]) -> None:
     """Print the result of `evaluate_folders` for one set."""
     table = Table(show_header=False)
     if result["accuracy"]:
-        table.add_row("accuracy", str(Interval(**result["accuracy"])))
+        note = result["accuracy"].get("note")
+        table.add_row("accuracy", f"{Interval(**result['accuracy'])}{f' ({note})' if note else ''}")
     if result["folds"]:
         for name, rule in (("exact", "exact thresholds"), ("grid", "insightface's grid of thresholds")):
             brief = result["folds"][name]

@@ -21,6 +21,7 @@ from rsft.data.listing import SUFFIXES, Listing, item_id, join_listings, text_co
 from rsft.data.sources import Part, Parts, read_source
 from rsft.data.tar_headers import plain_files
 from rsft.errors import InputError
+from rsft.missing import is_missing, label_name
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LABEL_KEYS = ("identity", "cls", "label")
@@ -152,9 +153,16 @@ def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str
         raise InputError(f"'{path}': the label of '{key}' cannot be read: {error}.") from error
     if not isinstance(row, dict):
         raise InputError(f"'{path}': '{key}.json' needs an object of names and values.")
-    told = {name: str(value) for name, value in row.items() if isinstance(value, str | int | float)}
+    told = {
+        name: "" if is_missing(value) else str(value)
+        for name, value in row.items()
+        if isinstance(value, str | int | float)
+    }
     named = next((name for name in LABEL_KEYS if name in told), None)
-    return label if named is None else told.pop(named), told.pop("path", None), told
+    if named is not None:
+        del told[named]
+        label = row[named]
+    return None if label is None else label_name(label), told.pop("path", None), told
 
 
 def _is_picture(name: str) -> bool:

@@ -4,6 +4,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any, Self, TypeVar, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 T = TypeVar("T")
 BLOCK = 1 << 16  # number of rows that are turned into Python objects at a time
+UNUSUAL = r"\\|//|(^|/)\.(/|$)|/$|^$"  # a regular expression of RE2: paths that may not be in their plain spelling
 
 
 class Column(Sequence[T], ABC):
@@ -218,6 +220,28 @@ def rises(values: Strings) -> bool:
 def rows_like(values: Strings, pattern: str) -> np.ndarray:
     """Return the rows (n,) whose text holds a match of a regular expression of RE2."""
     return true_rows(pc.match_substring_regex(values.array, pattern))
+
+
+def first_rows(values: Strings) -> np.ndarray:
+    """Return the first row (N,) int64 that holds the value of each row.
+
+    >>> first_rows(Strings.of(["b", "a", "b"])).tolist()
+    [0, 1, 0]
+    """
+    coded = values.coded(lambda part: part)
+    first = np.empty(len(coded.names), np.int64)
+    first[coded.codes[::-1]] = np.arange(len(values))[::-1]
+    return first[coded.codes]
+
+
+def plain_paths(told: Strings) -> Strings:
+    r"""Return paths in their plain spelling: with "/" between the parts, and no part that is empty or ".".
+
+    >>> list(plain_paths(Strings.of([r"ann\\1.png", "./bob//1.png"])))
+    ['ann/1.png', 'bob/1.png']
+    """
+    rows = rows_like(told, UNUSUAL)
+    return told.replaced(rows, (str(PurePosixPath(path.replace("\\", "/"))) for path in told.take(rows)))
 
 
 def first_part(values: pyarrow.Array) -> pyarrow.Array:

@@ -17,6 +17,7 @@ import pyarrow.parquet
 from rsft.data.listing import Listing, item_id, join_listings, suffix_of
 from rsft.data.sources import Part, Source, columnar
 from rsft.errors import InputError
+from rsft.missing import is_missing, label_name
 
 STATE_FILE, SPLITS_FILE = "state.json", "dataset_dict.json"
 LABELS = ("identity", "label", "labels", "cls")
@@ -67,7 +68,11 @@ def list_table(path: Path) -> Listing:
     Raises:
         InputError: The file has another number of picture columns, or a row without the bytes of a picture.
     """
-    return _list_table(pyarrow.parquet.read_table(path), path, 0, None)
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
+    return _list_table(table, path, 0, None)
 
 
 def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: str | None = None) -> Listing:
@@ -90,7 +95,7 @@ def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: 
     if isinstance(features.get(image), Image):  # get the stored bytes instead of decoded pictures
         rows = rows.cast_column(image, Image(decode=False))  # type: ignore[attr-defined]
     names = _class_names(features)
-    ids, sources, attributes = [], [], []
+    ids, sources, attributes, unlabelled = [], [], [], []
     for number, row in enumerate(rows):
         value = row.get(image)
         content = value.get("bytes") if isinstance(value, Mapping) else None
@@ -101,10 +106,14 @@ def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: 
         column = label or next((name for name in LABELS if name in row), None)
         if label is not None and label not in row:
             raise InputError(f"row {number} has no column '{label}'; it has {', '.join(sorted(row))}.")
-        identity = None if column is None else _name(row[column], names.get(column))
+        identity = None if column is None else label_name(row[column], names.get(column))
+        if identity == "":
+            unlabelled.append(number)
+            continue
         ids.append(item_id(identity, f"{number:08d}{suffix_of(content)}", Path(image)))
         sources.append(content)
-        attributes.append({name: str(told) for name, told in row.items() if name != column and _is_plain(told)})
+        attributes.append({name: _text(told) for name, told in row.items() if name != column and _is_plain(told)})
+    _check_labelled(unlabelled, len(ids), "the data set")
     columns = sorted({name for told in attributes for name in told})
     return Listing(ids, sources, {name: [told.get(name, "") for told in attributes] for name in columns})
 
@@ -134,7 +143,9 @@ def _list_table(
         raise InputError(f"'{where}' needs one column of pictures, got {', '.join(images) or 'none'}.")
     names = _class_names(_features(table.schema))
     label = next((name for name in LABELS if name in table.column_names), None)
-    labelled = [None] * len(table) if label is None else table[label].to_pylist()
+    told = [] if label is None else [label_name(value, names.get(label)) for value in table[label].to_pylist()]
+    unlabelled = [number_from + row for row, name in enumerate(told) if name == ""]
+    _check_labelled(unlabelled, len(table) - len(unlabelled), f"'{where}'")
     ids: list[str] = []
     sources: list[Source] = []
     for number, value in enumerate(_bytes(table[images[0]])):
@@ -144,11 +155,12 @@ def _list_table(
             )
         content = _part(value, mapped)
         name = f"{number_from + number:08d}{suffix_of(value[:16].to_pybytes())}"
-        identity = None if label is None else _name(labelled[number], names.get(label))
-        ids.append(item_id(identity, name, where))
+        ids.append(item_id(None if label is None else told[number], name, where))
         sources.append(content)
     attributes = {
-        field.name: ["" if value is None else str(value) for value in table[field.name].to_pylist()]
+        field.name: [
+            "" if field.name in names and value == -1 else _text(value) for value in table[field.name].to_pylist()
+        ]
         for field in table.schema
         if field.name not in (images[0], label) and not pyarrow.types.is_nested(field.type)
     }
@@ -201,11 +213,18 @@ def _class_names(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
     return {column: told for column, told in names.items() if isinstance(told, list)}
 
 
-def _name(label: Any, names: Sequence[str] | None) -> str:
-    """Return the name of a class, its number if it has no name, or an empty text if the label is missing."""
-    if names is not None and isinstance(label, int) and 0 <= label < len(names):
-        return str(names[label])
-    return "" if label is None else str(label)
+def _check_labelled(unlabelled: Sequence[int], others: int, where: str) -> None:
+    """Raise `InputError` if rows have no label."""
+    if unlabelled:
+        raise InputError(
+            f"{where} has no label in {len(unlabelled)} of {len(unlabelled) + others} rows, such as row "
+            f"{unlabelled[0]}: leave these rows out, or label them."
+        )
+
+
+def _text(value: Any) -> str:
+    """Return a value of an attribute as text, empty if it is missing."""
+    return "" if is_missing(value) else str(value)
 
 
 def _is_plain(value: Any) -> bool:

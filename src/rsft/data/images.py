@@ -22,6 +22,7 @@ from rsft.data.listing import SUFFIXES, Listing, text_column
 from rsft.data.manifest import list_manifest
 from rsft.data.recordio import list_records
 from rsft.data.sources import Files, Source, columnar, read_source
+from rsft.data.table import TABLES
 from rsft.data.verification_set import list_verification_set
 from rsft.data.withdrawn import withdrawn_set
 from rsft.errors import InputError, UnreadableImageError, WithdrawnDataWarning
@@ -31,8 +32,7 @@ MAX_PIXELS = 89_478_485  # the size from which Pillow warns of decompression bom
 READERS: Mapping[str, Callable[[Path], Listing]] = {
     ".tar": list_tar,
     ".rec": list_records,
-    ".csv": list_manifest,
-    ".parquet": list_manifest,
+    **dict.fromkeys(TABLES, list_manifest),
     ".bin": list_verification_set,
 }
 
@@ -179,8 +179,9 @@ def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = F
 
     Args:
         path: A folder, an uncompressed `.tar`, a pattern of shards (`shard-{000..012}.tar`), a `.rec`, a manifest in
-            `.csv` or `.parquet`, a Parquet file with a column of pictures, a `.bin` verification set, or an output of
-            Hugging Face's `save_to_disk`. An `ImageSet` is returned as it is, after the same checks.
+            `.csv`, `.tsv`, `.txt`, `.jsonl` or `.parquet`, LFW's `people.txt`, a Parquet file with a column of
+            pictures, a `.bin` verification set, or an output of Hugging Face's `save_to_disk`. An `ImageSet` is
+            returned as it is, after the same checks.
         labelled: Whether every picture must have an identity.
 
     Returns:

@@ -1,7 +1,7 @@
 """Readers for feature matrices and labels in `.npy`, `.safetensors`, `.parquet` and `.csv` files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet
 from torch import Tensor
 
-from rsft.data.manifest import PATH, read_columns
+from rsft.data.column_names import PATH, spelled
+from rsft.data.table import PARQUET, TABLES, column_names, read_table
 from rsft.errors import InputError
 
-NPY, SAFETENSORS, PARQUET, CSV = ".npy", ".safetensors", ".parquet", ".csv"
+NPY, SAFETENSORS = ".npy", ".safetensors"
+NO_LABEL = -1
 
 
 class Matrix(NamedTuple):
@@ -45,7 +47,7 @@ def is_matrix(source: str | os.PathLike[str]) -> bool:
     """
     path, key = split_key(source)
     if path.suffix.lower() == PARQUET and path.is_file() and key is None:
-        return PATH not in _parquet(path).schema_arrow.names
+        return PATH not in spelled(column_names(path), [PATH], path)
     return path.suffix.lower() in (NPY, SAFETENSORS, PARQUET)
 
 
@@ -56,7 +58,7 @@ def split_key(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
     ('pool.safetensors', 'embedding')
     """
     path, colon, key = str(source).rpartition(":")
-    if colon and not Path(source).exists() and Path(path).suffix.lower() in (NPY, SAFETENSORS, PARQUET, CSV):
+    if colon and not Path(source).exists() and Path(path).suffix.lower() in (NPY, SAFETENSORS, *TABLES):
         return Path(path), key
     return Path(source), None
 
@@ -88,6 +90,8 @@ def read_matrix(source: str | os.PathLike[str]) -> Matrix:
 def read_labels(source: str | os.PathLike[str]) -> np.ndarray:
     """Read one label per row from a `.npy`, `.safetensors[:KEY]`, `.parquet[:COLUMN]` or `.csv[:COLUMN]` file.
 
+    A row without a label, which -1 stands for too, is refused: all such rows would count as one identity or class.
+
     Args:
         source: The path. A tensor or column is named after a colon if the file has several.
 
@@ -95,21 +99,33 @@ def read_labels(source: str | os.PathLike[str]) -> np.ndarray:
         (N,) labels: integers from an array or tensor, text from a column.
 
     Raises:
-        InputError: The file cannot be read, has several columns and none is named, or holds an array that is not (N,)
-            integers.
+        InputError: The file cannot be read, has several columns and none is named, holds an array that is not (N,)
+            integers, or a row has no label.
     """
     path, key = split_key(source)
-    if path.suffix.lower() in (PARQUET, CSV):
-        columns = read_columns(path)
-        if key is None and len(columns) == 1:
-            (key,) = columns
-        if key not in columns:
-            raise InputError(f"'{source}' needs a column named after a colon; '{path}' has {', '.join(columns)}.")
-        return np.array(columns[key])
+    if path.suffix.lower() in TABLES:
+        table = read_table(path)
+        if key is None and len(table.columns) == 1:
+            (key,) = table.columns
+        if key not in table.columns:
+            raise InputError(f"'{source}' needs a column named after a colon; '{path}' has {', '.join(table.columns)}.")
+        told = np.array(table.labels(key))
+        _check_labelled(told == "", source, table.place)
+        return told
     labels = np.asarray(_map_array(path, key))
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise InputError(f"'{source}' needs integers (N,), got {labels.dtype} of shape {labels.shape}.")
+    _check_labelled(labels == NO_LABEL, source, lambda row: f"row {row}")
     return labels
+
+
+def _check_labelled(lacking: np.ndarray, source: str | os.PathLike[str], place: Callable[[int], str]) -> None:
+    """Raise `InputError` if rows have no label, given as a mask (N,) bool."""
+    if lacking.any():
+        raise InputError(
+            f"'{source}' has no label for {lacking.sum()} of {len(lacking)} rows, the first in "
+            f"{place(int(np.argmax(lacking)))}: leave these rows out, or give each a label."
+        )
 
 
 def _map_array(path: Path, key: str | None) -> np.ndarray | Tensor:

@@ -1,6 +1,5 @@
 """`rsft forget`: find the runs that used a person, and remove the person from manifests."""
 
-import csv
 import io
 import json
 import tomllib
@@ -12,9 +11,11 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from rsft.data.column_names import IDENTITY, PATH, spelled
 from rsft.data.features import DESCRIPTION_FILE
 from rsft.data.listing import identity_of
-from rsft.data.manifest import IDENTITY, PATH, read_columns
+from rsft.data.table import column_names, read_table
+from rsft.data.text import without_lines
 from rsft.errors import InputError
 from rsft.face.runs.pseudonyms import SALT_FILE, Pseudonyms
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
@@ -35,7 +36,7 @@ def forget(
     Args:
         identity: Name of the person, as in the pool.
         runs: Run folders, and outputs of `rsft plan --out` or `rsft embed`.
-        manifests: CSV or Parquet files with the columns `path[,identity]`, or pairs `a,b`. A file that names the person
+        manifests: Tables with the columns `path[,identity]`, or pairs `a,b`. A file that names the person
             is rewritten without these rows. An interruption leaves either the old file or the new one. All files are
             read before the first is written.
 
@@ -108,30 +109,27 @@ def _through(identity: str, run: Path) -> str | None:
 
 def _without(identity: str, path: Path) -> tuple[bytes, int, int]:
     """Return a manifest without the rows that name a person, and the numbers of rows removed and kept."""
-    columns = read_columns(path)
-    named = [name for name in NAMED_COLUMNS if name in columns]
+    header = spelled(column_names(path), NAMED_COLUMNS, path)
+    named = [name for name in NAMED_COLUMNS if name in header]
     if not named:
         raise InputError(f"'{path}' names no pictures: it has none of the columns {', '.join(NAMED_COLUMNS)}.")
-    told = columns.get(IDENTITY)
-    count = len(columns[named[0]])
+    # of a list of pairs, no column says who is in a picture
+    table = read_table(path, named, [IDENTITY] if PATH in named else [])
+    # a person may be named like a missing value, so the text counts too
+    told = [table.labels(IDENTITY), table.text(IDENTITY)] if IDENTITY in table.columns else []
+    items = [table.paths(name) for name in named]
 
     def names(row: int) -> bool:
-        if told is not None and told[row] == identity:
-            return True
-        items = (columns[name][row].replace("\\", "/").removeprefix("./") for name in named)
-        return told is None and any(identity_of(item) == identity for item in items)
+        if told:
+            return any(name[row] == identity for name in told)
+        return any(identity_of(of_column[row]) == identity for of_column in items)
 
-    keep = [not names(row) for row in range(count)]
-    if count and not any(keep):
-        raise InputError(f"'{path}' names '{identity}' in all of its {count} rows: remove the file itself.")
-    if path.suffix.lower() == ".parquet":
+    keep = [not names(row) for row in range(len(table))]
+    if keep and not any(keep):
+        raise InputError(f"'{path}' names '{identity}' in all of its {len(keep)} rows: remove the file itself.")
+    if table.lines is None:
         output = io.BytesIO()
         pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).filter(pyarrow.array(keep)), output)
-        return output.getvalue(), count - sum(keep), sum(keep)
-    text = io.StringIO(newline="")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        ending = "\r\n" if file.readline().endswith("\r\n") else "\n"
-    writer = csv.writer(text, lineterminator=ending)
-    writer.writerow(columns)
-    writer.writerows(row for row, kept in zip(zip(*columns.values(), strict=True), keep, strict=True) if kept)
-    return text.getvalue().encode(), count - sum(keep), sum(keep)
+        return output.getvalue(), len(keep) - sum(keep), sum(keep)
+    removed = {line for row, line in enumerate(table.lines) if not keep[row]}
+    return without_lines(path, removed, set(table.lines)), len(keep) - sum(keep), sum(keep)

@@ -8,20 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rsft.missing import label_name
+
 
 def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Mapping[Any, float]) -> Tensor:
     """Compute log target share - log pool share of each item's attribute value.
 
     Args:
         pool_labels: (N,) attribute values of the pool's items. For joint shares of several attributes, pass tuples.
-        target_shares: Maps each value to its share of the target. The shares sum to 1; a missing value has share 0.
+        target_shares: Maps each value to its share of the target. The shares sum to 1; a value that is not named has
+            share 0.
 
     Returns:
         (N,) float64 log ratio; -inf for items whose value has share 0 in the target.
 
     Raises:
-        ValueError: If the shares do not sum to 1, a share is negative, or a value with a positive share does not occur
-            in the pool.
+        ValueError: If the shares do not sum to 1, a share is negative, a value with a positive share does not occur in
+            the pool, or an item has no value: None, not a number, an empty text or another that stands for none, or -1,
+            unless the shares name it. Whether the target has such items is not known.
 
     >>> attribute_ratio(["day", "day", "day", "night"], {"day": 0.5, "night": 0.5}).exp()
     tensor([0.6667, 0.6667, 0.6667, 2.0000], dtype=torch.float64)
@@ -31,6 +35,13 @@ def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Map
     if min(target_shares.values(), default=-1.0) < 0 or not math.isclose(total, 1, abs_tol=1e-6):
         raise ValueError(
             f"`attribute_ratio(target_shares=...)` needs shares >= 0 that sum to 1, got a sum of {total:g}."
+        )
+    lacking = [row for row, value in enumerate(labels) if value not in target_shares and _lacks(value)]
+    if lacking:
+        raise ValueError(
+            f"`attribute_ratio(pool_labels=...)` needs a value for each item, and {len(lacking)} of {len(labels)} have "
+            f"none, the first is item {lacking[0]} with {labels[lacking[0]]!r}: leave them out, or name the share of "
+            "such items in the target."
         )
     counts = Counter(labels)
     absent = [value for value, share in target_shares.items() if share > 0 and value not in counts]
@@ -87,7 +98,10 @@ def raked_ratio(
     margins = []
     for name, shares in target_shares.items():
         labels = _as_list(pool_attributes[name])
-        attribute_ratio(labels, shares)  # only to validate the shares
+        try:
+            attribute_ratio(labels, shares)  # only to validate the shares
+        except ValueError as error:
+            raise ValueError(f"of the attribute '{name}', {error}") from error
         values = {value: number for number, value in enumerate(dict.fromkeys(labels))}
         index = torch.tensor([values[label] for label in labels])
         goal = torch.tensor([shares.get(value, 0.0) for value in values], dtype=torch.float64)
@@ -106,6 +120,11 @@ def raked_ratio(
         f"`raked_ratio` cannot meet the shares of {[name for name, _, _ in margins]} together: after {most} rounds "
         f"one is off by {off:.3g}. The pool lacks a combination that the target needs: give fewer attributes."
     )
+
+
+def _lacks(value: Hashable) -> bool:
+    """Return whether an item, or a part of its joint value, has no value."""
+    return any(map(_lacks, value)) if isinstance(value, tuple) else label_name(value) == ""
 
 
 def _as_list(labels: Sequence[Hashable] | Tensor) -> list[Hashable]:

@@ -11,9 +11,9 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
-from rsft.data.manifest import read_columns
-from rsft.data.matrix import CSV, PARQUET, Matrix, read_labels, read_matrix, split_key
+from rsft.data.matrix import Matrix, read_labels, read_matrix, split_key
 from rsft.data.shares import read_shares
+from rsft.data.table import TABLES, read_table
 from rsft.errors import InputError
 from rsft.plan import Plan, plan, plan_from_ratio
 from rsft.ranking import Ranked, rank_plans
@@ -126,16 +126,16 @@ def _numbered(labels: PathLike, items: int, side: str) -> Tensor:
 def _read_attributes(path: PathLike, names: Sequence[str], items: int) -> Mapping[str, list[str]]:
     """Read the named attributes of the pool's rows from a CSV or Parquet file."""
     file, _ = split_key(path)
-    if file.suffix.lower() not in (PARQUET, CSV):
+    if file.suffix.lower() not in TABLES:
         raise InputError(f"'{path}' has no attribute columns: pass --attributes, a CSV or Parquet file.")
-    columns = read_columns(file)
-    missing = [name for name in names if name not in columns]
+    table = read_table(file)
+    missing = [name for name in names if name not in table.columns]
     if missing:
-        raise InputError(f"'{path}' has no column '{missing[0]}', which the shares name; it has {', '.join(columns)}.")
-    values = {name: columns[name] for name in names}
-    if any(len(column) != items for column in values.values()):
-        raise InputError(f"'{path}' needs a row for each of the pool's {items} rows, got {len(values[names[0]])}.")
-    return values
+        there = ", ".join(table.columns)
+        raise InputError(f"'{path}' has no column '{missing[0]}', which the shares name; it has {there}.")
+    if len(table) != items:
+        raise InputError(f"'{path}' needs a row for each of the pool's {items} rows, got {len(table)}.")
+    return {name: list(table.values(name)) for name in names}
 
 
 def _write(folder: Path, made: Plan, epochs: int, options: Mapping[str, Any]) -> None:

@@ -1,7 +1,10 @@
+import json
 import pickle
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from forms import FORMS, picture
 from PIL import Image
@@ -128,9 +131,61 @@ def test_a_csv_of_pairs_may_name_pictures_in_any_storage_form(tmp_path: Path) ->
         (("a,b,same", "ann/1.png,ann/9.png,1"), "1 pictures that are not in .* --eval-root"),
         (("a,b,same", "ann/1.png,ann/2.png,maybe"), "line 2: same needs 1 or 0, got 'maybe'"),
         (("a,b,same", "ann/1.png,ann/2.png,0"), "line 2 contradicts itself"),
-        (("a,b,same,fold", "ann/1.png,ann/2.png,1,x"), "fold needs a whole number"),
+        (("a,b,same,fold", "ann/1.png,ann/2.png,1,x"), "line 2: fold needs a whole number"),
+        (("a,b,same,fold", "ann/1.png,ann/2.png,1,1.5"), "line 2: fold needs a whole number in every line, got '1.5'"),
+        (("a,b,same,fold", "ann/1.png,ann/2.png,1,"), "line 2: fold needs a whole number"),
+        (("a,b,same,Folds", "ann/1.png,ann/2.png,1,1"), "has a column 'Folds' and none named 'fold'"),
+        (("a,b,same", "ann/1.png,ann/2.png,-1"), "line 2: same needs 1 or 0, got '-1'"),
+        (("a,b,same", "ann/1.png,ann/2.png,"), "line 2: same needs 1 or 0, got ''"),
+        (("a,b,same", "", "ann/1.png,ann/2.png,1", "ann/2.png,bob/9.png,0"), "such as 'bob/9.png' in .* line 4"),
+        (("a,b,same", "ann/1.png,./ann\\1.png,1"), "line 2 compares 'ann/1.png' with itself"),
+        (("a,b,same", "ann/1.png,ann/2.png,1", "ann/2.png,ann/1.png,1"), "line 3 compares .* again, after .* line 2"),
+        (("a,b,same", "ann/1.png,bob/1.png,1", "ann/1.png,bob/1.png,0"), "line 3 compares .* again, with same=0"),
+        (("a,b,same", "ann/1.png,,0"), "line 2 names nothing in column 'b'"),
+        (("a,b,same", "ann/1.png,bob/1.png"), "line 2 needs 3 columns"),
+        (("path1,path2,issame", "ann/1.png,ann/2.png,1"), "Rename 'path1' to 'a', 'path2' to 'b', 'issame' to 'same'"),
+        (("filename,label", "ann/1.png,ann"), "needs a column 'path'.* Rename 'filename' to 'path'"),
     ],
 )
 def test_bad_pairs_are_refused(faces: Path, lines: tuple[str, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_protocol(write_pairs(faces, *lines))
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.tsv", "pairs.parquet", "pairs.jsonl"])
+def test_every_table_of_pairs_is_one(name: str, faces: Path) -> None:
+    columns: dict[str, list] = {
+        "A": ["ann/1.png", "ann\\2.png"], "b": ["ann/2.png", "bob/1.png"], "same": [True, False], "fold": [1.0, 2.0]
+    }  # fmt: skip
+    rows = list(zip(*columns.values(), strict=True))
+    if name.endswith("parquet"):
+        pyarrow.parquet.write_table(pyarrow.table(columns), faces / name)
+    elif name.endswith("jsonl"):
+        (faces / name).write_text("\n".join(json.dumps(dict(zip(columns, row, strict=True))) for row in rows))
+    else:
+        sign = "\t" if name.endswith("tsv") else ";"
+        (faces / name).write_text("\n".join(sign.join(map(str, row)) for row in [list(columns), *rows]))
+    pairs = read_protocol(faces / name).pairs.listed()
+    assert pairs.genuine.tolist() == [True, False]
+    assert pairs.fold is not None
+    assert pairs.fold.tolist() == [1, 2]
+
+
+def test_folds_of_one_kind_are_remarked_on() -> None:
+    """They give an accuracy that no other way of dealing gives, and a reader of a figure cannot know."""
+    n = 400
+    genuine = np.arange(n) < n // 2
+    scores = (np.random.default_rng(0).normal(size=n) + genuine).astype(np.float32)
+    a, identity = np.arange(0, 2 * n, 2), np.arange(2 * n)
+    identity[a[genuine] + 1] = a[genuine]
+    for fold, note in (
+        (np.arange(n) % 10, None),
+        (np.arange(n) // (n // 10), "10 of 10 folds hold genuine or impostor pairs only"),
+        (np.where(np.arange(n) < 20, 9, np.arange(n) % 5), "1 of 6 folds hold"),
+    ):
+        found = verify([Trial(PairList(a, a + 1, identity, fold), {"m": scores})], draws=5).systems["m"]
+        assert found.accuracy is not None
+        assert found.folds is not None
+        assert found.accuracy.note == found.folds.note
+        assert str(found.accuracy.note).startswith(str(note))
+        assert ("note" in found.folds.to_dict()) == (note is not None)

@@ -38,15 +38,17 @@ class Folds:
         exact: Accuracy if the threshold is halfway between the two scores at which the other folds are most accurate.
         grid: Accuracy if the threshold is the first of the squared distances 0, 0.01, ..., 3.99 at which the other
             folds are most accurate, as in the code of insightface and facenet.
+        note: Remark of `note_on_folds`, or None.
     """
 
     count: int
     exact: FoldAccuracy
     grid: FoldAccuracy
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-serialisable dictionary."""
-        return asdict(self)
+        """Return a JSON-serialisable dictionary, with `note` only if there is one."""
+        return {key: value for key, value in asdict(self).items() if key != "note" or value is not None}
 
 
 def folds_of(scores: np.ndarray, pairs: PairList) -> Folds | None:
@@ -69,7 +71,20 @@ def folds_of(scores: np.ndarray, pairs: PairList) -> Folds | None:
     exact = [
         np.mean((scores[part] > best_threshold(scores[~part], genuine[~part])) == genuine[part]) for part in inside
     ]
-    return Folds(len(inside), _in_brief(np.array(exact)), _in_brief(grid))
+    return Folds(len(inside), _in_brief(np.array(exact)), _in_brief(grid), note_on_folds(pairs))
+
+
+def note_on_folds(pairs: PairList) -> str | None:
+    """Return a remark if folds hold pairs of one kind only, otherwise None.
+
+    The other folds then have the two kinds in other shares, so that their best threshold errs on just this fold: in a
+    list with the genuine pairs first, a system that guesses is right less than half of the time.
+    """
+    folds = np.unique([] if pairs.fold is None else pairs.fold)
+    alone = sum(len(np.unique(pairs.genuine[pairs.fold == fold])) == 1 for fold in folds)
+    if not alone:
+        return None
+    return f"{alone} of {len(folds)} folds hold genuine or impostor pairs only: deal both kinds to every fold"
 
 
 def _right_on_grid(distances: np.ndarray, genuine: np.ndarray) -> np.ndarray:
@@ -132,7 +147,7 @@ def fold_accuracy(scores: np.ndarray, pairs: PairList, weights: np.ndarray) -> I
     share = genuine.mean()
     rates = share * _weighted_mean(correct, counts, genuine)
     rates += (1 - share) * _weighted_mean(correct, counts, ~genuine)
-    return interval(rates[0], rates[1:])
+    return interval(rates[0], rates[1:], note_on_folds(pairs))
 
 
 def _weighted_mean(values: np.ndarray, weights: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ class Group:
     Attributes:
         fmr: FMR of the group at each threshold. The key is the FMR over all pictures that the threshold was set for.
         fnmr: FNMR of the group at the same thresholds, with the same keys.
-        accuracy: Accuracy over the folds with thresholds chosen within the group, as in RFW; None without folds.
+        accuracy: Accuracy over the folds with thresholds chosen within the group, as in RFW; None without folds, or
+            where a fold of the group has pairs of one kind only.
         people: Number of people in the group.
         pairs_genuine: Number of genuine comparisons.
         pairs_impostor: Number of impostor comparisons between two people of the group.
@@ -158,7 +159,7 @@ def _group(trial: AnyTrial, name: str, thresholds: Mapping[float, float], draws:
                 false = false_match_rates(scores, weights, threshold)
                 fmr[rate] = interval(false[0], false[1:], note_for(rate, impostor))
         folds = trial.folds(name)
-        accuracy = None if folds is None else folds.exact.mean
+        accuracy = None if folds is None or folds.note else folds.exact.mean
     return Group(fmr, fnmr, accuracy, people, genuine, impostor)
 
 

@@ -1,45 +1,26 @@
 """Evaluation protocols: listed pairs, or all pairs of a set of pictures."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
 from rsft.data.features import Features
-from rsft.data.images import ImageSet, find_images
+from rsft.data.images import ImageSet, find_images, image_set
+from rsft.data.lfw import PEOPLE, lfw_kind, list_people
 from rsft.data.listing import identity_of
 from rsft.data.verification_set import read_verification_set
 from rsft.errors import InputError
+from rsft.face.evaluation.pair_table import PairRows, check_known, check_same, listed_pairs
 from rsft.face.evaluation.pairs import AllPairs, PairList
 
 TARGET, RETAIN = "target", "retain"  # names of the protocols of a run
-COLUMNS = ("a", "b", "same")
-MAX_HEADER = 1 << 16  # number of characters read of a header line
 MIN_KEPT_FRACTION = 0.5  # smallest share of the pairs that must be usable
 FOLDS = 10  # number of folds of a `.bin`, as in insightface
-TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
-
-
-@dataclass(frozen=True)
-class PairRows:
-    """Rows of a CSV file of pairs.
-
-    Attributes:
-        first: (P,) column `a`.
-        second: (P,) column `b`.
-        same: (P,) bool column `same`.
-        fold: (P,) int column `fold`, or None if the column does not exist or has a single value.
-    """
-
-    first: Sequence[str]
-    second: Sequence[str]
-    same: np.ndarray
-    fold: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -72,78 +53,66 @@ class Protocol:
 
 
 def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Protocol:
-    """Read a CSV of pairs (`a,b,same[,fold]`), a `.bin` verification set, or labelled pictures.
+    """Read pairs (a table `a,b,same[,fold]` or LFW's `pairs.txt`), a `.bin` verification set, or labelled pictures.
 
-    Labelled pictures are all compared with each other. In a CSV, the folder of a picture is its identity; if some
+    Labelled pictures are all compared with each other. In a table, the folder of a picture is its identity; if some
     pictures are in no folder, pictures that are linked by pairs with `same` = 1 have one identity. A `.bin` does not
     name identities: different pairs are taken for different people. Its intervals over identities are therefore
     intervals over pairs, and too narrow if people occur in several pairs.
 
     Args:
-        path: The CSV, the `.bin`, or any path that `find_images` reads.
-        root: The pictures that the CSV names, as any path that `find_images` reads; by default the folder of the CSV.
+        path: The table, the `.bin`, or any path that `find_images` reads.
+        root: The pictures that the table names, as any path that `find_images` reads; by default its folder.
 
     Raises:
-        InputError: If a column, picture or value is missing or contradictory, or there is nothing to compare.
+        InputError: If a column, picture or value is missing or contradictory, a pair is listed twice or is of a picture
+            and itself, or there is nothing to compare.
     """
     path = Path(path)
     if path.suffix.lower() == ".bin":
         return _verification_set(path)
     listed = listed_pairs(path)
     if listed is None:
-        images = find_images(path, labelled=True)
+        images = find_images(_people(path, root), labelled=True)
         _, rank = np.unique(images.people_names, return_inverse=True)
         return Protocol(images, AllPairs(rank[images.people]), images.identities)
-    first, second = ([_normal(name) for name in names] for names in (listed.first, listed.second))
     images = find_images(root if root is not None else path.parent)
-    place = {item: index for index, item in enumerate(images.ids)}
-    named = sorted({*first, *second})
-    missing = [name for name in named if name not in place]
-    if missing:
-        raise InputError(
-            f"'{path}' names {len(missing)} pictures that are not in '{images.root}', such as '{missing[0]}': "
+    place = _places(images, listed)
+    check_known(
+        listed,
+        place.__contains__,
+        lambda count, item, where: (
+            f"'{path}' names {count} pictures that are not in '{images.root}', such as '{item}' in {where}: "
             "pass the folder that its paths are relative to as --eval-root."
-        )
-    images = images.subset([place[name] for name in named])
-    place = {item: index for index, item in enumerate(named)}
-    a, b = (np.array([place[name] for name in names]) for names in (first, second))
-    identity = _identities(named, a[listed.same], b[listed.same])
+        ),
+    )
+    rows = np.array([[place[name] for name in names] for names in (listed.first, listed.second)])
+    named = np.unique(rows)
+    a, b = np.searchsorted(named, rows)
+    images = images.subset(named)
+    identity = _identities(list(images.ids), a[listed.same], b[listed.same])
     pairs = PairList(a, b, identity, listed.fold)
-    check_same(pairs, listed, path)
+    check_same(pairs, listed)
     return Protocol(images, pairs, images.identities)
 
 
-def listed_pairs(path: Path) -> PairRows | None:
-    """Return the rows of a CSV of pairs, or None if the path is anything else.
-
-    Raises:
-        InputError: If a column or value is missing, or the file has no rows.
-    """
-    if path.suffix.lower() != ".csv" or _is_manifest(path):
-        return None
-    rows = _read_rows(path)
-    same = np.array([_truth(row["same"], path, line) for line, row in enumerate(rows, 2)])
-    return PairRows([row["a"] for row in rows], [row["b"] for row in rows], same, _folds(rows, path))
+def _people(path: Path, root: str | os.PathLike[str] | None) -> Path | ImageSet:
+    """Return the pictures of LFW's list of people in `root`, or the path if it is another, or `root` is not given."""
+    if root is None or lfw_kind(path) != PEOPLE:
+        return path
+    return image_set(list_people(path, Path(root)), path)
 
 
-def check_same(pairs: PairList, listed: PairRows, path: Path) -> None:
-    """Raise an error if the column `same` contradicts the identities of the pairs.
-
-    Args:
-        pairs: The P pairs.
-        listed: Their rows in the CSV.
-        path: Path of the CSV, for the message.
-
-    Raises:
-        InputError: If a genuine pair has `same` = 0, or an impostor pair has `same` = 1.
-    """
-    wrong = np.flatnonzero(pairs.genuine != listed.same)
-    if len(wrong):
-        row = wrong[0]
-        raise InputError(
-            f"'{path}' line {row + 2} contradicts itself: '{listed.first[row]}' and '{listed.second[row]}' have "
-            f"same={int(listed.same[row])}, but their folders or other pairs say otherwise."
-        )
+def _places(images: ImageSet, listed: PairRows) -> dict[str, int]:
+    """Map the names by which pairs call pictures to their rows."""
+    if listed.suffixes:
+        return {item: row for row, item in enumerate(images.ids)}
+    place: dict[str, int] = {}
+    for row, item in enumerate(images.ids):
+        stem = item.rpartition(".")[0]
+        if place.setdefault(stem, row) != row:
+            raise InputError(f"'{images.root}' holds '{images.ids[place[stem]]}' and '{item}': which one is '{stem}'?")
+    return place
 
 
 def _verification_set(path: Path) -> Protocol:
@@ -177,56 +146,6 @@ def pair_folds(same: np.ndarray) -> np.ndarray | None:
     for kind in (same, ~same):
         fold[kind] = np.arange(kind.sum()) % FOLDS
     return fold
-
-
-def _is_manifest(path: Path) -> bool:
-    """Return whether a CSV lists pictures rather than pairs."""
-    if not path.is_file():
-        return False
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        header = next(csv.reader([file.readline(MAX_HEADER)]), [])
-    return "path" in header and "a" not in header
-
-
-def _read_rows(path: Path) -> list[Mapping[str, str]]:
-    """Read the rows of a CSV of pairs, and check its columns."""
-    if not path.is_file():
-        raise InputError(f"'{path}' does not exist.")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if absent:
-            raise InputError(
-                f"'{path}' needs a header line with the columns a,b,same (and optionally fold); "
-                f"it lacks {', '.join(absent)}."
-            )
-        rows: list[Mapping[str, str]] = list(reader)
-    if not rows:
-        raise InputError(f"'{path}' lists no pairs.")
-    return rows
-
-
-def _normal(name: str) -> str:
-    """Return a path with forward slashes."""
-    return str(PurePosixPath(name.replace("\\", "/")))
-
-
-def _truth(text: str, path: Path, line: int) -> bool:
-    """Parse a value of the column `same`."""
-    if text.strip().lower() not in TRUE | FALSE:
-        raise InputError(f"'{path}' line {line}: same needs 1 or 0, got '{text}'.")
-    return text.strip().lower() in TRUE
-
-
-def _folds(rows: Sequence[Mapping[str, str]], path: Path) -> np.ndarray | None:
-    """Parse the column `fold`; return None if it does not exist or has a single value."""
-    if "fold" not in rows[0]:
-        return None
-    try:
-        fold = np.array([int(row["fold"]) for row in rows])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"'{path}': fold needs a whole number in every line ({error}).") from error
-    return fold if len(np.unique(fold)) > 1 else None
 
 
 def _identities(ids: Sequence[str], a: np.ndarray, b: np.ndarray) -> np.ndarray:

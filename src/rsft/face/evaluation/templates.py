@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from rsft.data.column_names import PATH, TEMPLATE
+from rsft.data.columns import plain_paths
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of
-from rsft.data.manifest import PATH, read_columns
+from rsft.data.table import read_table
 from rsft.errors import InputError
 from rsft.face.evaluation.all_pairs import normalised
+from rsft.face.evaluation.pair_table import PairRows, check_known, check_same, listed_pairs
 from rsft.face.evaluation.pairs import AllPairs, PairList
-from rsft.face.evaluation.protocol import PairRows, check_same, listed_pairs
-
-TEMPLATE = "template"
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def read_templates(
     """Read a table with the columns `template,path`, which has a row for each picture of each template.
 
     Args:
-        table: CSV or Parquet file.
-        evaluation: CSV of pairs whose columns `a` and `b` name templates; or labelled pictures, in which case all
+        table: The table; see `rsft.data.table.read_table`.
+        evaluation: Table of pairs whose columns `a` and `b` name templates; or labelled pictures, in which case all
             templates are compared.
         root: Pictures that the table names. By default `evaluation` if it holds pictures, otherwise its folder.
 
@@ -53,24 +53,28 @@ def read_templates(
         InputError: If a column or picture is missing, a template has pictures of two people or the same picture twice,
             or the pairs name a template that is not in the table.
     """
-    table, evaluation = Path(table), Path(evaluation)
+    evaluation = Path(evaluation)
     listed = listed_pairs(evaluation)
-    columns = read_columns(table)
-    absent = [name for name in (TEMPLATE, PATH) if name not in columns]
-    if absent or not columns[PATH]:
+    told = read_table(Path(table), [TEMPLATE, PATH])
+    if not len(told):
         raise InputError(f"'{table}' needs a row for each picture, with the columns template,path.")
     everything = find_images(
         root if root is not None else evaluation if listed is None else evaluation.parent, labelled=True
     )
     place = {item: index for index, item in enumerate(everything.ids)}
-    missing = [path for path in columns[PATH] if path not in place]
+    template, paths = plain_paths(told.labels(TEMPLATE)), told.paths(PATH)
+    missing = [row for row, path in enumerate(paths) if path not in place]
     if missing:
         raise InputError(
-            f"'{table}' names {len(missing)} pictures that are not in '{everything.root}', such as '{missing[0]}'."
+            f"'{table}' names {len(missing)} pictures that are not in '{everything.root}', such as "
+            f"'{paths[missing[0]]}' in {told.place(missing[0])}."
         )
-    images = everything.subset(sorted({place[path] for path in columns[PATH]}))
+    nameless = [row for row, name in enumerate(template) if name == "."]  # the plain spelling of nothing
+    if nameless:
+        raise InputError(f"{told.place(nameless[0])} names no template.")
+    images = everything.subset(sorted({place[path] for path in paths}))
     members: dict[str, list[str]] = {}
-    for name, path in zip(columns[TEMPLATE], columns[PATH], strict=True):
+    for name, path in zip(template, paths, strict=True):
         members.setdefault(name, []).append(path)
     names = sorted(members)
     for name in names:
@@ -80,7 +84,7 @@ def read_templates(
             raise InputError(f"'{table}': the template '{name}' has {what}; it needs different pictures of one person.")
     people = [identity_of(members[name][0]) for name in names]
     identity = np.unique(people, return_inverse=True)[1]
-    pairs = AllPairs(identity) if listed is None else _between(listed, names, identity, table, evaluation)
+    pairs = AllPairs(identity) if listed is None else _between(listed, names, identity, Path(table), evaluation)
     return Templates(images, names, [members[name] for name in names], people, pairs)
 
 
@@ -88,15 +92,17 @@ def _between(listed: PairRows, names: Sequence[str], identity: np.ndarray, table
     """Return the pairs of templates that a CSV lists."""
     place = {name: index for index, name in enumerate(names)}
     compared = {*listed.first, *listed.second}
-    absent = sorted(compared - set(place))
-    if absent:
-        raise InputError(
-            f"'{evaluation}' compares {len(compared)} templates, of which '{table}' lacks {len(absent)}, such as "
-            f"'{absent[0]}'; it has {len(names)}."
-        )
+    check_known(
+        listed,
+        place.__contains__,
+        lambda count, name, where: (
+            f"'{evaluation}' compares {len(compared)} templates, of which '{table}' lacks {count}, such as '{name}'; "
+            f"it has {len(names)}. See {where}."
+        ),
+    )
     a, b = (np.array([place[name] for name in column]) for column in (listed.first, listed.second))
     pairs = PairList(a, b, identity, listed.fold)
-    check_same(pairs, listed, evaluation)
+    check_same(pairs, listed)
     return pairs
 
 

@@ -10,12 +10,14 @@ from typing import Self
 import numpy as np
 import pyarrow.compute as pc
 
-from rsft.data.columns import BLOCK, Strings, join_strings, rises
+from rsft.data.column_names import PATH
+from rsft.data.columns import BLOCK, Strings, first_rows, join_strings, rises
 from rsft.data.fingerprint import add_text
 from rsft.data.images import ImageSet
-from rsft.data.manifest import PATH, number_columns, text_columns
 from rsft.data.sources import Part, Source
+from rsft.data.table import Table, read_table
 from rsft.errors import InputError
+from rsft.face.pictures.point_order import check_order
 
 # Left eye, right eye, nose, left and right mouth corner, as seen in the picture.
 COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
@@ -65,17 +67,22 @@ class Landmarks(Mapping[str, np.ndarray]):
 
 
 def read_landmarks(path: str | os.PathLike[str]) -> Landmarks:
-    """Read the five points of each face from a CSV or Parquet file.
+    """Read the five points of each face from a table.
 
     Args:
-        path: File with the columns `path,x1,y1,...,x5,y5`: the id of a picture, then its left eye, right eye, nose,
-            left and right mouth corner as seen in the picture, in pixels of the upright picture.
+        path: File, see `rsft.data.table.read_table`, with the columns `path,x1,y1,...,x5,y5`: the id of a picture, then
+            its left eye, right eye, nose, left and right mouth corner as seen in the picture, in pixels of the upright
+            picture. It may repeat a row.
 
     Returns:
         The points of each picture.
 
     Raises:
-        InputError: A column is missing, a picture occurs twice, or a row does not contain the five points of a face.
+        InputError: A column is missing, two rows for a picture contradict each other, a row does not contain the five
+            points of a face, or rows name them in another order; see `check_order`.
+
+    Warns:
+        InputWarning: A few rows name the points in another order, or faces stand upside down.
     """
     return Landmarks.of(*_read(Path(path)))
 
@@ -138,24 +145,27 @@ def points_digest(points: Mapping[str, np.ndarray]) -> str:
 
 
 def _read(path: Path) -> tuple[Strings, np.ndarray]:
-    """Read a file of landmarks, see `read_landmarks`: ids (N,) and points (N, 5, 2) float32, in its order."""
-    text, numbers = number_columns(path, [PATH], COLUMNS)
-    absent = [name for name in (PATH, *COLUMNS) if name not in text | numbers]
-    if absent:
-        raise InputError(f"'{path}' needs the columns path,x1,y1,...,x5,y5: it lacks {', '.join(absent)}.")
-    ids = text[PATH]
-    if pc.count_distinct(ids.array).as_py() < len(ids):
-        found = pc.value_counts(ids.array)  # in the order of the file
-        twice = found.field("values")[int(np.argmax(found.field("counts").to_numpy() > 1))].as_py()
-        raise InputError(f"'{path}' names '{twice}' twice: give one face per picture.")
-    points = np.empty((len(ids), 5, 2), np.float32)
+    """Read a file of landmarks, see `read_landmarks`: unique ids (N,) and points (N, 5, 2) float32, in its order."""
+    table = read_table(path, [PATH, *COLUMNS], others=False)
+    points = np.empty((len(table), 5, 2), np.float32)
     with np.errstate(over="ignore"):
         for place, name in enumerate(COLUMNS):
-            points[:, place // 2, place % 2] = numbers.pop(name)
+            points[:, place // 2, place % 2] = table.numbers(name)
     unlike = np.flatnonzero(~_like_faces(points))
     if len(unlike):
-        raise _no_face(path, int(unlike[0]))
-    return ids, points
+        raise _no_face(table, int(unlike[0]))
+    check_order(points, table.place)
+    ids = table.paths(PATH)
+    first = first_rows(ids)
+    again = np.flatnonzero((points != points[first]).any((1, 2)))
+    if len(again):
+        row = int(again[0])
+        raise InputError(
+            f"{table.place(row)} names '{ids[row]}' twice, with other points than in {table.place(int(first[row]))}: "
+            "give one face per picture."
+        )
+    kept = np.unique(first)
+    return (ids, points) if len(kept) == len(ids) else (ids.take(kept), points[kept])
 
 
 def _check_unambiguous(
@@ -200,15 +210,13 @@ def _like_faces(points: np.ndarray) -> np.ndarray:
     return np.isfinite(points).all((1, 2)) & (apart >= MIN_SPREAD)
 
 
-def _no_face(path: Path, row: int) -> InputError:
-    """Return the error of a row of a file whose values are not the points of a face; rows count from 0."""
-    columns = text_columns(path)
+def _no_face(table: Table, row: int) -> InputError:
+    """Return the error of a row whose values are not the points of a face."""
     try:
         for name in COLUMNS:
-            float(columns[name][row])
+            float(table.text(name)[row])
     except ValueError as error:
-        return InputError(f"'{path}' line {row + 2} needs ten numbers: {error}.")
+        return InputError(f"{table.place(row)} needs ten numbers: {error}.")
     return InputError(
-        f"'{path}' line {row + 2} has no face: it needs left eye, right eye, nose, left and right mouth corner, in "
-        "pixels."
+        f"{table.place(row)} has no face: it needs left eye, right eye, nose, left and right mouth corner, in pixels."
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rsft.data.column_names import CLIP
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
@@ -20,7 +21,6 @@ from rsft.face.runs.progress import Stages
 from rsft.types import PathLike
 
 POOL = "pool"
-CLIP = "clip"  # the column of a target's manifest that says which frames belong together
 
 
 @dataclass(frozen=True, kw_only=True)
