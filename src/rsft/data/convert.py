@@ -17,8 +17,9 @@ import pyarrow.parquet
 from rsft.data.apart import check_apart
 from rsft.data.archives import expand, is_pattern
 from rsft.data.columns import Strings
+from rsft.data.formats import picture_suffixes
 from rsft.data.images import ImageSet, find_images
-from rsft.data.listing import SUFFIXES, identity_of, suffix_of
+from rsft.data.listing import identity_of, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
 from rsft.data.recordio import write_records
 from rsft.errors import InputError, UnreadableImageError
@@ -83,8 +84,9 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
 
 def _with_suffixes(images: ImageSet) -> ImageSet:
     """Append a picture suffix to ids that have none, so that folders and archives list them as pictures."""
+    suffixes = picture_suffixes()
     ids = [
-        item if Path(item).suffix.lower() in SUFFIXES else item + suffix_of(images.read_bytes(index))
+        item if Path(item).suffix.lower() in suffixes else item + suffix_of(images.read_bytes(index))
         for index, item in enumerate(images.ids)
     ]
     return replace(images, ids=Strings.of(ids))
@@ -99,7 +101,7 @@ def _writer(destination: Path) -> Writer:
                 f"shards are .tar archives: name them such as shard-{{000..012}}.tar, got '{destination}'."
             )
         return _write_shards
-    if suffix in SUFFIXES | {".bin", ".idx", ".lst", ".zip", ".gz"}:
+    if suffix in picture_suffixes() | {".bin", ".idx", ".lst", ".zip", ".gz"}:
         raise InputError(f"'{destination}': pools cannot be written as {suffix}: use {', '.join(WRITERS)} or a folder.")
     return WRITERS.get(suffix, _write_folder)
 

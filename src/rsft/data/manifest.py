@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from rsft.data.columns import BLOCK, Strings, first_part, join_strings, rows_like, true_rows
+from rsft.data.composition import FilesOfAnyComposition, composed_names
 from rsft.data.folder import absent_files
 from rsft.data.huggingface import holds_pictures, list_table
 from rsft.data.listing import Listing, item_id, text_column
@@ -46,15 +47,29 @@ def list_manifest(manifest: Path) -> Listing:
     if PATH not in columns:
         raise InputError(f"'{manifest}' needs a column 'path', got {', '.join(columns) or 'none'}.")
     paths = _plain_paths(columns.pop(PATH), manifest)
+    files = _files(manifest, paths)
+    identities, names = columns.pop(IDENTITY, None), composed_names(paths)
+    ids = names if identities is None else _ids(composed_names(identities), names, manifest)
+    return Listing(ids, Files(manifest.parent, files), columns)
+
+
+def _files(manifest: Path, paths: Strings) -> Strings:
+    """Return the paths of the files that a manifest names, spelt as they are on the disk."""
     missing = absent_files(manifest.parent, paths)
-    if len(missing):
-        raise InputError(
-            f"'{manifest}' names {len(missing)} pictures that do not exist, such as '{paths[missing[0]]}': "
-            "paths are relative to the folder of the manifest."
-        )
-    identities = columns.pop(IDENTITY, None)
-    ids = paths if identities is None else _ids(identities, paths, manifest)
-    return Listing(ids, Files(manifest.parent, paths), columns)
+    search = FilesOfAnyComposition(manifest.parent)
+    found = [search.find(path) for path in paths.take(missing)]
+    for path, files in zip(paths.take(missing), found, strict=True):
+        if not files:
+            raise InputError(
+                f"'{manifest}' names {found.count([])} pictures that do not exist, such as '{path}': "
+                "paths are relative to the folder of the manifest."
+            )
+        if len(files) > 1:
+            raise InputError(
+                f"'{manifest}' names '{path}', and {len(files)} files differ from it only in how Unicode composes "
+                f"their letters, such as {files[0]!a}: rename them."
+            )
+    return paths.replaced(missing, (files[0] for files in found))
 
 
 def _plain_paths(told: Strings, manifest: Path) -> Strings:
@@ -230,8 +245,8 @@ def read_attributes(path: Path, items: Sequence[str]) -> dict[str, Strings]:
     columns = text_columns(path)
     if PATH not in columns or not columns[PATH]:
         raise InputError(f"'{path}' needs a header with a column 'path' and a column for each attribute.")
-    last_first = columns.pop(PATH)[::-1]
-    names = text_column(items, path)
+    last_first = composed_names(columns.pop(PATH))[::-1]
+    names = composed_names(text_column(items, path))
     found = pc.index_in(names.array, last_first.array)
     lacking = names.take(true_rows(found.is_null()))
     if lacking:

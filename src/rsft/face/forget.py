@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from rsft.data.composition import spellings
 from rsft.data.features import DESCRIPTION_FILE
 from rsft.data.listing import identity_of
 from rsft.data.manifest import IDENTITY, PATH, read_columns
@@ -65,17 +66,17 @@ def forget(
 
 def _use(identity: str, run: Path) -> dict[str, Any]:
     """Return how a run used a person: one entry of "runs" in the result of `forget`."""
+    spelt = spellings(identity)
     if (run / ACCEPTED_FILE).is_file():
         rows = pyarrow.parquet.read_table(run / ACCEPTED_FILE)
-        name = _pseudonyms(rows, run)(identity)
-        mine = rows.filter(pyarrow.compute.equal(rows[IDENTITY], name))
+        pseudonyms = _pseudonyms(rows, run)
+        named = pyarrow.array({pseudonyms(name) for name in spelt}, rows.schema.field(IDENTITY).type)
+        mine = rows.filter(pyarrow.compute.is_in(rows[IDENTITY], value_set=named))
         trained = sum(mine["times_trained"].to_pylist()) if "times_trained" in mine.column_names else None
         use = {"pictures": len(mine), "accepted": sum(mine["accepted"].to_pylist()), "trained": trained}
     elif (run / DESCRIPTION_FILE).is_file():
         items = json.loads((run / DESCRIPTION_FILE).read_text())["items"]
-        use = {
-            "pictures": sum(identity_of(item) == identity for item in items), "accepted": None, "trained": None
-        }  # fmt: skip
+        use = {"pictures": sum(identity_of(item) in spelt for item in items), "accepted": None, "trained": None}
     else:
         raise InputError(f"'{run}' is not the output of a run: it has neither {ACCEPTED_FILE} nor {DESCRIPTION_FILE}.")
     return {"run": str(run), **use, "through": _through(identity, run)}
@@ -112,14 +113,14 @@ def _without(identity: str, path: Path) -> tuple[bytes, int, int]:
     named = [name for name in NAMED_COLUMNS if name in columns]
     if not named:
         raise InputError(f"'{path}' names no pictures: it has none of the columns {', '.join(NAMED_COLUMNS)}.")
-    told = columns.get(IDENTITY)
+    told, spelt = columns.get(IDENTITY), spellings(identity)
     count = len(columns[named[0]])
 
     def names(row: int) -> bool:
-        if told is not None and told[row] == identity:
+        if told is not None and told[row] in spelt:
             return True
         items = (columns[name][row].replace("\\", "/").removeprefix("./") for name in named)
-        return told is None and any(identity_of(item) == identity for item in items)
+        return told is None and any(identity_of(item) in spelt for item in items)
 
     keep = [not names(row) for row in range(count)]
     if count and not any(keep):

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
+from rsft.data.composition import composed
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of
@@ -207,8 +208,8 @@ def _read_rows(path: Path) -> list[Mapping[str, str]]:
 
 
 def _normal(name: str) -> str:
-    """Return a path with forward slashes."""
-    return str(PurePosixPath(name.replace("\\", "/")))
+    """Return a path with forward slashes, composed as ids are."""
+    return composed(str(PurePosixPath(name.replace("\\", "/"))))
 
 
 def _truth(text: str, path: Path, line: int) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rsft.data.composition import composed
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of
@@ -63,6 +64,7 @@ def read_templates(
         root if root is not None else evaluation if listed is None else evaluation.parent, labelled=True
     )
     place = {item: index for index, item in enumerate(everything.ids)}
+    columns[PATH] = [composed(path) for path in columns[PATH]]
     missing = [path for path in columns[PATH] if path not in place]
     if missing:
         raise InputError(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from rsft.data.columns import BLOCK, Strings, join_strings, rises
+from rsft.data.composition import composed_names
 from rsft.data.fingerprint import add_text
 from rsft.data.images import ImageSet
 from rsft.data.manifest import PATH, number_columns, text_columns
@@ -143,7 +144,7 @@ def _read(path: Path) -> tuple[Strings, np.ndarray]:
     absent = [name for name in (PATH, *COLUMNS) if name not in text | numbers]
     if absent:
         raise InputError(f"'{path}' needs the columns path,x1,y1,...,x5,y5: it lacks {', '.join(absent)}.")
-    ids = text[PATH]
+    ids = composed_names(text[PATH])
     if pc.count_distinct(ids.array).as_py() < len(ids):
         found = pc.value_counts(ids.array)  # in the order of the file
         twice = found.field("values")[int(np.argmax(found.field("counts").to_numpy() > 1))].as_py()
