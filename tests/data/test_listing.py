@@ -150,7 +150,7 @@ def test_a_folder_lists_what_a_plain_walk_finds(tmp_path: Path, monkeypatch: pyt
     generator = np.random.default_rng(0)
     parts = ["a", "b", "a-b", "é", "c.png", ".jpg", "..png"]
     endings = ["x.png", "x.PNG", "é.JpEg", ".png", "..png", "a.b.tiff", "none", "x.txt", "png", "x.webp", "x.Tif"]
-    for _ in range(200):
+    for _ in range(400):
         path = tmp_path.joinpath(*generator.choice(parts, generator.integers(0, 4)), generator.choice(endings))
         if not path.exists() and not any(above.is_file() for above in path.parents):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,10 @@ from functools import lru_cache
 
 from PIL import Image, ImageFile
 
-# Formats that Pillow opens but that are not decoded here: Ghostscript would run the programme in an EPS file, and of an
-# MPEG file Pillow reads the header alone.
-UNFIT = frozenset({"EPS", "MPEG"})
+# Formats that Pillow opens but that are not decoded here. Ghostscript would run the programme in an EPS file; of an
+# MPEG file Pillow reads the header alone; and the others hold a file of any other format, whose size their header does
+# not tell.
+UNFIT = frozenset({"EPS", "MPEG", "BLP", "ICNS", "ICO", "IPTC"})
 FIRST = ("JPEG", "PNG")  # looked for before the others
 SAME_READER = {"MPO": "JPEG"}  # JPEG files with further pictures behind the first
 

@@ -31,5 +31,5 @@ def open_regular(path: PathLike, buffering: int = -1) -> BinaryIO:
 
 def read_regular(path: PathLike) -> bytes:
     """Read the whole of a file; see `open_regular`."""
-    with open_regular(path) as file:
+    with open_regular(path, buffering=0) as file:
         return file.read()

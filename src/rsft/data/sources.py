@@ -119,7 +119,7 @@ def read_source(source: Source) -> bytes:
     if isinstance(source, bytes):
         return source
     if isinstance(source, Path):
-        with open_regular(source) as file:
+        with open_regular(source, buffering=0) as file:
             _check_bytes(os.fstat(file.fileno()).st_size)
             return file.read()
     _check_bytes(source.size)
