@@ -218,3 +218,16 @@ def test_data_check_tells_what_is_passed_over(tmp_path: Path) -> None:
         "files": {"of suffix .heic": {"count": 1, "example": "carl/0.heic"}},
         "folders": ["carl"],
     }
+
+
+def test_a_conversion_hides_no_picture(tmp_path: Path) -> None:
+    write(tmp_path / "in", [".x/0.png", "ann/1.png"])
+    (tmp_path / "in" / "list.csv").write_text("path\n.x/0.png\nann/1.png\n")
+    for name in ("out", "out.tar"):
+        with pytest.raises(
+            InputError, match=r"would hold 1 pictures that a listing passes over as hidden, such as '.x/0"
+        ):
+            convert(tmp_path / "in" / "list.csv", tmp_path / name)
+    for name in ("out-{0..1}.tar", "out.rec", "out/list.csv"):
+        convert(tmp_path / "in" / "list.csv", tmp_path / name)
+        assert find_images(tmp_path / name).ids == [".x/0.png", "ann/1.png"]

@@ -11,16 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 
 from rsft.data.apart import check_apart
 from rsft.data.archives import expand, is_pattern
-from rsft.data.columns import Strings
+from rsft.data.columns import Strings, rows_like
 from rsft.data.formats import picture_suffixes
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
+from rsft.data.passed_over import HIDDEN, IN_SYSTEM
 from rsft.data.recordio import write_records
 from rsft.errors import InputError, UnreadableImageError
 
@@ -52,6 +54,8 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
     for path in expand(destination):
         check_apart(path, [source])
     images = _with_suffixes(find_images(source, labelled=True))
+    if write in (_write_folder, _write_tar):
+        _check_listed(images, destination)
     taken = [path for path in expand(destination) if path.exists()]
     if taken:
         raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
@@ -90,6 +94,16 @@ def _with_suffixes(images: ImageSet) -> ImageSet:
         for index, item in enumerate(images.ids)
     ]
     return replace(images, ids=Strings.of(ids))
+
+
+def _check_listed(images: ImageSet, destination: Path) -> None:
+    """Raise `InputError` if a folder or archive of these pictures would hide one of them from a listing."""
+    hidden = np.union1d(rows_like(images.ids, HIDDEN), rows_like(images.ids, IN_SYSTEM))
+    if len(hidden):
+        raise InputError(
+            f"'{destination}' would hold {len(hidden)} pictures that a listing passes over as hidden, such as "
+            f"'{images.ids[hidden[0]]}': choose a manifest or shards."
+        )
 
 
 def _writer(destination: Path) -> Writer:

@@ -28,6 +28,7 @@ LINK_OUT = "a link to what the archive does not hold"
 LINK_TO_FOLDER = "a link to a folder of the archive"
 NO_ARCHIVE = "what follows the end of the archive"
 NO_PICTURE = "a sample without a picture"
+WITHOUT_PICTURE = "folders without a picture"
 NO_SUFFIX, OTHER_SUFFIX = "without a suffix", "of another suffix"
 MOST_SUFFIXES = 20  # suffixes that are counted one by one
 LONGEST_SUFFIX = 8
@@ -77,8 +78,12 @@ class PassedOver:
         if self.folders:
             more = f" and {len(self.folders) - SHOWN} more" if len(self.folders) > SHOWN else ""
             names = ", ".join(map(repr, self.folders[:SHOWN]))
-            told.append(f"{len(self.folders)} folders without a picture ({names}{more})")
+            told.append(f"{len(self.folders)} {WITHOUT_PICTURE} ({names}{more})")
         return ", ".join(told)
+
+    def numbers(self) -> dict[str, int]:
+        """Return the counts alone, which name no file and no person, and the number of `folders` if there are any."""
+        return dict(self.counts) | ({WITHOUT_PICTURE: len(self.folders)} if self.folders else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary that can be written as JSON: "files" (reason -> count and example) and "folders"."""
