@@ -1,6 +1,8 @@
 """Pictures from cameras and tools become upright 8-bit RGB, or are rejected with a reason."""
 
 import io
+import os
+import signal
 import struct
 import threading
 import time
@@ -192,6 +194,20 @@ def test_threads_hold_no_more_pixels_together_than_the_largest_picture(monkeypat
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(read, range(24)))
     assert most == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "BUDGET", PixelBudget(PIXELS[:, :, 0].size))
+    content = saved(Image.fromarray(PIXELS), "PNG")
+    with decoded(content):
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            decode(content)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_damaged_picture_gives_its_pixels_back(monkeypatch: pytest.MonkeyPatch) -> None:

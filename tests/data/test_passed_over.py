@@ -26,9 +26,10 @@ LEFT = {
     ".git/objects/cd.png": "hidden",
     "ann/._0.png": "hidden",
     "ann/.DS_Store": "hidden",
+    "dora/._0.png": "hidden",
     "__MACOSX/ann/0.png": "in a folder of the system",
     "bob/@eaDir/0.png/SYNOPHOTO_THUMB.png": "in a folder of the system",
-    "#recycle/0.png": "in a folder of the system",
+    "#Recycle/0.png": "in a folder of the system",
     "lost+found/0.png": "in a folder of the system",
     "bob/Thumbs.db": "of suffix .db",
     "carl/0.HEIC": "of suffix .heic",
@@ -36,7 +37,7 @@ LEFT = {
     "bob/README": "without a suffix",
     "bob/a.not a suffix at all": "of another suffix",
 }
-COUNTS = {"hidden": 4, "in a folder of the system": 4, "of suffix .heic": 2} | dict.fromkeys(
+COUNTS = {"hidden": 5, "in a folder of the system": 4, "of suffix .heic": 2} | dict.fromkeys(
     ["of suffix .db", "without a suffix", "of another suffix"], 1
 )
 
@@ -68,11 +69,11 @@ def test_what_systems_and_tools_leave_is_counted(
     images = find_images(form(tmp_path, ["ann/0.png", "bob/0.png", *LEFT]), labelled=True)
     assert images.ids == ["ann/0.png", "bob/0.png"]
     assert images.passed_over.counts == COUNTS
-    assert images.passed_over.folders == ("carl",)
+    assert images.passed_over.folders == ("carl", "dora")
     assert images.passed_over.examples["of suffix .heic"] == "carl/0.HEIC"
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "2 of suffix .heic ('carl/0.HEIC')" in line
-    assert "1 folders without a picture ('carl')" in line
+    assert "2 folders without a picture ('carl', 'dora')" in line
     assert images.subset([0]).passed_over is images.passed_over
 
 

@@ -104,6 +104,20 @@ def test_links_that_lead_nowhere_are_counted_and_nothing_outside_is_read(tmp_pat
     }
 
 
+def test_names_that_are_no_text_are_counted_where_they_name_no_picture(tmp_path: Path) -> None:
+    good: list[tuple[str, bytes | tuple[str, bytes]]] = [
+        ("a/0.png", picture(0)),
+        ("a/\udcff.txt", b"x"),
+        ("a/1.png", ("\udcff", SOFT)),
+        ("a/2.png", ("\udcff", HARD)),
+    ]
+    images = listed(tmp_path / "x.tar", good)
+    assert images.ids == ["a/0.png"]
+    assert images.passed_over.counts == {"a link to what the archive does not hold": 2, "of suffix .txt": 1}
+    with pytest.raises(InputError, match="a name that is not valid UTF-8: rename it"):
+        listed(tmp_path / "x.tar", [*good, ("a/\udcff.png", picture(1))])
+
+
 def test_a_long_chain_of_links_is_followed(tmp_path: Path) -> None:
     chain = [(f"a/{number:04d}.png", (f"{number + 1:04d}.png", SOFT)) for number in range(3000)]
     images = listed(tmp_path / "x.tar", [*chain, ("a/3000.png", picture(0))])

@@ -40,7 +40,8 @@ def list_tar(path: Path) -> Listing:
         InputError: The archive is damaged, truncated or compressed, or it is a shard that `list_shards` rejects.
     """
     tally = Tally()
-    names, parts = _visible(*list_members(path, tally), tally)
+    every, parts = list_members(path, tally)
+    names, parts = _visible(every, parts, tally)
     if len(rows_like(names, r"\.cls$")):
         return _list_shard(names, parts, tally, path)
     pictures = picture_rows(names)
@@ -51,7 +52,9 @@ def list_tar(path: Path) -> Listing:
         last = np.array(list({name: row for row, name in enumerate(ids)}.values()))  # of equal names, as in tar
         tally.add(REPLACED, min(set(ids.take(np.setdiff1d(np.arange(len(ids)), last)))), len(ids) - len(last))
         pictures, ids = pictures[last], ids.take(last)
-    return Listing(ids, parts.take(pictures), passed_over=tally.told(_first_folders(names) - _first_folders(ids)))
+    without = _first_folders(every) - _first_folders(ids)
+    folders = (folder for folder in without if place_passed_over(f"{folder}/") is None)
+    return Listing(ids, parts.take(pictures), passed_over=tally.told(folders))
 
 
 def _visible(names: Strings, parts: Parts, tally: Tally) -> tuple[Strings, Parts]:

@@ -1,6 +1,7 @@
 """Pictures from bytes to pixels, with a limit of the memory that all threads take together."""
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
@@ -34,6 +35,11 @@ class PixelBudget:
 
     def __init__(self, total: int):
         self.total = total
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)  # the threads that hold pixels are not in the child
+
+    def _begin(self) -> None:
         self._taken = 0
         self._change = Condition()
 

@@ -137,7 +137,7 @@ class _Walk:
                         else:
                             self._pass_over(below, name)
                     elif _is_folder(entry):
-                        if name[0] == DOT or name in SYSTEM_NAMES:
+                        if name[0] == DOT or name.lower() in SYSTEM_NAMES:
                             self._pass_over(below, name)
                         else:
                             (links if entry.is_symlink() else folders).append(name + b"/")
@@ -157,7 +157,7 @@ class _Walk:
         path = _shown(below + name)
         if name[0] == DOT:
             self.tally.add(HIDDEN_NAME, path)
-        elif name in SYSTEM_NAMES:
+        elif name.lower() in SYSTEM_NAMES:
             self.tally.add(SYSTEM_FOLDER, path)
         else:
             self.tally.add_file(path)

@@ -9,15 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-SYSTEM = frozenset(
+SYSTEM = frozenset(  # in lower case; names are compared without regard to it
     {
-        "__MACOSX", "@eaDir", "@Recycle", "@Recently-Snapshot", "@tmp", "#recycle", "#snapshot", "lost+found",
-        "$RECYCLE.BIN", "System Volume Information", "RECYCLER", "__pycache__",
+        "__macosx", "__pycache__", "@__thumb", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle",
+        "#snapshot", "~snapshot", "lost+found", "$recycle.bin", "recycler", "system volume information",
+        "network trash folder", "temporary items",
     }
 )  # fmt: skip
 # Regular expressions of RE2, of paths: with a hidden part, and with a folder of the system. ".." is not hidden.
 HIDDEN = r"(^|/)\.([^./]|\.[^/])"
-IN_SYSTEM = "(^|/)(" + "|".join(map(re.escape, sorted(SYSTEM))) + ")/"
+IN_SYSTEM = "(?i)(^|/)(" + "|".join(map(re.escape, sorted(SYSTEM))) + ")/"
 HIDDEN_NAME, SYSTEM_FOLDER = "hidden", "in a folder of the system"
 NO_FILE = "neither a file nor a folder"
 CLOSED = "a folder that cannot be opened"
@@ -48,7 +49,7 @@ def place_passed_over(path: str) -> tuple[str, str] | None:
     """
     parts = path.split("/")
     for number, part in enumerate(parts):
-        if is_hidden(part) or (part in SYSTEM and number < len(parts) - 1):
+        if is_hidden(part) or (part.lower() in SYSTEM and number < len(parts) - 1):
             return HIDDEN_NAME if is_hidden(part) else SYSTEM_FOLDER, "/".join(parts[: number + 1])
     return None
 

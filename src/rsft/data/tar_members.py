@@ -16,7 +16,8 @@ import pyarrow
 import pyarrow.compute as pc
 
 from rsft.data.columns import BLOCK, Strings, folder_part, join_strings, true_rows
-from rsft.data.listing import text_column
+from rsft.data.formats import picture_suffixes
+from rsft.data.listing import is_valid, text_column
 from rsft.data.passed_over import LINK_OUT, LINK_TO_FOLDER, NO_ARCHIVE, NO_FILE, SPARSE, Tally
 from rsft.data.regular import open_regular
 from rsft.data.sources import Parts
@@ -102,6 +103,9 @@ class _Members:
         name = str(PurePosixPath(member.name))
         if member.isdir():
             return
+        if not is_valid(name) and PurePosixPath(name).suffix.lower() not in picture_suffixes():
+            self.tally.add_file(name.encode("utf-8", "backslashreplace").decode())
+            return
         if member.issym():
             self.links[len(self.offsets)] = _Link(normpath(f"{name}/../{member.linkname}"), False)
         elif member.islnk():
@@ -136,7 +140,9 @@ class _Members:
 
     def _found(self, names: Strings) -> dict[int, int]:
         """Return the row of the file that each link leads to; links that lead to none, or in a circle, are left out."""
-        targets = pyarrow.array({link.target for link in self.links.values()}, pyarrow.large_string())
+        targets = pyarrow.array(
+            {link.target for link in self.links.values() if is_valid(link.target)}, pyarrow.large_string()
+        )
         rows: dict[str, list[int]] = defaultdict(list)
         for row in true_rows(pc.is_in(names.array, value_set=targets)).tolist():
             rows[names[row]].append(row)
