@@ -37,6 +37,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rsft import RejectionSampler, Stopping, fine_tune
+from rsft.data import decoding
 from rsft.data.images import ImageSet, find_images
 from rsft.face.adaptation.heads import PrototypeLoss
 from rsft.face.adaptation.recipe import Recipe
@@ -270,7 +271,8 @@ def overlap_benchmark() -> dict[str, Any]:
     with ExitStack() as stack:
         for name, replacement in patches.items():
             stack.enter_context(mock.patch.object(embedding, name, replacement))
-        stack.enter_context(mock.patch.object(ImageSet, "read", timed("decode", ImageSet.read)))
+        for owner, name in ((ImageSet, "read_bytes"), (decoding, "_pixels")):
+            stack.enter_context(mock.patch.object(owner, name, timed("decode", getattr(owner, name))))
         started = time.perf_counter()
         embed(load_model("dlib"), photographs)
     wall = time.perf_counter() - started

@@ -52,9 +52,15 @@ def in_one_line(text: str) -> str:
 def test_fit_tells_what_it_read_embedded_and_trained_on(people: Path, tmp_path: Path) -> None:
     """In words, as JSON and in the run folder, and the same in all."""
     line = options_of("fit", people, tmp_path)
-    printed = in_one_line(rsft(*line, "--out", tmp_path / "words").stdout)
+    beside = people / "pool" / "pool0" / "notes of ann.txt"
+    beside.touch()
+    told = rsft(*line, "--out", tmp_path / "words")
+    printed = in_one_line(told.stdout)
+    assert "passed over 1 of suffix .txt ('pool0/notes of ann.txt')" in told.stderr
     metrics: dict[str, Any] = json.loads(rsft(*line, "--out", tmp_path / "run", "--json").stdout)
+    beside.unlink()
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
+    assert metrics["passed_over"] == {"pool": {"of suffix .txt": 1}}  # and no name
     figures = {name: metrics[f"images_{name}"] for name in ("decoded", "embedded", "trained")}
     assert metrics["pool_pictures"] == 144
     assert 48 < figures["decoded"] < 144

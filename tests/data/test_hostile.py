@@ -168,17 +168,13 @@ def test_unusual_names_are_valid_identities(name: str, tmp_path: Path) -> None:
     assert check_pool(tmp_path / "x")["identities"] == 1
 
 
-def test_names_that_differ_only_in_case_or_unicode_composition_are_reported(tmp_path: Path) -> None:
-    composed, apart = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
-    for name in ("ann", "Ann", composed, apart):
+def test_names_that_differ_only_in_case_are_reported(tmp_path: Path) -> None:
+    for name in ("ann", "Ann", "zoë", unicodedata.normalize("NFD", "Zoë")):
         (tmp_path / name).mkdir()
-        for number in (1, 2):
-            (tmp_path / name / f"{number}.png").write_bytes(picture(hash((name, number)) % 1000))
+        (tmp_path / name / "1.png").write_bytes(picture(hash(name) % 1000))
     if len(list(tmp_path.iterdir())) < 4:
         pytest.skip("the file system treats these names as equal")
-    assert sorted(map(sorted, check_pool(tmp_path)["case_collisions"])) == sorted(
-        map(sorted, [["Ann", "ann"], [composed, apart]])
-    )
+    assert check_pool(tmp_path)["case_collisions"] == [["Ann", "ann"], ["Zoë", "zoë"]]
 
 
 def test_a_name_that_is_not_text_is_rejected(tmp_path: Path) -> None:

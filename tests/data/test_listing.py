@@ -26,8 +26,8 @@ from rsft.face.evaluation.protocol import Protocol, read_protocol, without_overl
 
 # sorted differently by code point than by UTF-16, by locale, by folder first, or without regard to case
 NAMES = [
-    "a/x.png", "a-b/x.png", "a.b/x.png", "A/x.png", "ab/x.png", "a b/x.png", "é/x.png", "e\u0301/x.png", "z/x.png",
-    "\uffee/x.png", "😀/x.png", "10/x.png", "9/x.png", "a/x/y.png", "a/x-y.png", "a/X.PNG", "a/é.jpeg", "a/..b.png",
+    "a/x.png", "a-b/x.png", "a.b/x.png", "A/x.png", "ab/x.png", "a b/x.png", "é/x.png", "e/x.png", "z/x.png",
+    "\uffee/x.png", "😀/x.png", "10/x.png", "9/x.png", "a/x/y.png", "a/x-y.png", "a/X.PNG", "a/é.jpeg", "a/b..png",
 ]  # fmt: skip
 
 
@@ -151,14 +151,15 @@ def test_a_folder_lists_what_a_plain_walk_finds(tmp_path: Path, monkeypatch: pyt
     generator = np.random.default_rng(0)
     parts = ["a", "b", "a-b", "é", "c.png", ".jpg", "..png"]
     endings = ["x.png", "x.PNG", "é.JpEg", ".png", "..png", "a.b.tiff", "none", "x.txt", "png", "x.webp", "x.Tif"]
-    for _ in range(200):
+    for _ in range(400):
         path = tmp_path.joinpath(*generator.choice(parts, generator.integers(0, 4)), generator.choice(endings))
         if not path.exists() and not any(above.is_file() for above in path.parents):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
     suffixes = (".png", ".jpeg", ".jpg", ".tif", ".tiff", ".webp")
     found = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    expected = sorted(path.as_posix() for path in found if path.suffix.lower() in suffixes)
+    shown = [path for path in found if not any(part.startswith(".") for part in path.parts)]
+    expected = sorted(path.as_posix() for path in shown if path.suffix.lower() in suffixes)
     assert len(expected) > 50
     assert find_images(tmp_path).ids == expected
     monkeypatch.setattr(folder_module, "BLOB_BYTES", 10)

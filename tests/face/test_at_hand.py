@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from drawn_people import draw_people, tiny_model
 
@@ -80,13 +79,13 @@ def test_every_network_has_the_figures_of_the_same_few_pictures(people: Path, mo
 
 def test_each_picture_is_opened_once_by_each_network(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Counter[str]()
-    original = ImageSet.read
+    original = ImageSet.read_bytes
 
-    def read(images: ImageSet, index: int) -> np.ndarray:
+    def read(images: ImageSet, index: int) -> bytes:
         counts[images.ids[index]] += 1
         return original(images, index)
 
-    monkeypatch.setattr(ImageSet, "read", read)
+    monkeypatch.setattr(ImageSet, "read_bytes", read)
     planned(people, against=())
     before = counts.copy()
     counts.clear()

@@ -40,6 +40,7 @@ def test_a_clean_pool_has_no_findings(pool: Path) -> None:
     assert (found.pop("pictures"), found.pop("identities")) == (18, PEOPLE)
     assert (found.pop("against"), found.pop("doubtful_labels")) == (None, None)
     assert (found.pop("provenance"), found.pop("withdrawn")) == ({}, None)
+    assert found.pop("passed_over") == {"files": {}, "folders": []}
     assert set(found) == {"unreadable", "single", "case_collisions", "exact_duplicates", "near_duplicates"}
     assert not any(found.values())
 

@@ -87,9 +87,9 @@ def test_an_interrupted_embedding_continues_with_the_unfinished_part(faces: Path
     images, read = find_images(faces / "pool"), []
 
     class Counted(ImageSet):
-        def read(self, index: int) -> np.ndarray:
+        def read_bytes(self, index: int) -> bytes:
             read.append(index)
-            return super().read(index)
+            return super().read_bytes(index)
 
     counted = Counted(images.root, images.ids, images.sources)
 

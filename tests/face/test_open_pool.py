@@ -77,16 +77,16 @@ class Reads:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.counts, self.stages = Counter[str](), dict[str, int]()
         self.stop_at: int | None = None
-        original = ImageSet.read
+        original = ImageSet.read_bytes
 
-        def read(images: ImageSet, index: int) -> np.ndarray:
+        def read(images: ImageSet, index: int) -> bytes:
             if self.stop_at is not None and self.total >= self.stop_at:
                 self.stop_at = None
                 raise KeyboardInterrupt
             self.counts[images.ids[index]] += 1
             return original(images, index)
 
-        monkeypatch.setattr(ImageSet, "read", read)
+        monkeypatch.setattr(ImageSet, "read_bytes", read)
 
     @property
     def total(self) -> int:

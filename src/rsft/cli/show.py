@@ -303,6 +303,7 @@ def print_check(found: dict[str, Any]) -> None:
         "pictures that are also evaluated": against.get("exact_duplicates"),
         "pairs that look nearly the same as an evaluated one": against.get("near_duplicates"),
         "doubtful labels": found["doubtful_labels"],
+        "folders without a picture": found["passed_over"]["folders"],
     }
     table = Table(title=f"{found['pictures']} pictures of {found['identities']} identities", title_justify="left")
     for heading in ("finding", "number", "example"):
@@ -312,6 +313,8 @@ def print_check(found: dict[str, Any]) -> None:
             first = "" if not findings else findings[0]
             example = first if isinstance(first, str) else ", ".join(str(part) for part in first[:3])
             table.add_row(name, str(len(findings)), escape(example))
+    for reason, told in found["passed_over"]["files"].items():
+        table.add_row(f"passed over: {reason}", str(told["count"]), escape(told["example"]))
     console = Console(highlight=False)
     console.print(table)
     for name, values in found["provenance"].items():

@@ -6,20 +6,19 @@ disk.
 
 import json
 import re
-import tarfile
-from array import array
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from rsft.data.columns import BLOCK, Strings, join_strings
-from rsft.data.listing import SUFFIXES, Listing, item_id, join_listings, text_column
+from rsft.data.columns import Strings, first_part, rows_like, true_rows
+from rsft.data.formats import picture_suffixes
+from rsft.data.listing import Listing, item_id, join_listings, picture_rows, text_column
+from rsft.data.passed_over import HIDDEN, IN_SYSTEM, NO_PICTURE, REPLACED, Tally, place_passed_over
 from rsft.data.sources import Part, Parts, read_source
-from rsft.data.tar_headers import plain_files
+from rsft.data.tar_members import list_members
 from rsft.errors import InputError
 from rsft.missing import is_missing, label_name
 
@@ -30,10 +29,10 @@ MAX_LABEL_SIZE = 1 << 20  # largest .cls or .json member, in bytes
 
 
 def list_tar(path: Path) -> Listing:
-    """List the pictures of an uncompressed `.tar` archive.
+    """List the pictures of an uncompressed `.tar` archive, or of several joined end to end.
 
     An archive with a `.cls` member is a shard (see `list_shards`). In any other archive, each member with the suffix of
-    a picture is one picture.
+    a picture is one picture. A link to a member is another name of it.
 
     Args:
         path: The archive.
@@ -41,23 +40,38 @@ def list_tar(path: Path) -> Listing:
     Raises:
         InputError: The archive is damaged, truncated or compressed, or it is a shard that `list_shards` rejects.
     """
-    names: list[Strings] = []
-    offsets, sizes = array("q"), array("q")
-    members = _members(path)
-    while block := list(islice(members, BLOCK)):
-        if any(name.endswith(".cls") for name, _ in block):
-            return list_shards([path])
-        pictures = [(name, part) for name, part in block if _is_picture(name)]
-        names.append(text_column([name for name, _ in pictures], path))
-        offsets.extend(part.offset for _, part in pictures)
-        sizes.extend(part.size for _, part in pictures)
-    ids = join_strings(names or [[]])
-    place = np.array([offsets, sizes], np.int64)
-    parts = Parts([path], np.zeros(len(ids), np.int32), *place)
-    if pc.count_distinct(ids.array).as_py() == len(ids):
-        return Listing(ids, parts)
-    last = np.array(list({name: row for row, name in enumerate(ids)}.values()))  # the last of equal names, as in tar
-    return Listing(ids.take(last), parts.take(last))
+    tally = Tally()
+    every, parts = list_members(path, tally)
+    names, parts = _visible(every, parts, tally)
+    if len(rows_like(names, r"\.cls$")):
+        return _list_shard(names, parts, tally, path)
+    pictures = picture_rows(names)
+    for name in names.take(np.setdiff1d(np.arange(len(names)), pictures, assume_unique=True)):
+        tally.add_file(name)
+    ids = names.take(pictures)
+    if pc.count_distinct(ids.array).as_py() < len(ids):
+        last = np.array(list({name: row for row, name in enumerate(ids)}.values()))  # of equal names, as in tar
+        tally.add(REPLACED, min(set(ids.take(np.setdiff1d(np.arange(len(ids)), last)))), len(ids) - len(last))
+        pictures, ids = pictures[last], ids.take(last)
+    without = _first_folders(every) - _first_folders(ids)
+    folders = (folder for folder in without if place_passed_over(f"{folder}/") is None)
+    return Listing(ids, parts.take(pictures), passed_over=tally.told(folders))
+
+
+def _visible(names: Strings, parts: Parts, tally: Tally) -> tuple[Strings, Parts]:
+    """Leave out the members that are hidden or lie in folders of the system, and count these."""
+    hidden = np.union1d(rows_like(names, HIDDEN), rows_like(names, IN_SYSTEM))
+    if not len(hidden):
+        return names, parts
+    for reason, place in filter(None, {place_passed_over(name) for name in names.take(hidden)}):
+        tally.add(reason, place)
+    kept = np.setdiff1d(np.arange(len(names)), hidden, assume_unique=True)
+    return names.take(kept), parts.take(kept)
+
+
+def _first_folders(names: Strings) -> set[str]:
+    """Return the first parts of the names that have several."""
+    return set(names.take(true_rows(pc.match_substring(names.array, "/"))).coded(first_part).names)
 
 
 def is_pattern(path: Path) -> bool:
@@ -107,14 +121,19 @@ def list_shards(paths: Sequence[Path]) -> Listing:
     absent = next((path for path in paths if not path.is_file()), None)
     if absent is not None:
         raise InputError(f"the shard '{absent}' does not exist: the pattern names {len(paths)} shards.")
-    return join_listings([_list_shard(path) for path in paths])
+    listings = []
+    for path in paths:
+        tally = Tally()
+        listings.append(_list_shard(*_visible(*list_members(path, tally), tally), tally, path))
+    return join_listings(listings)
 
 
-def _list_shard(path: Path) -> Listing:
-    """List the pictures of one shard."""
+def _list_shard(names: Strings, parts: Parts, tally: Tally, path: Path) -> Listing:
+    """List the pictures of one shard, of which the visible members are given."""
     ids, sources, rows = [], [], []
-    for key, sample in _samples(path).items():
-        pictures = [kind for kind in sample if f".{kind.rpartition('.')[2].lower()}" in SUFFIXES]
+    suffixes = picture_suffixes()
+    for key, sample in _samples(names, parts).items():
+        pictures = [kind for kind in sample if f".{kind.rpartition('.')[2].lower()}" in suffixes]
         if len(pictures) > 1:
             raise InputError(f"'{path}': the sample '{key}' needs one picture, got {len(pictures)}.")
         if pictures:
@@ -123,15 +142,17 @@ def _list_shard(path: Path) -> Listing:
             ids.append(item_id(identity, name, path))
             sources.append(sample[pictures[0]])
             rows.append(row)
-    names = sorted({name for row in rows for name in row})
-    attributes = {name: Strings.shown([row.get(name, "") for row in rows]) for name in names}
-    return Listing(text_column(ids, path), Parts.of(sources), attributes)
+        else:
+            tally.add(NO_PICTURE, f"{key}.{min(sample)}".rstrip("."))
+    told = sorted({name for row in rows for name in row})
+    attributes = {name: Strings.shown([row.get(name, "") for row in rows]) for name in told}
+    return Listing(text_column(ids, path), Parts.of(sources), attributes, tally.told())
 
 
-def _samples(path: Path) -> dict[str, dict[str, Part]]:
+def _samples(names: Strings, parts: Parts) -> dict[str, dict[str, Part]]:
     """Group the members of a shard by sample: name up to the first dot -> rest of the name -> member."""
     samples: dict[str, dict[str, Part]] = {}
-    for name, part in dict(_members(path)).items():  # the last of equal names counts, as in tar
+    for name, part in dict(zip(names, parts, strict=True)).items():  # the last of equal names counts, as in tar
         folder, slash, base = name.rpartition("/")
         stem, _, kind = base.partition(".")
         samples.setdefault(folder + slash + stem, {})[kind] = part
@@ -163,30 +184,3 @@ def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str
         del told[named]
         label = row[named]
     return None if label is None else label_name(label), told.pop("path", None), told
-
-
-def _is_picture(name: str) -> bool:
-    """Return whether a file has the suffix of a picture, and more of a name than that."""
-    stem, _, kind = name[name.rfind("/") + 1 :].rpartition(".")
-    return bool(stem) and f".{kind.lower()}" in SUFFIXES
-
-
-def _members(path: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the name and the place of each regular file in an archive."""
-    plain = plain_files(path)
-    return _odd_members(path) if plain is None else zip(*plain, strict=True)
-
-
-def _odd_members(path: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the same for an archive with long names, links and whatever else `tarfile` knows."""
-    try:
-        with tarfile.open(path, "r:") as archive:
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps an object for each
-                if member.isfile():
-                    yield str(PurePosixPath(member.name)), Part(path, member.offset_data, member.size)
-            ended = archive.offset < path.stat().st_size
-    except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' is not a complete, uncompressed .tar archive: {error}.") from error
-    if not ended:
-        raise InputError(f"'{path}' is truncated: its end-of-archive mark is missing. Copy it again.")

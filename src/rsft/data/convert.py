@@ -11,15 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 
 from rsft.data.apart import check_apart
 from rsft.data.archives import expand, is_pattern
-from rsft.data.columns import Strings
+from rsft.data.columns import Strings, rows_like
+from rsft.data.formats import picture_suffixes
 from rsft.data.images import ImageSet, find_images
-from rsft.data.listing import SUFFIXES, identity_of, suffix_of
+from rsft.data.listing import identity_of, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
+from rsft.data.passed_over import HIDDEN, IN_SYSTEM
 from rsft.data.recordio import write_records
 from rsft.errors import InputError, UnreadableImageError
 
@@ -51,6 +54,8 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
     for path in expand(destination):
         check_apart(path, [source])
     images = _with_suffixes(find_images(source, labelled=True))
+    if write in (_write_folder, _write_tar):
+        _check_listed(images, destination)
     taken = [path for path in expand(destination) if path.exists()]
     if taken:
         raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
@@ -83,11 +88,22 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
 
 def _with_suffixes(images: ImageSet) -> ImageSet:
     """Append a picture suffix to ids that have none, so that folders and archives list them as pictures."""
+    suffixes = picture_suffixes()
     ids = [
-        item if Path(item).suffix.lower() in SUFFIXES else item + suffix_of(images.read_bytes(index))
+        item if Path(item).suffix.lower() in suffixes else item + suffix_of(images.read_bytes(index))
         for index, item in enumerate(images.ids)
     ]
     return replace(images, ids=Strings.of(ids))
+
+
+def _check_listed(images: ImageSet, destination: Path) -> None:
+    """Raise `InputError` if a folder or archive of these pictures would hide one of them from a listing."""
+    hidden = np.union1d(rows_like(images.ids, HIDDEN), rows_like(images.ids, IN_SYSTEM))
+    if len(hidden):
+        raise InputError(
+            f"'{destination}' would hold {len(hidden)} pictures that a listing passes over as hidden, such as "
+            f"'{images.ids[hidden[0]]}': choose a manifest or shards."
+        )
 
 
 def _writer(destination: Path) -> Writer:
@@ -99,7 +115,7 @@ def _writer(destination: Path) -> Writer:
                 f"shards are .tar archives: name them such as shard-{{000..012}}.tar, got '{destination}'."
             )
         return _write_shards
-    if suffix in SUFFIXES | {".bin", ".idx", ".lst", ".zip", ".gz"}:
+    if suffix in picture_suffixes() | {".bin", ".idx", ".lst", ".zip", ".gz"}:
         raise InputError(f"'{destination}': pools cannot be written as {suffix}: use {', '.join(WRITERS)} or a folder.")
     return WRITERS.get(suffix, _write_folder)
 

@@ -12,12 +12,13 @@ import pyarrow
 import pyarrow.compute as pc
 
 from rsft.data.columns import BLOCK, Strings, folder_part
-from rsft.data.listing import SUFFIXES, Listing, invalid_name, is_valid
+from rsft.data.formats import picture_suffixes
+from rsft.data.listing import Listing, invalid_name, is_valid
+from rsft.data.passed_over import CLOSED, HIDDEN_NAME, NAMED_AGAIN, NO_FILE, SYSTEM, SYSTEM_FOLDER, Tally
 from rsft.data.sources import Files
 
-ENDINGS = frozenset(suffix.encode() for suffix in SUFFIXES)
-# the last four bytes of most names of pictures, which are quicker to look up than a suffix is to find
-SHORT_ENDINGS = frozenset(spelt for ending in ENDINGS if len(ending) == 4 for spelt in (ending, ending.upper()))
+DOT = ord(".")
+SYSTEM_NAMES = frozenset(os.fsencode(name) for name in SYSTEM)
 BLOB_BYTES = 1 << 24
 BATCH_ROWS = 1 << 20
 FEW_ENTRIES = 1000
@@ -28,7 +29,8 @@ def list_folder(root: Path) -> Listing:
     """List the pictures of a folder.
 
     Links are followed. A folder with several names is listed once, by its own name if possible. Where nothing is linked
-    and no folder holds both pictures and folders, ids come sorted.
+    and no folder holds both pictures and folders, ids come sorted. What is neither a file nor a folder, what is hidden,
+    what lies in folders of the system, and files without the suffix of a picture are passed over.
 
     Args:
         root: The folder.
@@ -36,12 +38,14 @@ def list_folder(root: Path) -> Listing:
     Raises:
         InputError: The name of a picture is not valid UTF-8.
     """
-    found = _joined(_pictures(root))
+    walk = _Walk(root)
+    found = _joined(walk.pictures())
     try:
         ids = Strings(found)  # checks UTF-8
     except pyarrow.ArrowInvalid as error:
         raise invalid_name(_not_text(found), root) from error
-    return Listing(ids, Files(root, ids))
+    folders = map(_shown, walk.without_picture)
+    return Listing(ids, Files(root, ids), passed_over=walk.tally.told(folders))
 
 
 def absent_files(root: Path, paths: Strings) -> np.ndarray:
@@ -79,40 +83,88 @@ def _not_text(names: pyarrow.Array) -> str:
     return next(text for text in texts if not is_valid(text))
 
 
-def _pictures(root: Path) -> Iterator[bytes]:
-    """Yield the pictures of each folder below a root, as a blob of paths relative to it."""
-    top = os.fsencode(root)
-    seen: set[bytes] = set()
-    tops = [(b"", os.path.realpath(top))]
-    for entrance in tops:  # grows within the loop
-        waiting = [entrance]
-        while waiting:
-            below, real = waiting.pop()
-            if real in seen:
-                continue
-            seen.add(real)
-            pictures, folders, links = _entries(os.path.join(top, below))
-            yield _blob(below, pictures)
-            waiting += [(below + name, os.path.join(real, name[:-1])) for name in reversed(folders)]
-            tops += [(below + name, os.path.realpath(os.path.join(top, below, name))) for name in links]
+class _Walk:
+    """A walk through the folders below a root.
 
+    Attributes:
+        tally: Counts what is passed over.
+        without_picture: First folders below the root in which no picture was found.
+    """
 
-def _entries(folder: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """List the pictures of a folder, its folders and its links to folders, each sorted; folders end in "/"."""
-    pictures: list[bytes] = []
-    folders: list[bytes] = []
-    links: list[bytes] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if _is_folder(entry):
-                    (links if entry.is_symlink() else folders).append(name + b"/")
-                elif (name[-4:] in SHORT_ENDINGS and len(name) > 4) or _is_picture(name):
-                    pictures.append(name)
-    except OSError:  # a folder that may not be read has no pictures, as for os.walk
-        return [], [], []
-    return sorted(pictures), sorted(folders), sorted(links)
+    def __init__(self, root: Path):
+        self.top = os.fsencode(root)
+        self.tally = Tally()
+        self.without_picture: set[bytes] = set()
+        self._endings = frozenset(suffix.encode() for suffix in picture_suffixes())
+        # the last four bytes of most names of pictures, which are quicker to look up than a suffix is to find
+        self._short = frozenset(spelt for end in self._endings if len(end) == 4 for spelt in (end, end.upper()))
+
+    def pictures(self) -> Iterator[bytes]:
+        """Yield the pictures of each folder, as a blob of paths relative to the root."""
+        seen: set[bytes] = set()
+        tops = [(b"", os.path.realpath(self.top))]
+        for entrance in tops:  # grows within the loop
+            waiting = [entrance]
+            while waiting:
+                below, real = waiting.pop()
+                if real in seen:
+                    self.tally.add(NAMED_AGAIN, _shown(below[:-1]))
+                    self.without_picture.discard(below[:-1])
+                    continue
+                seen.add(real)
+                pictures, folders, links = self._entries(below)
+                if below == b"":
+                    self.without_picture.update(name[:-1] for name in folders + links)
+                elif pictures:
+                    self.without_picture.discard(below[: below.index(b"/")])
+                yield _blob(below, pictures)
+                waiting += [(below + name, os.path.join(real, name[:-1])) for name in reversed(folders)]
+                tops += [(below + name, os.path.realpath(os.path.join(self.top, below, name))) for name in links]
+
+    def _entries(self, below: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """List the pictures of a folder, its folders and its links to folders, each sorted; folders end in "/"."""
+        pictures: list[bytes] = []
+        folders: list[bytes] = []
+        links: list[bytes] = []
+        short = self._short
+        try:
+            with os.scandir(os.path.join(self.top, below)) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if entry.is_file(follow_symlinks=False):
+                        if name[0] != DOT and (name[-4:] in short or self._is_picture(name)):
+                            pictures.append(name)
+                        else:
+                            self._pass_over(below, name)
+                    elif _is_folder(entry):
+                        if name[0] == DOT or name.lower() in SYSTEM_NAMES:
+                            self._pass_over(below, name)
+                        else:
+                            (links if entry.is_symlink() else folders).append(name + b"/")
+                    elif not entry.is_symlink() or _leads_elsewhere(entry):
+                        self.tally.add(NO_FILE, _shown(below + name))
+                    elif name[0] != DOT and self._is_picture(name):
+                        pictures.append(name)
+                    else:
+                        self._pass_over(below, name)
+        except OSError:
+            self.tally.add(CLOSED, _shown(below[:-1]))
+            return [], [], []
+        return sorted(pictures), sorted(folders), sorted(links)
+
+    def _pass_over(self, below: bytes, name: bytes) -> None:
+        """Count a file or folder that is not to be listed."""
+        path = _shown(below + name)
+        if name[0] == DOT:
+            self.tally.add(HIDDEN_NAME, path)
+        elif name.lower() in SYSTEM_NAMES:
+            self.tally.add(SYSTEM_FOLDER, path)
+        else:
+            self.tally.add_file(path)
+
+    def _is_picture(self, name: bytes) -> bool:
+        """Return whether the suffix of a name is that of a picture."""
+        return b"." + name.rpartition(b".")[2].lower() in self._endings and b"." in name
 
 
 def _is_folder(entry: "os.DirEntry[bytes]") -> bool:
@@ -123,10 +175,17 @@ def _is_folder(entry: "os.DirEntry[bytes]") -> bool:
         return False
 
 
-def _is_picture(name: bytes) -> bool:
-    """Return whether the suffix of a name is that of a picture; a name that is all suffix has none."""
-    stem, _, ending = name.rpartition(b".")
-    return bool(stem) and b"." + ending.lower() in ENDINGS
+def _leads_elsewhere(link: "os.DirEntry[bytes]") -> bool:
+    """Return whether a link leads to something other than a file; one that leads nowhere is a picture that is lost."""
+    try:
+        return not link.is_file() and os.path.exists(link.path)
+    except OSError:
+        return False
+
+
+def _shown(name: bytes) -> str:
+    """Return a path as text, with escapes for bytes that are none."""
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _files(top: bytes, folder: str, wanted: int) -> bytes:

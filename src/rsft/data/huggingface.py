@@ -15,6 +15,7 @@ import pyarrow
 import pyarrow.parquet
 
 from rsft.data.listing import Listing, item_id, join_listings, suffix_of
+from rsft.data.regular import read_regular
 from rsft.data.sources import Part, Source, columnar
 from rsft.errors import InputError
 from rsft.missing import is_missing, label_name
@@ -43,7 +44,9 @@ def list_saved(folder: Path) -> Listing:
             raise InputError(
                 f"'{folder}' has the splits {', '.join(splits)}: name one, such as '{folder / splits[0]}'."
             )
-        files = [folder / entry["filename"] for entry in json.loads((folder / STATE_FILE).read_text())["_data_files"]]
+        files = [
+            _file(folder, entry["filename"]) for entry in json.loads(read_regular(folder / STATE_FILE))["_data_files"]
+        ]
         tables = [_mapped(path) for path in files]
     except (OSError, KeyError, TypeError, json.JSONDecodeError, pyarrow.ArrowException) as error:
         raise InputError(f"'{folder}' is not a complete output of `save_to_disk`: {error}.") from error
@@ -100,7 +103,7 @@ def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: 
         value = row.get(image)
         content = value.get("bytes") if isinstance(value, Mapping) else None
         if content is None and isinstance(value, Mapping) and value.get("path"):
-            content = Path(value["path"]).read_bytes()
+            content = read_regular(value["path"])
         if not isinstance(content, bytes):
             raise InputError(f"row {number} needs a picture in its column '{image}', got {type(value).__name__}.")
         column = label or next((name for name in LABELS if name in row), None)
@@ -116,6 +119,13 @@ def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: 
     _check_labelled(unlabelled, len(ids), "the data set")
     columns = sorted({name for told in attributes for name in told})
     return Listing(ids, sources, {name: [told.get(name, "") for told in attributes] for name in columns})
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Return the path of a file of a data set; raise `OSError` if it is not a regular file in the folder."""
+    if Path(name).name != name or not (folder / name).is_file():
+        raise OSError(f"it has no file {name!r}")
+    return folder / name
 
 
 def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:

@@ -1,9 +1,11 @@
 """Sets of pictures with identities, in all supported storage forms."""
 
-import io
+import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +13,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from PIL import Image, ImageOps
 
 from rsft.data.archives import expand, is_pattern, list_shards, list_tar
 from rsft.data.columns import Coded, Strings, checked_rows, first_part, rises, rows_like, take, true_rows
+from rsft.data.composition import composed_names
+from rsft.data.decoding import MAX_PIXELS as MAX_PIXELS
+from rsft.data.decoding import decode as decode
+from rsft.data.decoding import decoded
 from rsft.data.fingerprint import set_fingerprint
 from rsft.data.folder import list_folder
 from rsft.data.huggingface import is_saved, list_saved, list_stream
-from rsft.data.listing import SUFFIXES, Listing, text_column
+from rsft.data.listing import Listing, text_column
 from rsft.data.manifest import list_manifest
+from rsft.data.passed_over import PassedOver
 from rsft.data.recordio import list_records
 from rsft.data.sources import Files, Source, columnar, read_source
 from rsft.data.table import TABLES
@@ -27,7 +33,7 @@ from rsft.data.verification_set import list_verification_set
 from rsft.data.withdrawn import withdrawn_set
 from rsft.errors import InputError, UnreadableImageError, WithdrawnDataWarning
 
-MAX_PIXELS = 89_478_485  # the size from which Pillow warns of decompression bombs
+log = logging.getLogger(__name__)
 
 READERS: Mapping[str, Callable[[Path], Listing]] = {
     ".tar": list_tar,
@@ -49,6 +55,7 @@ class ImageSet:
             identity.
         sources: (N,) places of the bytes of the pictures.
         attributes: Name -> (N,) values, as text; empty if the storage form has no attributes.
+        passed_over: What was found beside the pictures when they were listed; a subset keeps it.
 
     Raises:
         InputError: An id is not valid UTF-8.
@@ -58,6 +65,7 @@ class ImageSet:
     ids: Strings
     sources: Sequence[Source]
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", text_column(self.ids, self.root))
@@ -99,7 +107,7 @@ class ImageSet:
         """Read the bytes of the file of picture `index`, without decoding them.
 
         Raises:
-            UnreadableImageError: The file is missing or ends too early.
+            UnreadableImageError: The file is missing, is not a regular file, is too large or ends too early.
         """
         try:
             return read_source(self.sources[index])
@@ -113,6 +121,16 @@ class ImageSet:
             UnreadableImageError: The file is missing, or `decode` rejects it.
         """
         return decode(self.read_bytes(index))
+
+    @contextmanager
+    def opened(self, index: int) -> Iterator[np.ndarray]:
+        """Read picture `index` as `read` does, within a `with` statement.
+
+        All threads together open only as many pixels as the largest picture may have, so a picture should be let go of
+        when the block ends, and a thread must open one picture at a time.
+        """
+        with decoded(self.read_bytes(index)) as picture:
+            yield picture
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
         """Return the set of the pictures at `indices`, in this order.
@@ -132,46 +150,6 @@ class ImageSet:
             sources = take(sources, rows)
         attributes = {name: take(values, rows) for name, values in self.attributes.items()}
         return replace(self, ids=ids, sources=sources, attributes=attributes)
-
-
-def decode(content: bytes) -> np.ndarray:
-    """Decode a picture file, and turn the picture upright by its EXIF orientation.
-
-    Of pixels with 16 bits, the upper 8 bits are kept. Transparency is ignored.
-
-    Args:
-        content: The bytes of the file.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        UnreadableImageError: The file is damaged or of an unknown format, its pixels have no known range, or there are
-            more than `MAX_PIXELS` of them.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"it has {image.width} x {image.height} pixels, which may be a decompression bomb")
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                upright = Image.fromarray(_upper_bits(np.asarray(upright)))
-            elif upright.mode == "F":
-                raise ValueError("its pixels are floating-point numbers")
-            elif upright.mode == "P":
-                upright = upright.convert("RGBA")
-            return np.asarray(upright.convert("RGB"))
-    except Exception as error:
-        # decoders can raise any exception for a damaged file, and none of them may end a run
-        reason = str(error) if str(error) and "BytesIO" not in str(error) else "not an image file"
-        raise UnreadableImageError(f"unreadable: {reason}") from error
-
-
-def _upper_bits(pixels: np.ndarray) -> np.ndarray:
-    """Reduce grey levels from 16 to 8 bits. Pillow itself would clip them at 255."""
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError("its pixels have more than 16 bits")
-    return (pixels // 256).astype(np.uint8)
 
 
 def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = False) -> ImageSet:
@@ -196,6 +174,8 @@ def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = F
     """
     images = path if isinstance(path, ImageSet) else image_set(_list(Path(path)), Path(path))
     root = images.root
+    if images.passed_over and images is not path:
+        log.warning("'%s': passed over %s", root, images.passed_over)
     withdrawn = withdrawn_set(root, images.people_names)
     if withdrawn:
         warnings.warn(
@@ -243,18 +223,47 @@ def image_set(listing: Listing, root: Path) -> ImageSet:
         InputError: There are no pictures, two have the same id, or an id cannot be a path.
     """
     if not listing.ids:
-        raise InputError(f"'{root}' holds no picture ({', '.join(sorted(SUFFIXES))}).")
-    ids = text_column(listing.ids, root)
+        beside = f": passed over {listing.passed_over}" if listing.passed_over else ""
+        raise InputError(f"'{root}' holds no picture{beside}.")
+    told = text_column(listing.ids, root)
+    ids = composed_names(told)
     _check_inside(ids, root)
-    images = ImageSet(root, ids, columnar(listing.sources), listing.attributes)
+    images = ImageSet(root, ids, columnar(listing.sources), listing.attributes, listing.passed_over)
     if not rises(ids):
         images = images.subset(pc.array_sort_indices(ids.array).to_numpy())  # UTF-8 sorts as `str` does
     if not rises(images.ids):
         found = pc.value_counts(ids.array)
         most = int(np.argmax(found.field("counts")))
         item, times = found[most]["values"].as_py(), found[most]["counts"].as_py()
-        raise InputError(f"'{root}' holds {times} pictures named '{item}': names must be unique.")
+        raise InputError(
+            f"'{root}' holds {times} pictures named '{item}': names must be unique{_spelt(told, ids, item)}."
+        )
+    if ids is not told:
+        _tell_joined(told, images.people_names, root)
     return images
+
+
+def _spelt(told: Strings, ids: Strings, item: str) -> str:
+    """Say that the composition of letters is all in which the names of pictures of one id differ, if it is."""
+    spellings = set(told.take(true_rows(pc.equal(ids.array, item))))
+    if len(spellings) < 2:
+        return ""
+    return f", and these differ only in how Unicode composes their letters ({', '.join(map(ascii, sorted(spellings)))})"
+
+
+def _tell_joined(told: Strings, people: Strings, root: Path) -> None:
+    """Log the identities that are one person because they differ only in how Unicode composes their letters."""
+    before = told.coded(first_part).names
+    if len(before) > len(people):
+        now = composed_names(before)
+        twice = {name for name, count in Counter(now).items() if count > 1}
+        log.warning(
+            "'%s': %d identities are spelt in several ways that Unicode holds to be equal, such as %r; each is "
+            "one person",
+            root,
+            len(twice),
+            min(twice),
+        )
 
 
 def _list(root: Path) -> Listing:

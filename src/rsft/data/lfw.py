@@ -14,7 +14,8 @@ import numpy as np
 
 from rsft.data.columns import Strings
 from rsft.data.folder import absent_files
-from rsft.data.listing import SUFFIXES, Listing
+from rsft.data.formats import picture_suffixes
+from rsft.data.listing import Listing
 from rsft.data.sources import Files
 from rsft.data.text import read_text
 from rsft.errors import InputError
@@ -22,6 +23,7 @@ from rsft.errors import InputError
 PAIRS, PEOPLE = "pairs", "people"
 COUNTS = re.compile(r"\s*\d{1,9}(\s+\d{1,9})?\s*")  # the first line
 NUMBER = re.compile(r"\d{1,4}")  # of a picture, or how many a person has
+USUAL = ".jpg"  # suffix of the pictures
 TEXTS = (".txt", ".csv", ".tsv")
 
 
@@ -142,7 +144,8 @@ def _picture(name: str, number: str, path: Path, line: int) -> str:
 
 def _with_suffix(items: Strings, path: Path, root: Path) -> Strings:
     """Append the suffix with which all pictures of a list lie in a folder; `InputError` if there is none."""
-    found = {suffix: Strings.of(item + suffix for item in items) for suffix in sorted(SUFFIXES)}
+    suffixes = sorted(picture_suffixes(), key=lambda suffix: (suffix != USUAL, suffix))
+    found = {suffix: Strings.of(item + suffix for item in items) for suffix in suffixes}
     missing = {suffix: absent_files(root, named) for suffix, named in found.items()}
     best = min(missing, key=lambda suffix: len(missing[suffix]))
     if len(missing[best]):

@@ -1,14 +1,23 @@
 """The result of a reader: the ids of pictures, and the places of their bytes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rsft.data.columns import Strings, join_strings
+import numpy as np
+
+from rsft.data.columns import Strings, join_strings, rows_like
+from rsft.data.composition import composed
+from rsft.data.formats import picture_suffixes
+from rsft.data.passed_over import PassedOver, join_passed_over
 from rsft.data.sources import Source, join_sources
 from rsft.errors import InputError
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+STARTS = {  # of the content of a file
+    b"\x89PNG": ".png", b"BM": ".bmp", b"P5": ".pgm", b"P6": ".ppm", b"GIF8": ".gif", b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -19,11 +28,13 @@ class Listing:
         ids: (N,) ids with "/" between the parts. If there are several parts, the first is the identity.
         sources: (N,) places of the bytes of the pictures.
         attributes: Name -> (N,) values, as text.
+        passed_over: What the reader found beside them and did not list.
     """
 
     ids: Sequence[str]
     sources: Sequence[Source]
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 def identity_of(item: str) -> str:
@@ -33,6 +44,12 @@ def identity_of(item: str) -> str:
     ('ann', '1.png')
     """
     return item.partition("/")[0]
+
+
+def picture_rows(names: Strings) -> np.ndarray:
+    """Return the rows (n,) of paths whose suffix is that of a picture; a name that is all suffix has none."""
+    endings = "|".join(re.escape(suffix[1:]) for suffix in sorted(picture_suffixes()))
+    return rows_like(names, rf"(?i)[^/]\.({endings})$")
 
 
 def item_id(identity: str | None, path: str, where: Path) -> str:
@@ -49,7 +66,7 @@ def item_id(identity: str | None, path: str, where: Path) -> str:
     >>> item_id("ann", "ann/1.png", Path()), item_id("ann", "photos/1.png", Path())
     ('ann/1.png', 'ann/photos/1.png')
     """
-    if identity is None or path.startswith(f"{identity}/"):
+    if identity is None or composed(path).startswith(f"{composed(identity)}/"):
         return path
     if identity in {"", ".", ".."} or "/" in identity:
         raise InputError(
@@ -98,6 +115,7 @@ def join_listings(pieces: Sequence[Listing]) -> Listing:
         join_strings([piece.ids for piece in pieces]),
         join_sources([piece.sources for piece in pieces]),
         {name: join_strings([piece.attributes.get(name, [""] * len(piece.ids)) for piece in pieces]) for name in names},
+        join_passed_over(piece.passed_over for piece in pieces),
     )
 
 
@@ -110,7 +128,7 @@ def suffix_of(content: bytes) -> str:
     >>> suffix_of(bytes.fromhex("89504e470d0a1a0a")), suffix_of(b"RIFF....WEBPVP8 ")
     ('.png', '.webp')
     """
-    for suffix, start in {".png": b"\x89PNG", ".bmp": b"BM", ".pgm": b"P5", ".ppm": b"P6", ".tif": b"II*\0"}.items():
+    for start, suffix in STARTS.items():
         if content.startswith(start):
             return suffix
     return ".webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else ".jpg"

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from rsft.data.column_names import CLIP, IDENTITY, PATH
 from rsft.data.columns import BLOCK, Strings, first_part, first_rows, rows_like, true_rows
+from rsft.data.composition import FilesOfAnyComposition, composed_names
 from rsft.data.folder import absent_files
 from rsft.data.huggingface import holds_pictures, list_table
 from rsft.data.lfw import PEOPLE, lfw_kind, list_people
@@ -42,20 +43,34 @@ def list_manifest(manifest: Path) -> Listing:
         return list_people(manifest)
     table = read_table(manifest, [PATH], [IDENTITY, CLIP])
     paths = _checked_paths(table)
-    missing = absent_files(manifest.parent, paths)
-    if len(missing):
-        raise InputError(
-            f"'{manifest}' names {len(missing)} pictures that do not exist, such as '{paths[missing[0]]}' in "
-            f"{table.place(int(missing[0]))}: paths are relative to the folder of the manifest."
-        )
-    ids = _ids(table, paths) if IDENTITY in table.columns else paths
+    files, names = _files(table, manifest.parent, paths), composed_names(paths)
+    ids = _ids(table, names) if IDENTITY in table.columns else names
     del table.columns[PATH]  # so that the memory of each column is free once it is text
     table.columns.pop(IDENTITY, None)
     return Listing(
         ids,
-        Files(manifest.parent, paths),
+        Files(manifest.parent, files),
         {name: table.labels(name) if name == CLIP else table.values(name) for name in table.columns},
     )
+
+
+def _files(table: Table, root: Path, paths: Strings) -> Strings:
+    """Return the paths of the files that a manifest names, spelt as they are on the disk."""
+    missing = absent_files(root, paths)
+    search = FilesOfAnyComposition(root)
+    found = [search.find(path) for path in paths.take(missing)]
+    for row, path, files in zip(missing.tolist(), paths.take(missing), found, strict=True):
+        if not files:
+            raise InputError(
+                f"'{table.path}' names {found.count([])} pictures that do not exist, such as '{path}' in "
+                f"{table.place(row)}: paths are relative to the folder of the manifest."
+            )
+        if len(files) > 1:
+            raise InputError(
+                f"{table.place(row)} names '{path}', and {len(files)} files differ from it only in how Unicode "
+                f"composes their letters, such as {files[0]!a}: rename them."
+            )
+    return paths.replaced(missing, (files[0] for files in found))
 
 
 def _checked_paths(table: Table) -> Strings:
@@ -70,9 +85,9 @@ def _checked_paths(table: Table) -> Strings:
 
 def _ids(table: Table, paths: Strings) -> Strings:
     """Return the `item_id` of each row; raise `InputError` if an identity is missing or cannot name a folder."""
-    told, labels, array = table.text(IDENTITY), table.labels(IDENTITY), paths.array
+    told, labels, array = table.text(IDENTITY), composed_names(table.labels(IDENTITY)), paths.array
     # a person may be named like a missing value where their folder is too
-    names = pc.if_else(pc.equal(labels.array, ""), told.array, labels.array)
+    names = pc.if_else(pc.equal(labels.array, ""), composed_names(told).array, labels.array)
     below = pyarrow.concat_arrays(
         pc.and_(
             pc.equal(pc.utf8_trim_whitespace(first_part(part)), names.slice(start, BLOCK)),
@@ -127,10 +142,10 @@ def read_attributes(path: Path, items: Sequence[str]) -> dict[str, Strings]:
     table = read_table(path, [PATH])
     if not len(table):
         raise InputError(f"'{path}' needs a header with a column 'path' and a column for each attribute, and rows.")
-    paths = table.paths(PATH)
+    paths = composed_names(table.paths(PATH))
     attributes = [name for name in table.columns if name != PATH]
     table.first_rows(paths, attributes)  # only to check that they agree
-    names = text_column(items, path)
+    names = composed_names(text_column(items, path))
     found = pc.index_in(names.array, paths.array)  # the first of several rows for an item
     lacking = names.take(true_rows(found.is_null()))
     if lacking:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from rsft.data.listing import Listing, identity_of, suffix_of
+from rsft.data.regular import open_regular, read_regular
 from rsft.data.sources import Part
 from rsft.errors import InputError
 
@@ -62,7 +63,7 @@ def list_records(path: Path) -> Listing:
     offsets = _read_index(path.with_suffix(".idx"))
     if not offsets or not path.stat().st_size:
         raise InputError(f"'{path}' or its .idx is empty.")
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         records = {key: _record(content, offset, key, path) for key, offset in offsets.items()}
         _check_whole(offsets, records, len(content), path)
     keys = sorted(records)
@@ -84,7 +85,7 @@ def list_records(path: Path) -> Listing:
 def _read_index(path: Path) -> dict[int, int]:
     """Read an `.idx`: key -> offset in the `.rec`, in bytes."""
     try:
-        pairs = [line.split("\t") for line in path.read_text(encoding="ascii").splitlines()]
+        pairs = [line.split("\t") for line in read_regular(path).decode("ascii").splitlines()]
         offsets = {int(key): int(offset) for key, offset in pairs}
     except FileNotFoundError as error:
         raise InputError(f"a .rec needs its index beside it, and '{path}' does not exist.") from error
@@ -100,7 +101,7 @@ def _read_list(path: Path, labels: Mapping[int, int]) -> Mapping[int, str]:
     if not path.exists():
         return {}
     try:
-        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [line.split("\t") for line in read_regular(path).decode("utf-8").splitlines()]
         listed = {int(row[0]): (float(row[1]), row[-1]) for row in rows}
     except (OSError, ValueError, IndexError):
         return {}  # insightface has other lists with this suffix, which hold no keys

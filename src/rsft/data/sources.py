@@ -1,5 +1,6 @@
 """Places of the bytes of pictures."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -7,6 +8,9 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from rsft.data.columns import Column, Strings
+from rsft.data.regular import open_regular
+
+MAX_BYTES = 1 << 28  # most bytes of the file of a picture
 
 
 class Part(NamedTuple):
@@ -109,15 +113,25 @@ def read_source(source: Source) -> bytes:
         source: A file, a part of a file, or the bytes themselves.
 
     Raises:
-        OSError: The file is missing, or is shorter than it was when the picture was listed.
+        OSError: The file is missing, is not a regular file, has more than `MAX_BYTES` bytes, or is shorter than it was
+            when the picture was listed.
     """
     if isinstance(source, bytes):
         return source
     if isinstance(source, Path):
-        return source.read_bytes()
-    with open(source.path, "rb") as file:
+        with open_regular(source, buffering=0) as file:
+            _check_bytes(os.fstat(file.fileno()).st_size)
+            return file.read()
+    _check_bytes(source.size)
+    with open_regular(source.path) as file:
         file.seek(source.offset)
         content = file.read(source.size)
     if len(content) < source.size:
         raise OSError(f"'{source.path.name}' ends within the picture")
     return content
+
+
+def _check_bytes(size: int) -> None:
+    """Raise `OSError` if the file of a picture is too large to be read."""
+    if size > MAX_BYTES:
+        raise OSError(f"its file has more than {MAX_BYTES >> 20} MiB")

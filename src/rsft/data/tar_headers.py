@@ -5,17 +5,19 @@ checked in blocks. An archive with any other header is left to `tarfile`.
 """
 
 from collections.abc import Iterator
-from io import FileIO
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow
 
 from rsft.data.columns import Strings, join_strings, rows_like
+from rsft.data.regular import open_regular
 from rsft.data.sources import Parts
 
 BLOCK = 512  # bytes of a header, and what the content of a file is padded to a multiple of
+ZEROS = 1 << 20  # bytes that are read at a time to look for what follows the end of an archive
 HEADERS = 4096  # number of headers that are checked at a time
 # Places of the fields of a header; see POSIX.1-1988, section 10.1.1.
 NAME, SIZE, KIND, PREFIX = slice(0, 100), slice(124, 135), 156, 345
@@ -32,7 +34,7 @@ class _OddArchiveError(Exception):
 
 
 def plain_files(path: Path) -> tuple[Strings, Parts] | None:
-    """List the files in an uncompressed archive whose headers are all plain.
+    """List the files in an uncompressed archive, or in several joined end to end, whose headers are all plain.
 
     Args:
         path: The archive.
@@ -44,7 +46,7 @@ def plain_files(path: Path) -> tuple[Strings, Parts] | None:
     """
     names, places = [Strings.of([])], [np.empty((2, 0), np.int64)]
     try:
-        with open(path, "rb", buffering=0) as archive:
+        with open_regular(path, buffering=0) as archive:
             members = _members(archive)
             while block := list(islice(members, HEADERS)):
                 of_block, place = _files(block)
@@ -59,8 +61,8 @@ def plain_files(path: Path) -> tuple[Strings, Parts] | None:
     return told, Parts([path], np.zeros(len(offset), np.int32), offset, size)
 
 
-def _members(archive: FileIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the header of each member, and the offset and size of its content, up to the end-of-archive mark."""
+def _members(archive: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the header of each member, and the offset and size of its content, of all archives in a file."""
     offset = 0
     while True:
         archive.seek(offset)
@@ -68,11 +70,34 @@ def _members(archive: FileIO) -> Iterator[tuple[bytes, int, int]]:
         if len(header) < BLOCK:
             raise _OddArchiveError
         if header.count(0) == BLOCK:
-            return
+            following = next_archive(archive, offset)
+            if following is None:
+                return
+            offset = following
+            continue
         size = _size(header)
         offset += BLOCK
         yield header, offset, size
         offset += -(-size // BLOCK) * BLOCK
+
+
+def next_archive(file: BinaryIO, end: int) -> int | None:
+    """Return the offset of the first block with a byte other than zero.
+
+    Args:
+        file: The archive.
+        end: Where to begin, in bytes; a multiple of `BLOCK` from the start of an archive.
+
+    Returns:
+        The offset, a multiple of `BLOCK` from `end`; None if only zeros follow.
+    """
+    file.seek(end)
+    while blocks := file.read(ZEROS):
+        zeros = len(blocks) - len(blocks.lstrip(b"\0"))
+        if zeros < len(blocks):
+            return end + zeros // BLOCK * BLOCK
+        end += len(blocks)
+    return None
 
 
 def _size(header: bytes) -> int:

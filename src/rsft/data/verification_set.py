@@ -6,6 +6,7 @@ import numpy as np
 
 from rsft.data.listing import Listing, suffix_of
 from rsft.data.pickled import read_plain_pickle
+from rsft.data.regular import read_regular
 from rsft.errors import InputError
 
 
@@ -20,9 +21,12 @@ def read_verification_set(path: Path) -> tuple[list[bytes], np.ndarray]:
         pair shows the same person.
 
     Raises:
-        InputError: The file is not a verification set, or its pickle holds anything but plain values.
+        InputError: The file cannot be read, is not a verification set, or its pickle holds anything but plain values.
     """
-    stored = path.read_bytes()
+    try:
+        stored = read_regular(path)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror or error}.") from error
     value = read_plain_pickle(stored, str(path))
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise InputError(f"'{path}' needs a pair of pictures and issame, got a {type(value).__name__}.")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from rsft.data.regular import open_regular
+
 # Patterns for the name of the file, of its folder or of the folder above.
 NAMES = {
     "MS-Celeb-1M": r"ms1m|ms-?celeb|faces_emore|faces_glintasia_ms1m",
@@ -55,7 +57,7 @@ def _listed(path: Path) -> set[str]:
     if path.suffix.lower() != ".rec":
         return set()
     try:
-        with open(path.with_suffix(".lst"), "rb") as file:
+        with open_regular(path.with_suffix(".lst")) as file:
             lines = file.read(LIST_BYTES).decode("utf-8", "replace").splitlines()[:-1]
     except OSError:
         return set()
@@ -66,7 +68,9 @@ def _listed(path: Path) -> set[str]:
 def _property(path: Path) -> int | None:
     """Return the number of identities in insightface's `property` file beside a `.rec`, such as `85742,112,112`."""
     try:
-        text = (path.parent / "property").read_text(encoding="ascii") if path.suffix.lower() == ".rec" else ""
-        return int(text.split(",")[0])
+        if path.suffix.lower() != ".rec":
+            return None
+        with open_regular(path.parent / "property") as file:
+            return int(file.read(LIST_BYTES).decode("ascii").split(",")[0])
     except (OSError, ValueError):
         return None

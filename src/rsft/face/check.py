@@ -1,7 +1,6 @@
 """`rsft data check`: find problems of a pool before training on it."""
 
 import hashlib
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from rsft.data.composition import composed
+from rsft.data.decoding import decoded
 from rsft.data.duplicates import THUMBNAIL, difference_hash, near_duplicates, thumbnail
 from rsft.data.features import load_features
-from rsft.data.images import ImageSet, decode, find_images
+from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of
 from rsft.data.withdrawn import withdrawn_set
 from rsft.errors import InputError, UnreadableImageError
@@ -71,7 +72,7 @@ def check_pool(
         - "pictures", "identities": Their numbers.
         - "unreadable": [id, reason] of each picture that cannot be read.
         - "single": The identities with fewer than two readable pictures.
-        - "case_collisions": Lists of identities that differ only in case or in how Unicode composes their letters.
+        - "case_collisions": Lists of identities that differ only in case.
         - "exact_duplicates": Lists of ids of pictures with the same bytes. The first of each list stands for all in
           the search for near duplicates.
         - "near_duplicates": [id, id, number of 64 bits that differ] for each pair that looks nearly the same, sorted
@@ -81,6 +82,8 @@ def check_pool(
         - "doubtful_labels": None without `embeddings`. Otherwise [id, `label_margin`] of each picture whose margin is
           below 0, in rising order.
         - "provenance": For each attribute of `PROVENANCE` that the pool has, the number of pictures with each value.
+        - "passed_over": What was found beside the pictures and not listed: "files", a dictionary of the reason -> the
+          "count" and an "example"; and "folders", the names of the first folders in which no picture is listed.
         - "withdrawn": The withdrawn data set that the pool appears to be, and the reason; or None.
 
     Raises:
@@ -98,7 +101,7 @@ def check_pool(
         "identities": len(identities),
         "unreadable": [list(entry) for entry in prints.unreadable],
         "single": [name for name in identities if readable[name] < 2],
-        "case_collisions": _groups((unicodedata.normalize("NFC", name).casefold(), name) for name in identities),
+        "case_collisions": _groups((composed(name.casefold()), name) for name in identities),
         "exact_duplicates": _groups(zip(prints.digests, prints.ids, strict=True)),
         "near_duplicates": _near(prints),
         "against": None
@@ -109,6 +112,7 @@ def check_pool(
         "provenance": {
             name: dict(Counter(images.attributes[name])) for name in PROVENANCE if name in images.attributes
         },
+        "passed_over": images.passed_over.to_dict(),
         "withdrawn": withdrawn_set(images.root, identities),
     }
 
@@ -119,10 +123,10 @@ def _prints(images: ImageSet, stages: Stages, stage: str) -> _Prints:
     def read(index: int) -> tuple[bytes, int, np.ndarray] | str:
         try:
             content = images.read_bytes(index)
-            picture = decode(content)
+            with decoded(content) as picture:
+                return hashlib.sha256(content).digest(), difference_hash(picture), thumbnail(picture)
         except UnreadableImageError as error:
             return str(error)
-        return hashlib.sha256(content).digest(), difference_hash(picture), thumbnail(picture)
 
     found: list[tuple[bytes, int, np.ndarray] | str] = []
     with stages.stage(stage, len(images)) as advance, ThreadPoolExecutor(max_workers=cores()) as threads:

@@ -153,6 +153,7 @@ def fit(
                     *opened.quarantined,
                     *(entry for part in (chosen.features, *features.all) for entry in part.quarantined),
                 ],
+                passed_over=inputs.passed_over,
             )
             pseudonym = new_pseudonyms(show=show_faces)
             metrics = summarise(found, pseudonym)

@@ -12,6 +12,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from rsft.data.column_names import IDENTITY, PATH, spelled
+from rsft.data.composition import spellings
 from rsft.data.features import DESCRIPTION_FILE
 from rsft.data.listing import identity_of
 from rsft.data.table import column_names, read_table
@@ -66,17 +67,17 @@ def forget(
 
 def _use(identity: str, run: Path) -> dict[str, Any]:
     """Return how a run used a person: one entry of "runs" in the result of `forget`."""
+    spelt = spellings(identity)
     if (run / ACCEPTED_FILE).is_file():
         rows = pyarrow.parquet.read_table(run / ACCEPTED_FILE)
-        name = _pseudonyms(rows, run)(identity)
-        mine = rows.filter(pyarrow.compute.equal(rows[IDENTITY], name))
+        pseudonyms = _pseudonyms(rows, run)
+        named = pyarrow.array({pseudonyms(name) for name in spelt}, rows.schema.field(IDENTITY).type)
+        mine = rows.filter(pyarrow.compute.is_in(rows[IDENTITY], value_set=named))
         trained = sum(mine["times_trained"].to_pylist()) if "times_trained" in mine.column_names else None
         use = {"pictures": len(mine), "accepted": sum(mine["accepted"].to_pylist()), "trained": trained}
     elif (run / DESCRIPTION_FILE).is_file():
         items = json.loads((run / DESCRIPTION_FILE).read_text())["items"]
-        use = {
-            "pictures": sum(identity_of(item) == identity for item in items), "accepted": None, "trained": None
-        }  # fmt: skip
+        use = {"pictures": sum(identity_of(item) in spelt for item in items), "accepted": None, "trained": None}
     else:
         raise InputError(f"'{run}' is not the output of a run: it has neither {ACCEPTED_FILE} nor {DESCRIPTION_FILE}.")
     return {"run": str(run), **use, "through": _through(identity, run)}
@@ -117,12 +118,12 @@ def _without(identity: str, path: Path) -> tuple[bytes, int, int]:
     table = read_table(path, named, [IDENTITY] if PATH in named else [])
     # a person may be named like a missing value, so the text counts too
     told = [table.labels(IDENTITY), table.text(IDENTITY)] if IDENTITY in table.columns else []
-    items = [table.paths(name) for name in named]
+    items, spelt = [table.paths(name) for name in named], spellings(identity)
 
     def names(row: int) -> bool:
         if told:
-            return any(name[row] == identity for name in told)
-        return any(identity_of(of_column[row]) == identity for of_column in items)
+            return any(name[row] in spelt for name in told)
+        return any(identity_of(of_column[row]) in spelt for of_column in items)
 
     keep = [not names(row) for row in range(len(table))]
     if keep and not any(keep):

@@ -113,10 +113,10 @@ def plan_folders(
     advice = advise(plan.verdict, plan.diagnostics, plan.arrival.unsupported if plan.arrival else (), swap)
     if out is not None:
         with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite)) as folder:
-            advised = {"models": swap.to_dict(), "advice": advice.to_dict()}
+            advised = {"models": swap.to_dict(), "advice": advice.to_dict(), "passed_over": inputs.passed_over}
             retained = recipe.retain_fraction
             on_first(lambda: write_plan(folder, plan, used, retain_fraction=retained, features=told, advised=advised))
-    return PlanResult(plan, ranking, told, swap, advice)
+    return PlanResult(plan, ranking, told, swap, advice, inputs.passed_over)
 
 
 def plan_attributes(

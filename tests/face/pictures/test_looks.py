@@ -35,15 +35,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 def read(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """How often each picture was opened; a picture that is set to a negative number ends the run."""
     counts = Counter[int]()
-    original = ImageSet.read
+    original = ImageSet.read_bytes
 
-    def counted(self: ImageSet, index: int) -> np.ndarray:
+    def counted(self: ImageSet, index: int) -> bytes:
         if counts[index] < 0:
             raise KeyboardInterrupt
         counts[index] += 1
         return original(self, index)
 
-    monkeypatch.setattr(ImageSet, "read", counted)
+    monkeypatch.setattr(ImageSet, "read_bytes", counted)
     return counts
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rsft.data.column_names import FOLD, PATH, near_miss, spelled
 from rsft.data.columns import Strings, plain_paths
+from rsft.data.composition import composed_names
 from rsft.data.lfw import PAIRS, PEOPLE, lfw_kind, read_pairs
 from rsft.data.table import TABLES, Table, column_names, read_table
 from rsft.errors import InputError
@@ -117,7 +118,7 @@ def _is_manifest(path: Path) -> bool:
 
 def _items(table: Table, column: str) -> Strings:
     """Return the items of a column, none of which may be missing."""
-    items = plain_paths(table.labels(column))
+    items = composed_names(plain_paths(table.labels(column)))
     for row, item in enumerate(items):
         if item == ".":  # the plain spelling of nothing
             raise InputError(f"{table.place(row)} names nothing in column '{column}'.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from rsft.data.column_names import PATH, TEMPLATE
 from rsft.data.columns import plain_paths
+from rsft.data.composition import composed_names
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of
@@ -62,7 +63,7 @@ def read_templates(
         root if root is not None else evaluation if listed is None else evaluation.parent, labelled=True
     )
     place = {item: index for index, item in enumerate(everything.ids)}
-    template, paths = plain_paths(told.labels(TEMPLATE)), told.paths(PATH)
+    template, paths = plain_paths(told.labels(TEMPLATE)), composed_names(told.paths(PATH))
     missing = [row for row, path in enumerate(paths) if path not in place]
     if missing:
         raise InputError(

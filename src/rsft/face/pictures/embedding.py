@@ -331,7 +331,8 @@ def _read_faces(
 
     def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
         try:
-            face = to_face(images.read(index), images.ids[index])
+            with images.opened(index) as image:
+                face = to_face(image, images.ids[index])
         except (UnreadableImageError, NoFaceError) as error:
             return str(error)
         return wanted.views(face.chip, index), covariates(face, template)

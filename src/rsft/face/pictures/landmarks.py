@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from rsft.data.column_names import PATH
 from rsft.data.columns import BLOCK, Strings, first_rows, join_strings, rises
+from rsft.data.composition import composed_names
 from rsft.data.fingerprint import add_text
 from rsft.data.images import ImageSet
 from rsft.data.sources import Part, Source
@@ -155,7 +156,7 @@ def _read(path: Path) -> tuple[Strings, np.ndarray]:
     if len(unlike):
         raise _no_face(table, int(unlike[0]))
     check_order(points, table.place)
-    ids = table.paths(PATH)
+    ids = composed_names(table.paths(PATH))
     first = first_rows(ids)
     again = np.flatnonzero((points != points[first]).any((1, 2)))
     if len(again):

@@ -107,10 +107,10 @@ class Looks:
 
     def _look(self, item: int) -> Look:
         try:
-            image = self._images.read(item)
-            face = self._find(image, self._images.ids[item])
-            if face.points is not None:
-                check_inside(image, face.points)  # or its points could not be used when it is embedded
+            with self._images.opened(item) as image:
+                face = self._find(image, self._images.ids[item])
+                if face.points is not None:
+                    check_inside(image, face.points)  # or its points could not be used when it is embedded
         except (UnreadableImageError, NoFaceError) as error:
             return Look({}, reason=str(error))
         return Look(covariates(face, self._template), face.points)

@@ -95,6 +95,11 @@ class FaceInputs:
         pool = self.embedded[POOL] if POOL in self.embedded else self.sets[POOL]
         return len(pool.identities.names)
 
+    @property
+    def passed_over(self) -> dict[str, dict[str, int]]:
+        """Name of each set -> reason -> number of files that were not listed as its pictures; no name of a file."""
+        return {name: images.passed_over.numbers() for name, images in self.sets.items() if images.passed_over}
+
     def embed(
         self,
         name: str,

@@ -84,6 +84,7 @@ class Findings:
         images_embedded: Number of pictures of the pool that passed through the network.
         images_trained: Number of samples trained on, those of the cross-validation included.
         quarantined: Id and reason of each picture left out.
+        passed_over: `FaceInputs.passed_over` of the inputs.
     """
 
     title: str
@@ -101,6 +102,7 @@ class Findings:
     images_embedded: int
     images_trained: int
     quarantined: Sequence[tuple[str, str]] = ()
+    passed_over: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
         "promise": found.promise and found.promise.to_dict(),
         "seconds": dict(found.seconds),
         "quarantined": [[pseudonym(item), reason] for item, reason in found.quarantined],
+        "passed_over": {name: dict(counts) for name, counts in found.passed_over.items()},
     }
     return metrics if found.groups is None else metrics | {"groups": dict(found.groups)}
 
@@ -217,7 +220,7 @@ def write_plan(
         pool: The pictures of the pool that were used.
         retain_fraction: Share of the pool in the target mixture, which is written into `plan.json`.
         features: `Findings.features`, which are written into `plan.json` too.
-        advised: The networks at hand and the advice, which are written into `plan.json` too.
+        advised: The networks at hand, the advice and what was passed over, which are written into `plan.json` too.
         pseudonym: Replaces the names of items and people. Its salt is written too, because `rsft forget` needs it.
         **columns: Further columns (n,) of `accepted.parquet`.
     """
@@ -268,6 +271,7 @@ class PlanResult:
             `OpenPool.told`. Empty if the pool was embedded already.
         swap: The networks at hand, side by side on pictures of the pool.
         advice: What to do.
+        passed_over: `FaceInputs.passed_over` of the inputs.
     """
 
     plan: Plan
@@ -275,8 +279,10 @@ class PlanResult:
     features: Mapping[str, Any]
     swap: Swap
     advice: Advice
+    passed_over: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan, its features, the networks at hand and the advice as JSON values, without the ranking."""
+        """Return all but the ranking as JSON values."""
         told = {"features": dict(self.features)} if self.features else {}
-        return self.plan.to_dict() | told | {"models": self.swap.to_dict(), "advice": self.advice.to_dict()}
+        advised = {"models": self.swap.to_dict(), "advice": self.advice.to_dict()}
+        return self.plan.to_dict() | told | advised | {"passed_over": dict(self.passed_over)}

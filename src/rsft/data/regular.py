@@ -1,0 +1,35 @@
+"""Opening files of users: regular files only, so that no pipe blocks and no device is read without end."""
+
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+from rsft.types import PathLike
+
+# Without O_NONBLOCK, to open a named pipe waits for a writer. It does nothing to a regular file.
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+NOT_REGULAR = "it is not a regular file"
+
+
+def open_regular(path: PathLike, buffering: int = -1) -> BinaryIO:
+    """Open a file for reading. Links are followed.
+
+    Args:
+        path: The file.
+        buffering: As for `open`.
+
+    Raises:
+        OSError: The file cannot be opened; or it is a folder, a named pipe, a socket or a device.
+    """
+    descriptor = os.open(path, FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, NOT_REGULAR, str(path))
+    return open(descriptor, "rb", buffering)
+
+
+def read_regular(path: PathLike) -> bytes:
+    """Read the whole of a file; see `open_regular`."""
+    with open_regular(path, buffering=0) as file:
+        return file.read()
