@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsft.sampling.acceptance import check_log_ratio
+from rsft.sampling.acceptance import as_log_ratio
 
 RULES = ("max", "max_tv", "rate", "quantile", "log_m")
 PRICED = (
@@ -133,8 +133,8 @@ class _Sorted(NamedTuple):
 
 def _sorted_ratios(log_ratio: Tensor) -> _Sorted:
     """Sort and scale the ratios; raise ValueError if none is finite."""
-    check_log_ratio(log_ratio, "choose_envelope(log_ratio=...)")
-    logs = np.sort(log_ratio.detach().to("cpu", torch.float64).numpy())
+    given = as_log_ratio(log_ratio, "choose_envelope(log_ratio=...)")
+    logs = np.sort(given.detach().to("cpu", torch.float64).numpy())
     if not len(logs) or not np.isfinite(logs[-1]):
         raise ValueError(
             "`choose_envelope(log_ratio=...)` has no item with a finite log ratio: the pool has no target mass."

@@ -10,6 +10,7 @@ the same for any batch size, number of workers, number of ranks or resume point.
 
 import math
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Stream(IntEnum):
     VIEW = 7
 
 
-def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
+def acceptance_probability(log_ratio: Any, log_m: float) -> Tensor:
     """Compute the acceptance probabilities min(1, r / M), where log r is `log_ratio` and log M is `log_m`.
 
     Where r > M the probability is 1, so the target is clipped there; `Envelope.clipped_mass` states by how much.
@@ -46,24 +47,39 @@ def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
         log_m: Log of the envelope M, finite.
 
     Returns:
-        (N,) probabilities in [0, 1], with the dtype and device of `log_ratio`.
+        (N,) probabilities in [0, 1], on the device of `log_ratio`; float64 if it is float64, and float32 otherwise,
+        as half precision could not hold a small probability.
 
     Raises:
-        ValueError: If `log_ratio` is not a floating (N,) tensor, a log ratio is NaN or +inf, or `log_m` is not finite.
+        ValueError: If `log_ratio` is not floating (N,), a log ratio is NaN or +inf, or `log_m` is not finite.
 
     >>> acceptance_probability(torch.tensor([2.0, 1.0, 0.5]).log(), math.log(2))
     tensor([1.0000, 0.5000, 0.2500])
     """
-    check_log_ratio(log_ratio, "acceptance_probability(log_ratio=...)")
+    log_ratio = as_log_ratio(log_ratio, "acceptance_probability(log_ratio=...)")
     if not math.isfinite(log_m):
         raise ValueError(f"`acceptance_probability(log_m=...)` needs a finite number, got {log_m}.")
     return (log_ratio - log_m).clamp(max=0).exp()
 
 
-def check_log_ratio(log_ratio: Tensor, call: str) -> None:
-    """Raise a ValueError unless `log_ratio` is a valid (N,) log ratio; `call` names the argument in the message."""
-    if log_ratio.ndim != 1 or not log_ratio.is_floating_point():
-        raise ValueError(f"`{call}` needs a floating (N,) tensor, got {log_ratio.dtype} {tuple(log_ratio.shape)}.")
+def as_log_ratio(values: Any, call: str) -> Tensor:
+    """Return log ratios as a tensor (N,), float64 if they are float64 and float32 otherwise.
+
+    Args:
+        values: (N,) floating: a tensor, an array, a column of a data frame or a list.
+        call: Names the argument in the messages.
+
+    Raises:
+        ValueError: If they are not floating or not (N,), or one is NaN or +inf.
+    """
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind != "f":
+            raise ValueError(f"`{call}` needs floating (N,) numbers, got {array.dtype} of shape {array.shape}.")
+        values = torch.from_numpy(array.astype(np.float32 if array.dtype == np.float16 else np.float64))
+    if values.ndim != 1 or not values.is_floating_point():
+        raise ValueError(f"`{call}` needs a floating (N,) tensor, got {values.dtype} {tuple(values.shape)}.")
+    log_ratio: Tensor = values if values.dtype == torch.float64 else values.float()
     wrong = torch.isnan(log_ratio) | torch.isposinf(log_ratio)
     if wrong.any():
         row = int(wrong.nonzero()[0])
@@ -71,6 +87,7 @@ def check_log_ratio(log_ratio: Tensor, call: str) -> None:
             f"`{call}` has {int(wrong.sum())} values that are NaN or +inf, the first at row {row}: "
             "a ratio must be finite; check the features or densities of those items."
         )
+    return log_ratio
 
 
 def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0, balanced: bool = False) -> np.ndarray:

@@ -13,6 +13,7 @@ from rsft.sampling.acceptance import accept
 BLOCK = 2**17
 PROBES = 64
 QUANTISED = 255
+CALL = "RejectionSampler(acceptance=...)"
 
 # (start, stop) -> (stop - start,) probabilities of those items
 BlockFunction = Callable[[int, int], np.ndarray]
@@ -50,13 +51,12 @@ class Probabilities:
                 f"got items={items} with a {type(acceptance).__name__}."
             )
         self.indices, self.values = np.empty(0, np.int64), np.empty(0, np.float64)
+        self._source: np.ndarray | BlockFunction
         if callable(acceptance):
-            self._block, self._items, self._checked = acceptance, int(items or 0), False
+            self._source, self._items, self._checked = acceptance, int(items or 0), False
             return
-        array = acceptance if isinstance(acceptance, np.ndarray) else _to_array(acceptance)
-        if array.ndim != 1:
-            raise ValueError(f"`RejectionSampler(acceptance=...)` needs shape (N,), got {array.shape}.")
-        self._block, self._items, self._checked = lambda start, stop: array[start:stop], len(array), False
+        array = _to_array(acceptance, CALL)
+        self._source, self._items, self._checked = array, len(array), False
         if not isinstance(array, np.memmap):
             for start in range(0, len(array), BLOCK):
                 self.read(start, min(start + BLOCK, len(array)))
@@ -70,18 +70,20 @@ class Probabilities:
         block = np.asarray(self._block(start, stop))
         if block.shape != (stop - start,):
             raise ValueError(
-                f"`RejectionSampler(acceptance=...)` needs ({stop - start},) probabilities for the block "
-                f"[{start}, {stop}), got {block.shape}."
+                f"`{CALL}` needs ({stop - start},) probabilities for the block [{start}, {stop}), got {block.shape}."
             )
         if block.dtype == np.uint8:
             block = block / np.float64(QUANTISED)
         elif not self._checked:
-            check_probabilities(block, "RejectionSampler(acceptance=...)", start)
+            check_probabilities(block, CALL, start)
         low, high = np.searchsorted(self.indices, (start, stop))
         if low < high:
             block = block.astype(np.float64)  # a copy, so that the caller's array does not change
             block[self.indices[low:high] - start] = self.values[low:high]
         return block
+
+    def _block(self, start: int, stop: int) -> np.ndarray:
+        return self._source(start, stop) if callable(self._source) else self._source[start:stop]
 
     def draw(self, seed: int, epoch: int, start: int, stop: int, *, balanced: bool = False) -> np.ndarray:
         """Return the accepted items among `start` ... `stop - 1`: (n,) int64, ascending."""
@@ -157,6 +159,27 @@ def check_probabilities(values: np.ndarray, call: str, start: int = 0) -> None:
     )
 
 
-def _to_array(acceptance: Any) -> np.ndarray:
-    tensor = torch.as_tensor(acceptance).detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+def as_probabilities(acceptance: Any, call: str) -> np.ndarray:
+    """Return acceptance probabilities as a new array (N,) float64.
+
+    Args:
+        acceptance: (N,) tensor, array, column of a data frame or list.
+        call: Names the argument in the messages.
+
+    Raises:
+        ValueError: If the shape is another, or a value is no number in [0, 1].
+    """
+    array = _to_array(acceptance, call).astype(np.float64)
+    check_probabilities(array, call)
+    return array
+
+
+def _to_array(acceptance: Any, call: str) -> np.ndarray:
+    """Return (N,) numbers as an array; one that is an array stays as it is."""
+    if isinstance(acceptance, Tensor):
+        acceptance = acceptance.detach().cpu()
+        acceptance = (acceptance.float() if acceptance.dtype == torch.bfloat16 else acceptance).numpy()
+    array = acceptance if isinstance(acceptance, np.ndarray) else np.asarray(acceptance)
+    if array.ndim != 1 or array.dtype.kind not in "fiub":
+        raise ValueError(f"`{call}` needs (N,) probabilities, got {array.dtype} of shape {array.shape}.")
+    return array
