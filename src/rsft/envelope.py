@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsft.sampling.acceptance import as_log_ratio
+from rsft.per_item import as_log_ratio
 
 RULES = ("max", "max_tv", "rate", "quantile", "log_m")
 PRICED = (
@@ -102,7 +102,7 @@ def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelop
 
     Args:
         log_ratio: (N,) log target - log proposal of the pool's items.
-        rules: Rules of `choose_envelope`, written as text.
+        rules: Rules of `choose_envelope`, written as text. The default are those of `PRICED` that this pool allows.
 
     Returns:
         One envelope for each rule, sorted from the largest M to the smallest.
@@ -114,6 +114,8 @@ def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelop
     ['max', 'max_tv=0.1']
     """
     pool = _sorted_ratios(log_ratio)
+    if rules is PRICED:  # where most of the pool has no target mass, a low quantile of the ratio is 0 and no envelope
+        rules = [rule for rule in PRICED if "quantile" not in rule or np.quantile(pool.ratio, float(rule[9:])) > 0]
     return sorted((_priced(pool, rule) for rule in rules), key=lambda envelope: -envelope.log_m)
 
 

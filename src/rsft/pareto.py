@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from rsft.sampling.acceptance import as_log_ratio
+from rsft.per_item import as_log_ratio
 from rsft.types import CONFIDENCE, Interval
 
 MIN_TAIL = 5
@@ -58,6 +58,8 @@ def pareto_k(log_ratio: Tensor) -> float:
     """
     log_ratio = as_log_ratio(log_ratio, "pareto_k(log_ratio=...)")
     logs = np.sort(log_ratio.detach().cpu().double().numpy())
+    if not np.isfinite(logs[-1:]).any():
+        return math.nan
     tail = _fit(np.exp(logs - logs[-1]))
     if tail is None:
         return math.nan

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from rsft.envelope import Envelope, choose_envelope
-from rsft.labels import codes_of
 from rsft.pareto import pareto_k
+from rsft.per_item import as_log_ratio, codes_of
 from rsft.ratio.combine import retain_pool
-from rsft.sampling.acceptance import acceptance_probability, as_log_ratio
+from rsft.sampling.acceptance import acceptance_probability
 from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rsft.per_item import is_missing
+
 
 def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Mapping[Any, float]) -> Tensor:
     """Compute log target share - log pool share of each item's attribute value.
@@ -20,13 +22,13 @@ def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Map
         (N,) float64 log ratio; -inf for items whose value has share 0 in the target.
 
     Raises:
-        ValueError: If the shares do not sum to 1, a share is negative, or a value with a positive share does not occur
-            in the pool.
+        ValueError: If the shares do not sum to 1, a share is negative, an item has no value, or a value with a positive
+            share does not occur in the pool.
 
     >>> attribute_ratio(["day", "day", "day", "night"], {"day": 0.5, "night": 0.5}).exp()
     tensor([0.6667, 0.6667, 0.6667, 2.0000], dtype=torch.float64)
     """
-    labels = _as_list(pool_labels)
+    labels = _as_list(pool_labels, "attribute_ratio(pool_labels=...)")
     total = sum(target_shares.values())
     if min(target_shares.values(), default=-1.0) < 0 or not math.isclose(total, 1, abs_tol=1e-6):
         raise ValueError(
@@ -86,13 +88,18 @@ def raked_ratio(
         )
     margins = []
     for name, shares in target_shares.items():
-        labels = _as_list(pool_attributes[name])
+        labels = _as_list(pool_attributes[name], f"raked_ratio(pool_attributes=...)['{name}']")
         attribute_ratio(labels, shares)  # only to validate the shares
         values = {value: number for number, value in enumerate(dict.fromkeys(labels))}
         index = torch.tensor([values[label] for label in labels])
         goal = torch.tensor([shares.get(value, 0.0) for value in values], dtype=torch.float64)
         margins.append((name, index, goal / goal.sum()))
     items = len(margins[0][1])
+    if any(len(index) != items for _, index, _ in margins):
+        raise ValueError(
+            "`raked_ratio(pool_attributes=...)` needs attributes of the same items, got lengths "
+            f"{[len(index) for _, index, _ in margins]}."
+        )
     weight = torch.full((items,), 1 / items, dtype=torch.float64)
     for _ in range(most):
         off = 0.0
@@ -108,5 +115,16 @@ def raked_ratio(
     )
 
 
-def _as_list(labels: Sequence[Hashable] | Tensor) -> list[Hashable]:
-    return labels.tolist() if isinstance(labels, Tensor) else list(labels)
+def _as_list(labels: Any, call: str) -> list[Hashable]:
+    """Return labels as a list of Python values; raise ValueError unless there is one for each item."""
+    if isinstance(labels, str | bytes | Mapping) or not hasattr(labels, "__iter__") or getattr(labels, "ndim", 1) != 1:
+        raise ValueError(f"`{call}` needs one value for each item, (N,), got a {type(labels).__name__}.")
+    listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    for row, label in enumerate(listed):
+        if not isinstance(label, Hashable):
+            raise ValueError(
+                f"`{call}` needs texts, numbers or tuples of these, got a {type(label).__name__} at row {row}."
+            )
+        if is_missing(label):
+            raise ValueError(f"`{call}` has no value at row {row}: leave the item out, or name the missing value.")
+    return listed

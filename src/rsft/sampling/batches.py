@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import BatchSampler
 
-from rsft.labels import codes_of
+from rsft.per_item import codes_of
 from rsft.sampling.acceptance import Stream, random_words
 from rsft.sampling.sampler import RejectionSampler
 from rsft.sampling.sequence import GlobalSequence

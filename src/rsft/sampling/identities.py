@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsft.labels import codes_of
-from rsft.sampling.acceptance import Stream, accept, as_log_ratio, random_words, uniforms
-from rsft.sampling.probabilities import as_probabilities
+from rsft.per_item import as_log_ratio, as_probabilities, codes_of
+from rsft.sampling.acceptance import Stream, accept, random_words, uniforms
 
 
 class AcceptBy(StrEnum):
@@ -208,6 +207,8 @@ def rank_within_group(groups: np.ndarray, key: np.ndarray | None = None) -> np.n
 def _counts_before(p: np.ndarray, place: np.ndarray, floor: int) -> np.ndarray:
     """Return (n, floor): the probability that k of the earlier items of the group are accepted, for each k < floor."""
     chances = np.zeros((len(p), floor))
+    if not len(p):
+        return chances
     by_place = np.argsort(place, kind="stable")
     ends = np.cumsum(np.bincount(place))
     chances[by_place[: ends[0]], 0] = 1

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from rsft.sampling.acceptance import accept
+from rsft.per_item import as_numbers, check_probabilities
+from rsft.sampling.acceptance import decide
 
 BLOCK = 2**17
 PROBES = 64
@@ -55,7 +55,7 @@ class Probabilities:
         if callable(acceptance):
             self._source, self._items, self._checked = acceptance, int(items or 0), False
             return
-        array = _to_array(acceptance, CALL)
+        array = as_numbers(acceptance, CALL)
         self._source, self._items, self._checked = array, len(array), False
         if not isinstance(array, np.memmap):
             for start in range(0, len(array), BLOCK):
@@ -87,7 +87,7 @@ class Probabilities:
 
     def draw(self, seed: int, epoch: int, start: int, stop: int, *, balanced: bool = False) -> np.ndarray:
         """Return the accepted items among `start` ... `stop - 1`: (n,) int64, ascending."""
-        kept = np.flatnonzero(accept(self.read(start, stop), seed=seed, epoch=epoch, start=start, balanced=balanced))
+        kept = np.flatnonzero(decide(self.read(start, stop), seed=seed, epoch=epoch, start=start, balanced=balanced))
         kept += start
         return kept
 
@@ -136,50 +136,3 @@ def merge(new: tuple[np.ndarray, np.ndarray], old: tuple[np.ndarray, np.ndarray]
     """
     indices, first = np.unique(np.concatenate([new[0], old[0]]), return_index=True)
     return indices, np.concatenate([new[1], old[1]])[first]
-
-
-def check_probabilities(values: np.ndarray, call: str, start: int = 0) -> None:
-    """Raise a ValueError if a value is outside [0, 1] or NaN.
-
-    Args:
-        values: (n,) floating.
-        call: Names the argument in the message.
-        start: Row number of the first value.
-
-    Raises:
-        ValueError: If a value is outside [0, 1] or NaN; the message states the first such row.
-    """
-    if len(values) == 0 or (values.min() >= 0 and values.max() <= 1):  # NaN fails both
-        return
-    wrong = ~((values >= 0) & (values <= 1))
-    row = int(np.flatnonzero(wrong)[0])
-    raise ValueError(
-        f"`{call}` needs probabilities in [0, 1]; {int(wrong.sum())} are not, the first at row {start + row}: "
-        f"{values[row]}. Take them from `acceptance_probability`."
-    )
-
-
-def as_probabilities(acceptance: Any, call: str) -> np.ndarray:
-    """Return acceptance probabilities as a new array (N,) float64.
-
-    Args:
-        acceptance: (N,) tensor, array, column of a data frame or list.
-        call: Names the argument in the messages.
-
-    Raises:
-        ValueError: If the shape is another, or a value is no number in [0, 1].
-    """
-    array = _to_array(acceptance, call).astype(np.float64)
-    check_probabilities(array, call)
-    return array
-
-
-def _to_array(acceptance: Any, call: str) -> np.ndarray:
-    """Return (N,) numbers as an array; one that is an array stays as it is."""
-    if isinstance(acceptance, Tensor):
-        acceptance = acceptance.detach().cpu()
-        acceptance = (acceptance.float() if acceptance.dtype == torch.bfloat16 else acceptance).numpy()
-    array = acceptance if isinstance(acceptance, np.ndarray) else np.asarray(acceptance)
-    if array.ndim != 1 or array.dtype.kind not in "fiub":
-        raise ValueError(f"`{call}` needs (N,) probabilities, got {array.dtype} of shape {array.shape}.")
-    return array
