@@ -19,6 +19,7 @@ NOWHERE = {
     "rsft.__main__",
     "rsft.types",
     "rsft.groups",
+    "rsft.per_item",
     "rsft.threads",
     "rsft.errors",
 }  # re-exports, and what every room may import

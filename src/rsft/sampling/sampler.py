@@ -1,6 +1,6 @@
 """RejectionSampler: exact draws of accepted items for a DataLoader, the same for any number of ranks or workers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class RejectionSampler(GlobalSequence[int]):
     skipped part of the epoch again.
 
     Args:
-        acceptance: (N,) acceptance probabilities in [0, 1] as a tensor, NumPy array or memmap, where a uint8 value v
-            stands for v / 255 (see `quantise`); or a function (start, stop) -> (stop - start,) probabilities of those
+        acceptance: (N,) acceptance probabilities in [0, 1] as a tensor, NumPy array, memmap or list, where a uint8
+            value v stands for v / 255 (see `quantise`); or a function (start, stop) -> (stop - start,) probabilities of those
             items; or an `AcceptanceRule`.
         seed: Integer in [0, 2^64).
         shuffle: If True, the accepted items are in random order; otherwise they are ordered by index.
@@ -65,7 +65,7 @@ class RejectionSampler(GlobalSequence[int]):
 
     def __init__(
         self,
-        acceptance: Tensor | np.ndarray | BlockFunction | AcceptanceRule,
+        acceptance: Tensor | np.ndarray | Sequence[float] | BlockFunction | AcceptanceRule,
         *,
         seed: int = 0,
         shuffle: bool = True,
