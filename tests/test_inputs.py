@@ -196,6 +196,19 @@ def test_attributes_that_are_none_are_refused(labels: Any, words: str) -> None:
         rsft.raked_ratio({"a": [1, 2], "b": [1, 2, 2]}, {"a": {1: 0.5, 2: 0.5}, "b": {1: 0.5, 2: 0.5}})
 
 
+def test_covariates_counts_and_numbers_of_trainings_are_checked() -> None:
+    for wrong, words in ((LOG_RATIO[1:], "each of 60 items, got 59"), (LOG_RATIO + 1j, "real numbers, got complex")):
+        with pytest.raises(ValueError, match=rf"`plan\(covariates=\.\.\.\)\['light'\]`.*{words}"):
+            rsft.plan(X, X + 1, folds=3, covariates=({"light": wrong.numpy()}, {"light": LOG_RATIO.numpy()}))
+    counts, shares = [[1.0, 2.0], [2.0, 1.0]], {"pixel": {0: 0.5}}
+    listed = rsft.membership_ratio({"pixel": counts}, shares)  # type: ignore[dict-item]
+    assert torch.equal(listed.log_ratio, rsft.membership_ratio({"pixel": torch.tensor(counts)}, shares).log_ratio)
+    with pytest.raises(ValueError, match="real numbers"):
+        rsft.membership_ratio({"pixel": torch.tensor(counts) + 1j}, shares)
+    with pytest.raises(ValueError, match="seeds and workers of at least 1"):
+        rsft.compare(max, max, {}, start=0, steps=1, batch_size=1, learning_rates=[1.0])
+
+
 def test_a_target_that_most_of_the_pool_is_not_like_has_a_plan() -> None:
     log_ratio = rsft.attribute_ratio(["day"] * 950 + ["night"] * 50, {"night": 1.0})
     made = rsft.plan_from_ratio(log_ratio)

@@ -40,8 +40,8 @@ class RejectionSampler(GlobalSequence[int]):
 
     Args:
         acceptance: (N,) acceptance probabilities in [0, 1] as a tensor, NumPy array, memmap or list, where a uint8
-            value v stands for v / 255 (see `quantise`); or a function (start, stop) -> (stop - start,) probabilities of those
-            items; or an `AcceptanceRule`.
+            value v stands for v / 255 (see `quantise`); or a function (start, stop) -> (stop - start,) probabilities of
+            those items; or an `AcceptanceRule`.
         seed: Integer in [0, 2^64).
         shuffle: If True, the accepted items are in random order; otherwise they are ordered by index.
         rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
