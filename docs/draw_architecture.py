@@ -20,6 +20,7 @@ NOWHERE = {
     "rsft.types",
     "rsft.groups",
     "rsft.missing",
+    "rsft.per_item",
     "rsft.threads",
     "rsft.errors",
 }  # re-exports, and what every room may import

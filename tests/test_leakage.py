@@ -103,6 +103,10 @@ def test_no_leakage_is_found_where_there_is_none(width: int) -> None:
         (normals(1000, 0)[:, 0], "rate=1e-12", "only 1e-09 of 1000 items are accepted per epoch"),
         (torch.eye(1000)[0] * 80, "quantile=0.97", "nearly a uniform draw"),
         (torch.eye(1000)[0] * 80, "rate=0.1", "99% of the target is clipped"),
+        (torch.eye(1000)[0].half() * 80, "max_tv=0.94", "94% of the target is clipped"),
+        (normals(1000, 0)[:, 0].bfloat16() * 3, "max_tv=0.6", "mostly unlike the target"),
+        (normals(1000, 0)[:, 0], "log_m=30", "items are accepted per epoch, less than one"),
+        (torch.zeros(1), "max", "effective size of 1"),
     ],
 )
 def test_an_envelope_that_leaves_next_to_nothing_is_not_worth_trying(

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from rsft.errors import InputError
 from rsft.evaluation.shift import CovariateShift, TwoSample, covariate_shift, two_sample
 from rsft.evaluation.support import USUAL, name_outside, support
+from rsft.per_item import as_numbers
 from rsft.ratio.crossfit import CrossFittedRatio
 from rsft.ratio.rows import Table, both_sides
 from rsft.sampling.acceptance import accept
@@ -117,12 +119,24 @@ def check_arrival(
         figures |= {"mmd_low": _lower(before.mmd)}
     if after is not None:
         figures |= {"arrival_auc": after.auc.value or 0.5, "arrival_auc_low": after.auc.low or 0.5}
-    of_pool, of_target = covariates
+    of_pool, of_target = (
+        {name: _one_each(values, items, name) for name, values in side.items()}
+        for side, items in zip(covariates, (len(whole), len(aims)), strict=True)
+    )
     aimed = {name: values[target_rows] for name, values in of_target.items()}
     table = covariate_shift(of_pool, of_target, accepted, of_target_items) if len(accepted) else []
     more_than_usual = (fraction.low or 0.0) > 1 - USUAL
     named = name_outside(of_pool, aimed, found.outside, words) if more_than_usual else []
     return Arrival(before, after, table, named, figures)
+
+
+def _one_each(values: Any, items: int, name: str) -> np.ndarray:
+    """Return a covariate as (items,) numbers; raise InputError if it has another length or kind."""
+    call = f"plan(covariates=...)['{name}']"
+    array = as_numbers(values, call)
+    if len(array) != items:
+        raise InputError(f"`{call}` needs one number for each of {items} items, got {len(array)}.")
+    return array
 
 
 def _lower(interval: Interval) -> float:

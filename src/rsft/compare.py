@@ -199,9 +199,14 @@ def compare(
         The results of all methods.
 
     Raises:
-        ValueError: If there is no learning rate, or several and no `validate`.
+        ValueError: If there is no method or no learning rate, or several and no `validate`, or a number is below 1.
         InputError: If `out` holds a comparison with other settings.
     """
+    if min(steps, batch_size, seeds, workers) < 1 or not methods:
+        raise ValueError(
+            "`compare` needs a method, and steps, batch_size, seeds and workers of at least 1, got "
+            f"{len(methods)} methods, {steps}, {batch_size}, {seeds}, {workers}."
+        )
     if not learning_rates or (len(learning_rates) > 1 and validate is None):
         raise ValueError(
             f"`compare(learning_rates=...)` got {len(learning_rates)}: give at least one, and `validate` to select "

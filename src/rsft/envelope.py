@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsft.sampling.acceptance import check_log_ratio
+from rsft.per_item import as_log_ratio
 
 RULES = ("max", "max_tv", "rate", "quantile", "log_m")
 PRICED = (
@@ -102,7 +102,7 @@ def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelop
 
     Args:
         log_ratio: (N,) log target - log proposal of the pool's items.
-        rules: Rules of `choose_envelope`, written as text.
+        rules: Rules of `choose_envelope`, written as text. The default are those of `PRICED` that this pool allows.
 
     Returns:
         One envelope for each rule, sorted from the largest M to the smallest.
@@ -114,6 +114,8 @@ def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelop
     ['max', 'max_tv=0.1']
     """
     pool = _sorted_ratios(log_ratio)
+    if rules is PRICED:  # where most of the pool has no target mass, a low quantile of the ratio is 0 and no envelope
+        rules = [rule for rule in PRICED if "quantile" not in rule or np.quantile(pool.ratio, float(rule[9:])) > 0]
     return sorted((_priced(pool, rule) for rule in rules), key=lambda envelope: -envelope.log_m)
 
 
@@ -133,8 +135,8 @@ class _Sorted(NamedTuple):
 
 def _sorted_ratios(log_ratio: Tensor) -> _Sorted:
     """Sort and scale the ratios; raise ValueError if none is finite."""
-    check_log_ratio(log_ratio, "choose_envelope(log_ratio=...)")
-    logs = np.sort(log_ratio.detach().to("cpu", torch.float64).numpy())
+    given = as_log_ratio(log_ratio, "choose_envelope(log_ratio=...)")
+    logs = np.sort(given.detach().to("cpu", torch.float64).numpy())
     if not len(logs) or not np.isfinite(logs[-1]):
         raise ValueError(
             "`choose_envelope(log_ratio=...)` has no item with a finite log ratio: the pool has no target mass."

@@ -11,12 +11,12 @@ def effective_number(groups: np.ndarray) -> float:
     A mean over the items has a variance of at most that of the mean over so many independent ones (L. Kish, 1965).
 
     Args:
-        groups: (n,) integers >= 0, the group of each item.
+        groups: (n,) integers, the group of each item.
 
     >>> effective_number(np.array([0, 1, 2])), effective_number(np.array([5, 5, 5, 7]))
     (3.0, 1.6)
     """
-    sizes = np.bincount(groups).astype(float)
+    sizes = np.unique(groups, return_counts=True)[1].astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
@@ -24,7 +24,7 @@ def joined(*groupings: np.ndarray) -> np.ndarray:
     """Join the items that several groupings connect, directly or by way of others.
 
     Args:
-        *groupings: (n,) integers >= 0 each. Two items are connected if they have the same number in one of them.
+        *groupings: (n,) integers each. Two items are connected if they have the same number in one of them.
 
     Returns:
         (n,) int64 groups, numbered from 0 in the order of their first items.

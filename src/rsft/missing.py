@@ -21,7 +21,7 @@ def is_missing(value: Any) -> bool:
     """
     if isinstance(value, str):
         return value.strip() in MARKS
-    return value is None or str(value) in MARKS
+    return value is None or str(value) in (*MARKS, "NaT")
 
 
 def label_name(value: Any, names: Sequence[str] | None = None) -> str:

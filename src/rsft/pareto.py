@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from rsft.sampling.acceptance import check_log_ratio
+from rsft.per_item import as_log_ratio
 from rsft.types import CONFIDENCE, Interval
 
 MIN_TAIL = 5
@@ -56,8 +56,10 @@ def pareto_k(log_ratio: Tensor) -> float:
     >>> round(pareto_k(-0.4 * uniforms.log()), 1)  # a Pareto tail with k = 0.4
     0.4
     """
-    check_log_ratio(log_ratio, "pareto_k(log_ratio=...)")
-    logs = np.sort(log_ratio.detach().double().numpy())
+    log_ratio = as_log_ratio(log_ratio, "pareto_k(log_ratio=...)")
+    logs = np.sort(log_ratio.detach().cpu().double().numpy())
+    if not np.isfinite(logs[-1:]).any():
+        return math.nan
     tail = _fit(np.exp(logs - logs[-1]))
     if tail is None:
         return math.nan
@@ -84,8 +86,8 @@ def largest_ratio(log_ratio: Tensor, items: int) -> Interval:
     Raises:
         ValueError: If the pilot has fewer than 25 items or more than `items`, or a log ratio is NaN or +inf.
     """
-    check_log_ratio(log_ratio, "largest_ratio(log_ratio=...)")
-    logs = np.sort(log_ratio.detach().double().numpy())
+    log_ratio = as_log_ratio(log_ratio, "largest_ratio(log_ratio=...)")
+    logs = np.sort(log_ratio.detach().cpu().double().numpy())
     n = len(logs)
     if not n <= items or _tail_size(n) < MIN_TAIL:
         raise ValueError(f"`largest_ratio` needs a pilot of 25 to `items` items, got {n} of {items}.")

@@ -258,7 +258,7 @@ def plan(
 
 
 def plan_from_ratio(
-    log_ratio: Tensor,
+    log_ratio: Any,
     *,
     envelope: str = "max",
     retain_fraction: float = 0.0,
@@ -292,7 +292,7 @@ def plan_from_ratio(
     0.2
     """
     check_identity_rule(accept_by, floor, identities)
-    thinned = thin(log_ratio.detach().cpu().double(), envelope, retain_fraction, identities, accept_by, floor)
+    thinned = thin(log_ratio, envelope, retain_fraction, identities, accept_by, floor)
     verdict = judge_given(thinned.figures, thinned.envelope)
     return _to_plan(thinned, thinned.figures, None, verdict, seed, GIVEN, None)
 

@@ -1,15 +1,16 @@
 """The part of a plan that follows from the log ratio alone: envelope, acceptance, and what is left of identities."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rsft.envelope import Envelope, choose_envelope
 from rsft.pareto import pareto_k
+from rsft.per_item import as_log_ratio, codes_of
 from rsft.ratio.combine import retain_pool
-from rsft.sampling.acceptance import acceptance_probability, check_log_ratio
+from rsft.sampling.acceptance import acceptance_probability
 from rsft.sampling.identities import AcceptBy, FloorAcceptance, IdentityAcceptance, identity_log_ratio, mind_identities
 
 
@@ -37,7 +38,7 @@ class Thinned(NamedTuple):
     likeness_log_m: float
 
 
-def check_identity_rule(accept_by: str, floor: int, identities: Tensor | None) -> None:
+def check_identity_rule(accept_by: str, floor: int, identities: Any) -> None:
     """Raise ValueError unless the identity options go together and `identities` is given if required."""
     whole = accept_by == AcceptBy.IDENTITY
     if accept_by not in list(AcceptBy) or floor < 1 or (whole and floor > 1):
@@ -49,31 +50,37 @@ def check_identity_rule(accept_by: str, floor: int, identities: Tensor | None) -
         raise ValueError("`plan(identities=...)` is required to accept by identity or with a floor.")
 
 
-def thin(
-    log_ratio: Tensor, envelope: str, retain_fraction: float, identities: Tensor | None, accept_by: str, floor: int
-) -> Thinned:
+def thin(log_ratio: Any, envelope: str, retain_fraction: float, identities: Any, accept_by: str, floor: int) -> Thinned:
     """Choose the envelope for a log ratio and compute the acceptance probabilities and their diagnostics.
 
     The arguments are those of `plan_from_ratio`.
     """
-    check_log_ratio(log_ratio, "plan(log_ratio=...)")
+    log_ratio = as_log_ratio(log_ratio, "plan(log_ratio=...)").detach().cpu().double()
+    if not torch.isfinite(log_ratio).any():
+        raise ValueError(
+            "`plan(log_ratio=...)` needs items with a finite log ratio, got "
+            + (f"-inf for all {len(log_ratio)}: the pool has no target mass." if len(log_ratio) else "no items.")
+        )
+    codes = None
+    if identities is not None:
+        codes = torch.from_numpy(codes_of(identities, "plan(identities=...)", len(log_ratio))[1])
     # Scale to mean 1 over the pool, so that the retained share is exact on this pool.
     log_mean = float(torch.logsumexp(log_ratio, 0)) - math.log(len(log_ratio))
     alone = log_ratio - log_mean
     figures = {"pareto_k": pareto_k(alone), "pool_items": float(len(alone))}
     whole = accept_by == AcceptBy.IDENTITY
     if whole:
-        assert identities is not None
-        coarse = identity_log_ratio(alone, identities)
+        assert codes is not None
+        coarse = identity_log_ratio(alone, codes)
         figures["identity_tv"] = float((alone.softmax(0) - coarse.softmax(0)).abs().sum() / 2)
         alone = coarse
     mixed = retain_pool(alone, retain_fraction)
     chosen = choose_envelope(mixed, envelope)
     acceptance = acceptance_probability(mixed, chosen.log_m)
     rule: FloorAcceptance | IdentityAcceptance | None = None
-    if identities is not None:
-        rule = mind_identities(acceptance, identities, accept_by, floor)
-        figures |= _identities_kept(acceptance, identities, whole=whole)
+    if codes is not None:
+        rule = mind_identities(acceptance, codes, accept_by, floor)
+        figures |= _identities_kept(acceptance, codes, whole=whole)
     figures["expected_accepted"] = float((acceptance if rule is None else rule.inclusion()).sum())
     for_target = choose_envelope(alone, envelope)
     figures["target_effective_size"] = for_target.effective_size
@@ -81,10 +88,10 @@ def thin(
     return Thinned(acceptance, mixed, likeness, chosen, rule, figures, log_mean, for_target.log_m)
 
 
-def _identities_kept(acceptance: Tensor, identities: Tensor, *, whole: bool) -> dict[str, float]:
+def _identities_kept(acceptance: Tensor, codes: Tensor, *, whole: bool) -> dict[str, float]:
     """Compute the expected number of identities with an accepted item, also for a uniform subset of equal size."""
-    _, index, counts = torch.unique(identities, return_inverse=True, return_counts=True)
-    missed = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, index, torch.log1p(-acceptance.clamp(max=1)))
+    counts = codes.bincount()
+    missed = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, codes, torch.log1p(-acceptance.clamp(max=1)))
     if whole:  # all items of an identity share one draw
         missed = missed / counts
     uniform_missed = counts * torch.log1p(-acceptance.mean())

@@ -24,7 +24,8 @@ MATCHING_FRACTION = 0.85
 UNIFORM_FRACTION = 0.95
 # The AUC between accepted items and target may reach this value, if at most this fraction of the target is clipped.
 MAX_ARRIVAL_AUC, MAX_CLIPPED = 0.6, 0.1
-MAX_LOST = 0.95  # clipped mass from which on the accepted items have next to nothing to do with the target
+SAME = 1e-9  # of the pool, by which the effective size of equal items may be off
+MAX_LOST = 0.5  # clipped mass above which the accepted items are mostly not those of the target
 
 
 class Outcome(StrEnum):
@@ -82,8 +83,10 @@ def judge_given(figures: Mapping[str, float], envelope: Envelope) -> Verdict:
     """Judge a plan whose ratio was given, without a target sample to compare with."""
     if envelope.effective_size < MIN_EFFECTIVE_SIZE:
         return _too_small(envelope)
-    if envelope.acceptance_rate == 1 and envelope.clipped_mass == 0:
-        return Verdict(Outcome.POOL_MATCHES, "the ratio is the same for all items, so all are accepted")
+    if envelope.clipped_mass == 0 and envelope.effective_size >= (1 - SAME) * figures["pool_items"]:
+        return Verdict(
+            Outcome.POOL_MATCHES, "the ratio is the same for all items, so a uniform draw is like the target"
+        )
     return _judge_envelope(figures, envelope) or Verdict(Outcome.WORTH_TRYING, _accepted_in_words(figures, envelope))
 
 
@@ -218,7 +221,7 @@ def _judge_envelope(figures: Mapping[str, float], envelope: Envelope) -> Verdict
     size, clipped = figures.get("pilot_items", figures["pool_items"]), envelope.clipped_mass
     uniform = clipped > MAX_CLIPPED and envelope.effective_size > UNIFORM_FRACTION * size
     if uniform or clipped > MAX_LOST:
-        what = "nearly a uniform draw" if uniform else "hardly like the target"
+        what = "nearly a uniform draw" if uniform else "mostly unlike the target"
         return Verdict(
             Outcome.TOO_LITTLE_SUPPORT,
             f"the accepted items are {what}, since {clipped:.0%} of the target is clipped; clip less, with an envelope "

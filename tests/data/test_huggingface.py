@@ -65,6 +65,35 @@ def test_every_form_gives_the_same_pictures_and_identities(form: Callable[[Path]
     assert all(images.read(row).shape[2] == 3 for row in range(4))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("form", ["torch", "numpy", "pandas", "arrow"])
+def test_the_format_of_a_data_set_changes_nothing(form: str, stream: bool) -> None:
+    rows = made().to_iterable_dataset() if stream else made()
+    images, plain = read_dataset(rows.with_format(form)), read_dataset(made())
+    assert list(images.ids) == list(plain.ids)
+    assert [images.read_bytes(row) for row in range(4)] == [plain.read_bytes(row) for row in range(4)]
+    assert images.attributes == plain.attributes
+
+
+def test_decoded_pictures_are_taken_where_the_names_of_classes_are_known() -> None:
+    """After `map` without features a stream knows neither what is a picture nor the names of classes."""
+    stream, plain = made().to_iterable_dataset(), read_dataset(made())
+    mapped = stream.map(lambda row: row)
+    with pytest.raises(InputError, match=r"got \w+ImageFile\. If it was decoded, as by `map`, cast the data set"):
+        read_dataset(mapped)
+    for rows in (
+        mapped.cast(FEATURES),
+        stream.map(lambda row: row, features=FEATURES),
+        stream.filter(lambda row: True),
+    ):
+        images = read_dataset(rows)
+        assert sorted(images.identities) == sorted(plain.identities)
+        shapes = [sorted(each.read(row).shape for row in range(4)) for each in (images, plain)]
+        assert shapes[0] == shapes[1]
+    with pytest.raises(InputError, match="has the splits train, test: give one"):
+        read_dataset(datasets.DatasetDict({"train": made(), "test": made()}))
+
+
 def test_saved_pictures_stay_on_disk(tmp_path: Path) -> None:
     assert all(isinstance(source, Part) for source in as_saved(tmp_path).sources)
 

@@ -11,7 +11,7 @@ from rsft.cli.options import Json
 
 def doctor(json: Json = False) -> None:
     """Show what is installed, what the machine has, and how to get what is missing; nothing secret, no path."""
-    from rsft.doctor import DATA_VARIABLE, examine
+    from rsft.cli.installation import DATA_VARIABLE, examine
     from rsft.face.models import list_models
 
     found = examine()

@@ -5,12 +5,15 @@ are in the Arrow format, and the metadata of their schema names the classes, so 
 read them.
 """
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import pyarrow
 import pyarrow.parquet
 
@@ -21,6 +24,10 @@ from rsft.errors import InputError
 from rsft.missing import is_missing, label_name
 
 STATE_FILE, SPLITS_FILE = "state.json", "dataset_dict.json"
+CAST = (
+    "If it was decoded, as by `map`, cast the data set to the features that it had, `rows.cast(features)`, so that the "
+    "stored bytes and the names of classes are read."
+)
 LABELS = ("identity", "label", "labels", "cls")
 
 
@@ -81,7 +88,8 @@ def list_table(path: Path) -> Listing:
 def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: str | None = None) -> Listing:
     """List the pictures of a `datasets.Dataset` or `IterableDataset`.
 
-    The rows are read once, and the bytes of all pictures are loaded into memory.
+    The rows are read once, and the bytes of all pictures are loaded into memory. A decoded picture is stored as PNG,
+    unless the names of the classes are lost too, as after `map` on a stream.
 
     Args:
         rows: The data set.
@@ -90,23 +98,29 @@ def list_stream(rows: Iterable[Mapping[str, Any]], image: str = "image", label: 
             any, pictures have no identity.
 
     Raises:
-        InputError: A row has no picture in the column `image`, or no column `label`.
+        InputError: It has several splits, or a row has no stored picture in the column `image`, or no column `label`.
     """
-    from datasets import Image
-
-    features = getattr(rows, "features", None) or {}
-    if isinstance(features.get(image), Image):  # get the stored bytes instead of decoded pictures
-        rows = rows.cast_column(image, Image(decode=False))  # type: ignore[attr-defined]
-    names = _class_names(features)
+    if isinstance(rows, Mapping):
+        raise InputError(f"the data set has the splits {', '.join(rows)}: give one of them.")
+    names = _class_names(getattr(rows, "features", None) or {})
+    rows = _as_stored(rows, image)
     ids, sources, attributes, unlabelled = [], [], [], []
-    for number, row in enumerate(rows):
+    for number, given in enumerate(rows):
+        row = {name: _scalar(value) for name, value in given.items()}
         value = row.get(image)
         content = value.get("bytes") if isinstance(value, Mapping) else None
         if content is None and isinstance(value, Mapping) and value.get("path"):
             content = read_regular(value["path"])
-        if not isinstance(content, bytes):
-            raise InputError(f"row {number} needs a picture in its column '{image}', got {type(value).__name__}.")
         column = label or next((name for name in LABELS if name in row), None)
+        if isinstance(value, PIL.Image.Image) and (
+            column is None or column in names or not isinstance(row.get(column), int)
+        ):
+            content = _encoded(value)
+        if not isinstance(content, bytes):
+            raise InputError(
+                f"row {number} needs a picture in its column '{image}', got {type(value).__name__}"
+                + ("." if value is None else f". {CAST}")
+            )
         if label is not None and label not in row:
             raise InputError(f"row {number} has no column '{label}'; it has {', '.join(sorted(row))}.")
         identity = None if column is None else label_name(row[column], names.get(column))
@@ -126,6 +140,34 @@ def _file(folder: Path, name: str) -> Path:
     if Path(name).name != name or not (folder / name).is_file():
         raise OSError(f"it has no file {name!r}")
     return folder / name
+
+
+def _as_stored(rows: Any, image: str) -> Any:
+    """Return a data set that yields stored bytes and numbers of classes, instead of decoded pictures or tensors."""
+    from datasets import Image
+
+    if not hasattr(rows, "cast_column"):
+        return rows
+    formatting = getattr(rows, "_formatting", None)
+    kind = rows.format["type"] if hasattr(rows, "format") else formatting and formatting.format_type
+    if kind not in (None, "custom"):  # a custom one may change the pictures, and is left to fail
+        rows = rows.with_format(None)
+    if isinstance((rows.features or {}).get(image), Image):
+        rows = rows.cast_column(image, Image(decode=False))
+    return rows
+
+
+def _encoded(picture: PIL.Image.Image) -> bytes:
+    """Return a decoded picture as the bytes of a file that loses nothing."""
+    content = io.BytesIO()
+    form = "PNG" if picture.mode in {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"} else "TIFF"
+    PIL.ImageOps.exif_transpose(picture).save(content, form)
+    return content.getvalue()
+
+
+def _scalar(value: Any) -> Any:
+    """Return the Python number in a tensor or array of one number; any other value as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:

@@ -66,9 +66,11 @@ def support(
         raise ValueError(f"`support` needs features of one width, got {pool.shape} and {target.shape}.")
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(len(pool))[:MAX_POOL])
-    spread = np.asarray(pool[rows], np.float32).std(0)
-    scale = np.where(spread > 0, spread, 1).astype(np.float32)
-    items, aims = (np.asarray(side, np.float32) / scale for side in (pool[rows], target))
+    given = np.asarray(pool[rows], np.float64)
+    # Taken off before the rounding to float32, so that a large constant such as a year does not hide the differences.
+    mean, spread = given.mean(0), given.std(0)
+    scale = np.where(spread > 0, spread, 1)
+    items, aims = (((np.asarray(side, np.float64) - mean) / scale).astype(np.float32) for side in (given, target))
     groups = np.arange(len(rows))
     if identities is not None and len(np.unique(np.asarray(identities)[rows])) > 1:
         groups = np.asarray(identities)[rows]

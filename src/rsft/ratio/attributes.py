@@ -30,7 +30,7 @@ def attribute_ratio(pool_labels: Sequence[Hashable] | Tensor, target_shares: Map
     >>> attribute_ratio(["day", "day", "day", "night"], {"day": 0.5, "night": 0.5}).exp()
     tensor([0.6667, 0.6667, 0.6667, 2.0000], dtype=torch.float64)
     """
-    labels = _as_list(pool_labels)
+    labels = _as_list(pool_labels, "attribute_ratio(pool_labels=...)")
     total = sum(target_shares.values())
     if min(target_shares.values(), default=-1.0) < 0 or not math.isclose(total, 1, abs_tol=1e-6):
         raise ValueError(
@@ -97,7 +97,7 @@ def raked_ratio(
         )
     margins = []
     for name, shares in target_shares.items():
-        labels = _as_list(pool_attributes[name])
+        labels = _as_list(pool_attributes[name], f"raked_ratio(pool_attributes=...)['{name}']")
         try:
             attribute_ratio(labels, shares)  # only to validate the shares
         except ValueError as error:
@@ -107,6 +107,11 @@ def raked_ratio(
         goal = torch.tensor([shares.get(value, 0.0) for value in values], dtype=torch.float64)
         margins.append((name, index, goal / goal.sum()))
     items = len(margins[0][1])
+    if any(len(index) != items for _, index, _ in margins):
+        raise ValueError(
+            "`raked_ratio(pool_attributes=...)` needs attributes of the same items, got lengths "
+            f"{[len(index) for _, index, _ in margins]}."
+        )
     weight = torch.full((items,), 1 / items, dtype=torch.float64)
     for _ in range(most):
         off = 0.0
@@ -127,5 +132,14 @@ def _lacks(value: Hashable) -> bool:
     return any(map(_lacks, value)) if isinstance(value, tuple) else label_name(value) == ""
 
 
-def _as_list(labels: Sequence[Hashable] | Tensor) -> list[Hashable]:
-    return labels.tolist() if isinstance(labels, Tensor) else list(labels)
+def _as_list(labels: Any, call: str) -> list[Hashable]:
+    """Return labels as a list of Python values; raise ValueError unless there is one for each item."""
+    if isinstance(labels, str | bytes | Mapping) or not hasattr(labels, "__iter__") or getattr(labels, "ndim", 1) != 1:
+        raise ValueError(f"`{call}` needs one value for each item, (N,), got a {type(labels).__name__}.")
+    listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    for row, label in enumerate(listed):
+        if not isinstance(label, Hashable):
+            raise ValueError(
+                f"`{call}` needs texts, numbers or tuples of these, got a {type(label).__name__} at row {row}."
+            )
+    return listed

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rsft.per_item import as_log_ratio
 
-def product_ratio(*log_ratios: Tensor) -> Tensor:
+
+def product_ratio(*log_ratios: Any) -> Tensor:
     """Multiply several ratios and normalise the product to mean ratio 1 over the pool.
 
     Choose one envelope for the product. The product of the factors' envelopes is at least as large, because the factors
@@ -31,7 +34,7 @@ def product_ratio(*log_ratios: Tensor) -> Tensor:
     return total - (torch.logsumexp(total, 0) - math.log(len(total)))
 
 
-def mixture_ratio(log_ratios: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def mixture_ratio(log_ratios: Sequence[Any], weights: Sequence[float]) -> Tensor:
     """Compute the log ratio of a mixture of targets, log sum_t w_t r_t.
 
     Args:
@@ -56,7 +59,7 @@ def mixture_ratio(log_ratios: Sequence[Tensor], weights: Sequence[float]) -> Ten
     return torch.logsumexp(torch.stack(rows) + shares[:, None], 0)
 
 
-def retain_pool(log_ratio: Tensor, retain_fraction: float) -> Tensor:
+def retain_pool(log_ratio: Any, retain_fraction: float) -> Tensor:
     """Mix the pool into the target: compute the log ratio of a p + (1 - a) q to q, with a = 1 - `retain_fraction`.
 
     The new ratio is a r + 1 - a. Its envelope is a M + 1 - a, so its acceptance rate is higher than for the target p
@@ -67,7 +70,7 @@ def retain_pool(log_ratio: Tensor, retain_fraction: float) -> Tensor:
         retain_fraction: Share 1 - a of the pool in the new target, in [0, 1].
 
     Returns:
-        (N,) log ratio of the mixture, with the dtype of `log_ratio`.
+        (N,) log ratio of the mixture, float64 if `log_ratio` is float64 and float32 otherwise.
 
     Raises:
         ValueError: If `retain_fraction` is outside [0, 1].
@@ -77,6 +80,7 @@ def retain_pool(log_ratio: Tensor, retain_fraction: float) -> Tensor:
     """
     if not 0 <= retain_fraction <= 1:
         raise ValueError(f"`retain_fraction` needs a value in [0, 1], got {retain_fraction}.")
+    log_ratio = as_log_ratio(log_ratio, "retain_pool(log_ratio=...)")
     if retain_fraction == 0:
         return log_ratio
     if retain_fraction == 1:
@@ -85,9 +89,10 @@ def retain_pool(log_ratio: Tensor, retain_fraction: float) -> Tensor:
     return torch.logaddexp(log_ratio + math.log1p(-retain_fraction), kept)
 
 
-def _equally_long(log_ratios: Sequence[Tensor], call: str) -> list[Tensor]:
+def _equally_long(log_ratios: Sequence[Any], call: str) -> list[Tensor]:
     """Return the log ratios as float64; raise ValueError unless all are (N,). `call` names the function in messages."""
-    lengths = {tuple(log_ratio.shape) for log_ratio in log_ratios}
-    if len(lengths) != 1 or len(next(iter(lengths))) != 1:
-        raise ValueError(f"`{call}` needs (N,) log ratios of one length, got shapes {sorted(lengths)}.")
-    return [log_ratio.double() for log_ratio in log_ratios]
+    rows = [as_log_ratio(log_ratio, f"{call}(log_ratio)").double() for log_ratio in log_ratios]
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1:
+        raise ValueError(f"`{call}` needs (N,) log ratios of one length, got lengths {sorted(lengths)}.")
+    return rows

@@ -8,9 +8,13 @@ n = sum_k n_k.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from rsft.errors import InputError
 
 LARGEST_SOFTNESS, SMALLEST_SOFTNESS, SOFTER, LEAST_STEP = 4.0, 1e-12, 2.0**-8, 0.98
 TOLERANCE, MET = 1e-7, 1e-4  # for the means that are solved for, and for the resulting shares
@@ -142,7 +146,7 @@ def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapp
         raise ValueError(
             f"`membership_ratio(target_shares=...)` needs shares of {sorted(memberships)}, got {dict(target_shares)}."
         )
-    counts = {name: memberships[name].detach().cpu().double() for name in target_shares}
+    counts = {name: _as_counts(memberships[name], name) for name in target_shares}
     lengths = {len(table) for table in counts.values()}
     for name, table in counts.items():
         call = f"`membership_ratio(memberships=...)['{name}']`"
@@ -173,6 +177,17 @@ def _checked(memberships: Mapping[str, Tensor], target_shares: Mapping[str, Mapp
             raise ValueError(
                 f"`membership_ratio(target_shares=...)['{name}']` gives a share to {absent}: no item has it."
             )
+    return counts
+
+
+def _as_counts(table: Any, name: str) -> Tensor:
+    """Return a table of counts as float64; raise InputError if it holds other things than real numbers."""
+    if not isinstance(table, Tensor):
+        array = np.asarray(table)
+        table = torch.from_numpy(array.astype(np.float64)) if array.dtype.kind in "fiub" else None
+    if table is None or table.is_complex():
+        raise InputError(f"`membership_ratio(memberships=...)['{name}']` needs (N, K) counts that are real numbers.")
+    counts: Tensor = table.detach().cpu().double()
     return counts
 
 

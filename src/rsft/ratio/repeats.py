@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rsft.groups import effective_number, in_order, joined
+from rsft.per_item import codes_of
 from rsft.ratio.rows import Rows
 
 # Equal rows are one item if hardly any rows of the pool are equal by chance, or each half of the columns tells nearly
@@ -52,8 +53,8 @@ def find_repeats(pool: Rows, target: Rows, target_groups: Any = None) -> Repeats
     Args:
         pool: Features of the N pool items.
         target: Features of the K target items.
-        target_groups: (K,) integers: items of one group, such as the frames of a clip, count as one. None if all are
-            different, except for equal rows.
+        target_groups: (K,) integers or texts: items of one group, such as the frames of a clip, count as one. None if
+            all are different, except for equal rows.
 
     Raises:
         ValueError: If `target_groups` does not have length K, or a feature is NaN or infinite.
@@ -63,10 +64,7 @@ def find_repeats(pool: Rows, target: Rows, target_groups: Any = None) -> Repeats
     shared = int(np.isin(equal[items:], equal[:items]).sum())
     units = equal
     if target_groups is not None:
-        given = np.asarray(target_groups)
-        if given.shape != (len(target),):
-            raise ValueError(f"`fit_ratio(target_groups=...)` needs ({len(target)},) groups, got {given.shape}.")
-        _, index = np.unique(given, return_inverse=True)
+        _, index = codes_of(target_groups, "fit_ratio(target_groups=...)", len(target))
         alone = np.arange(items) + len(target)
         units = joined(equal, np.concatenate([alone, index]))
     return Repeats(units[:items], units[items:], shared)

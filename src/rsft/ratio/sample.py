@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rsft.groups import joined
+from rsft.per_item import codes_of
 from rsft.ratio.repeats import Repeats, find_repeats
 from rsft.ratio.rows import Rows
 
@@ -82,11 +83,11 @@ def draw_sample(
         target: Features of the K target items.
         folds: Number of folds, at least 3: one fold is held out while at least two serve for the calibration. More
             folds leave more training items for each model.
-        groups: (N,) integers, or None to split item by item. Items of one group, such as views of one picture, stay in
-            the same fold. Do not pass groups that also occur in the target, such as classes: a model that saw target
-            items of a class, but no pool items of it, assigns the whole class to the target.
-        target_groups: (K,) integers, or None. Items of one group, such as the frames of a clip, stay in the same fold
-            and count as one wherever a number of target items decides.
+        groups: (N,) integers or texts, or None to split item by item. Items of one group, such as views of one picture,
+            stay in the same fold. Do not pass groups that also occur in the target, such as classes: a model that saw
+            target items of a class, but no pool items of it, assigns the whole class to the target.
+        target_groups: (K,) integers or texts, or None. Items of one group, such as the frames of a clip, stay in the
+            same fold and count as one wherever a number of target items decides.
         max_items: Maximum number of training items from each side.
         seed: Seed for the folds and for the choice of training items.
 
@@ -100,9 +101,7 @@ def draw_sample(
     generator = np.random.default_rng(seed)
     names, group = np.arange(len(pool)), np.arange(len(pool))
     if groups is not None:
-        names, group = np.unique(np.asarray(groups), return_inverse=True)
-        if len(group) != len(pool):
-            raise ValueError(f"`fit_ratio(groups=...)` needs ({len(pool)},) groups, got ({len(group)},).")
+        names, group = codes_of(groups, "fit_ratio(groups=...)", len(pool))
     _check_enough(len(names), len(target), folds)
     repeats = find_repeats(pool, target, target_groups)
     if repeats.none:
@@ -163,7 +162,7 @@ def _deal_joined(
     if folds < MIN_FOLDS:
         raise ValueError(
             f"`fit_ratio` needs {MIN_FOLDS} different items on each side: what repeats or is in one group counts once, "
-            f"so the pool has {len(of_pool)} and the target {len(of_target)}. Add other target items."
+            f"so the pool has {len(of_pool)} and the target {len(of_target)}. Add other items there."
         )
     fold = np.empty(int(unit.max()) + 1, np.uint8)
     both = np.intersect1d(of_pool, of_target)

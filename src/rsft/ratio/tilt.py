@@ -7,12 +7,16 @@ not yet learnt", 2022).
 """
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from rsft.per_item import as_numbers
 
-def exponential_tilt(score: Tensor, strength: float) -> Tensor:
+
+def exponential_tilt(score: Any, strength: float) -> Tensor:
     """Tilt the pool by exp(strength * score).
 
     Among all reweightings of the pool with the same mean score, this one has the smallest Kullback-Leibler divergence
@@ -35,7 +39,7 @@ def exponential_tilt(score: Tensor, strength: float) -> Tensor:
     return _normalised(strength * _checked(score, "exponential_tilt"))
 
 
-def percentile_tilt(score: Tensor, power: float) -> Tensor:
+def percentile_tilt(score: Any, power: float) -> Tensor:
     """Tilt the pool by u^power, where u in (0, 1) is the mid-rank of the score.
 
     For distinct scores of any distribution, the ratio is at most power + 1.
@@ -59,7 +63,7 @@ def percentile_tilt(score: Tensor, power: float) -> Tensor:
     return _normalised(power * _mid_ranks(_checked(score, "percentile_tilt")).log())
 
 
-def band_tilt(score: Tensor, low: float, high: float, outside: float = 0.0) -> Tensor:
+def band_tilt(score: Any, low: float, high: float, outside: float = 0.0) -> Tensor:
     """Keep the items with scores between two quantiles, and down-weight the others.
 
     A band of losses, for instance, selects hard items and leaves out the hardest, which may be mislabelled.
@@ -92,12 +96,16 @@ def band_tilt(score: Tensor, low: float, high: float, outside: float = 0.0) -> T
     return _normalised(torch.where(inside, 1.0, outside).double().log())
 
 
-def _checked(score: Tensor, call: str) -> Tensor:
+def _checked(score: Any, call: str) -> Tensor:
     """Return the score as float64; raise ValueError unless it is (N,) and finite."""
-    score = score.detach().to("cpu", torch.float64)
-    if score.ndim != 1 or not torch.isfinite(score).all():
-        raise ValueError(f"`{call}(score=...)` needs (N,) finite numbers, got shape {tuple(score.shape)}.")
-    return score
+    given = torch.from_numpy(as_numbers(score, f"{call}(score=...)").astype(np.float64))
+    if not len(given):
+        raise ValueError(f"`{call}(score=...)` needs at least one number, got none.")
+    wrong = (~torch.isfinite(given)).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        raise ValueError(f"`{call}(score=...)` needs finite numbers, got {given[row]:g} at row {row}.")
+    return given
 
 
 def _mid_ranks(score: Tensor) -> Tensor:

@@ -10,11 +10,12 @@ the same for any batch size, number of workers, number of ranks or resume point.
 
 import math
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from rsft.per_item import as_log_ratio, as_numbers, as_probabilities, check_probabilities
 from rsft.sampling.philox import philox
 
 WORDS_PER_BLOCK = 4
@@ -36,7 +37,7 @@ class Stream(IntEnum):
     VIEW = 7
 
 
-def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
+def acceptance_probability(log_ratio: Any, log_m: float) -> Tensor:
     """Compute the acceptance probabilities min(1, r / M), where log r is `log_ratio` and log M is `log_m`.
 
     Where r > M the probability is 1, so the target is clipped there; `Envelope.clipped_mass` states by how much.
@@ -46,38 +47,27 @@ def acceptance_probability(log_ratio: Tensor, log_m: float) -> Tensor:
         log_m: Log of the envelope M, finite.
 
     Returns:
-        (N,) probabilities in [0, 1], with the dtype and device of `log_ratio`.
+        (N,) probabilities in [0, 1], on the device of `log_ratio`; float64 if it is float64, and float32 otherwise,
+        as half precision could not hold a small probability.
 
     Raises:
-        ValueError: If `log_ratio` is not a floating (N,) tensor, a log ratio is NaN or +inf, or `log_m` is not finite.
+        ValueError: If `log_ratio` is not floating (N,), a log ratio is NaN or +inf, or `log_m` is not finite.
 
+    >>> import torch
     >>> acceptance_probability(torch.tensor([2.0, 1.0, 0.5]).log(), math.log(2))
     tensor([1.0000, 0.5000, 0.2500])
     """
-    check_log_ratio(log_ratio, "acceptance_probability(log_ratio=...)")
+    log_ratio = as_log_ratio(log_ratio, "acceptance_probability(log_ratio=...)")
     if not math.isfinite(log_m):
         raise ValueError(f"`acceptance_probability(log_m=...)` needs a finite number, got {log_m}.")
     return (log_ratio - log_m).clamp(max=0).exp()
 
 
-def check_log_ratio(log_ratio: Tensor, call: str) -> None:
-    """Raise a ValueError unless `log_ratio` is a valid (N,) log ratio; `call` names the argument in the message."""
-    if log_ratio.ndim != 1 or not log_ratio.is_floating_point():
-        raise ValueError(f"`{call}` needs a floating (N,) tensor, got {log_ratio.dtype} {tuple(log_ratio.shape)}.")
-    wrong = torch.isnan(log_ratio) | torch.isposinf(log_ratio)
-    if wrong.any():
-        row = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"`{call}` has {int(wrong.sum())} values that are NaN or +inf, the first at row {row}: "
-            "a ratio must be finite; check the features or densities of those items."
-        )
-
-
-def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0, balanced: bool = False) -> np.ndarray:
+def accept(acceptance: Any, *, seed: int, epoch: int = 0, start: int = 0, balanced: bool = False) -> np.ndarray:
     """Decide for each of the items `start`, `start + 1`, ... whether it is accepted.
 
     Args:
-        acceptance: (n,) acceptance probabilities in [0, 1].
+        acceptance: (n,) acceptance probabilities in [0, 1]: an array, tensor or list.
         seed: Integer in [0, 2^64).
         epoch: Integer in [0, 2^64). Every epoch has its own random numbers.
         start: Index of the first item, in [0, 2^64).
@@ -87,13 +77,20 @@ def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0,
         (n,) bool mask of the accepted items.
 
     Raises:
-        ValueError: If `seed`, `epoch` or `start` is out of range.
+        ValueError: If `seed`, `epoch` or `start` is out of range, or a value is no probability.
 
     >>> whole = accept(np.full(10, 0.5), seed=0)
     >>> parts = [accept(np.full(5, 0.5), seed=0, start=start) for start in (0, 5)]
     >>> bool((whole == np.concatenate(parts)).all())
     True
     """
+    given = as_numbers(acceptance, "accept(acceptance=...)")
+    check_probabilities(given, "accept(acceptance=...)", start)
+    return decide(given, seed=seed, epoch=epoch, start=start, balanced=balanced)
+
+
+def decide(acceptance: np.ndarray, *, seed: int, epoch: int, start: int, balanced: bool) -> np.ndarray:
+    """Decide as `accept` does, for (n,) floating probabilities that have been checked."""
     key, step = _balance(epoch) if balanced else (epoch, 0)
     top = random_words(seed, key, start, start + len(acceptance), bits=TOP_BITS)
     if step:
@@ -111,9 +108,7 @@ def accept(acceptance: np.ndarray, *, seed: int, epoch: int = 0, start: int = 0,
     return accepted
 
 
-def accept_at(
-    acceptance: np.ndarray, items: np.ndarray, *, seed: int, epoch: int = 0, balanced: bool = False
-) -> np.ndarray:
+def accept_at(acceptance: Any, items: np.ndarray, *, seed: int, epoch: int = 0, balanced: bool = False) -> np.ndarray:
     """Decide for scattered items whether they are accepted. The decisions are those of `accept`.
 
     Args:
@@ -133,11 +128,12 @@ def accept_at(
     >>> accept_at(np.full(2, 0.3), np.array([7, 50]), seed=1).tolist() == mask[[7, 50]].tolist()
     True
     """
+    given = as_probabilities(acceptance, "accept_at(acceptance=...)")
     key, step = _balance(epoch) if balanced else (epoch, 0)
     top = random_words_at(seed, key, items, bits=TOP_BITS)
     low = random_words_at(seed, key, items, part=1) >> np.uint64(64 - LOW_BITS)
     number = ((top << np.uint64(LOW_BITS)) + low + np.uint64(step)) % np.uint64(2**U_BITS)
-    return number < np.multiply(acceptance, 2.0**U_BITS, dtype=np.float64)
+    return number < given * 2.0**U_BITS
 
 
 def _balance(epoch: int) -> tuple[int, int]:

@@ -9,13 +9,14 @@ acceptance probability over its inclusion probability.
 import itertools
 import math
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rsft.per_item import as_log_ratio, as_probabilities, codes_of
 from rsft.sampling.acceptance import Stream, accept, random_words, uniforms
-from rsft.sampling.probabilities import check_probabilities
 
 
 class AcceptBy(StrEnum):
@@ -33,7 +34,7 @@ class FloorAcceptance:
 
     Args:
         acceptance: (N,) acceptance probabilities in [0, 1].
-        identities: (N,) integers, the identity of each item.
+        identities: (N,) integers or texts, the identity of each item.
         floor: Minimum number of items of an accepted identity, at least 1. An identity with fewer items gets all of
             them.
 
@@ -45,8 +46,8 @@ class FloorAcceptance:
     tensor([0.6250, 0.6250, 0.2500], dtype=torch.float64)
     """
 
-    def __init__(self, acceptance: Tensor, identities: Tensor, *, floor: int) -> None:
-        self._acceptance, self._index = _checked(acceptance, identities)
+    def __init__(self, acceptance: Any, identities: Any, *, floor: int) -> None:
+        self._acceptance, self._index = _checked(acceptance, identities, "FloorAcceptance")
         if floor < 1:
             raise ValueError(f"`FloorAcceptance(floor=...)` needs at least 1, got {floor}.")
         self._floor = floor
@@ -94,15 +95,15 @@ class IdentityAcceptance:
     Args:
         acceptance: (N,) acceptance probabilities in [0, 1], equal for all items of an identity (see
             `identity_log_ratio`).
-        identities: (N,) integers, the identity of each item.
+        identities: (N,) integers or texts, the identity of each item.
 
     Raises:
         ValueError: If the shapes differ, a probability is outside [0, 1], or items of one identity have different
             probabilities.
     """
 
-    def __init__(self, acceptance: Tensor, identities: Tensor) -> None:
-        self._acceptance, self._index = _checked(acceptance, identities)
+    def __init__(self, acceptance: Any, identities: Any) -> None:
+        self._acceptance, self._index = _checked(acceptance, identities, "IdentityAcceptance")
         _, self._first = np.unique(self._index, return_index=True)
         if not np.array_equal(self._acceptance, self._acceptance[self._first][self._index]):
             raise ValueError(
@@ -127,7 +128,7 @@ class IdentityAcceptance:
 
 
 def mind_identities(
-    acceptance: Tensor, identities: Tensor, accept_by: str, floor: int
+    acceptance: Tensor, identities: Any, accept_by: str, floor: int
 ) -> FloorAcceptance | IdentityAcceptance | None:
     """Return the rule for `accept_by` ("item" or "identity") and `floor`; None if items are accepted independently."""
     if accept_by == AcceptBy.IDENTITY:
@@ -135,25 +136,30 @@ def mind_identities(
     return FloorAcceptance(acceptance, identities, floor=floor) if floor > 1 else None
 
 
-def identity_log_ratio(log_ratio: Tensor, identities: Tensor) -> Tensor:
+def identity_log_ratio(log_ratio: Any, identities: Any) -> Tensor:
     """Compute the log of each identity's mean ratio, the log density ratio of target and pool over identities.
 
     Args:
         log_ratio: (N,) floating log ratios of the items.
-        identities: (N,) integers, the identity of each item.
+        identities: (N,) integers or texts, the identity of each item.
 
     Returns:
         (N,) float64, the value of its identity for each item.
 
+    Raises:
+        ValueError: If the lengths differ, a log ratio is NaN or +inf, or an identity is missing.
+
     >>> identity_log_ratio(torch.tensor([1.0, 3.0, 5.5]).log(), torch.tensor([0, 0, 1])).exp()
     tensor([2.0000, 2.0000, 5.5000], dtype=torch.float64)
     """
-    _, index, counts = torch.unique(identities, return_inverse=True, return_counts=True)
-    top = log_ratio.double().max()
+    values = as_log_ratio(log_ratio, "identity_log_ratio(log_ratio=...)").double()
+    names, codes = codes_of(identities, "identity_log_ratio(identities=...)", len(values))
+    top = values.max() if len(values) else torch.tensor(-math.inf)
     if top == -math.inf:
-        return log_ratio.double()
-    total = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, index, (log_ratio.double() - top).exp())
-    return (total / counts).log()[index] + top
+        return values
+    index = torch.from_numpy(codes).to(values.device)
+    total = values.new_zeros(len(names)).index_add_(0, index, (values - top).exp())
+    return (total / index.bincount()).log()[index] + top
 
 
 def remap_classes(identities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,15 +179,10 @@ def remap_classes(identities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     return classes, kept
 
 
-def _checked(acceptance: Tensor, identities: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _checked(acceptance: Any, identities: Any, rule: str) -> tuple[np.ndarray, np.ndarray]:
     """Check both, and return probabilities as float64 and identities as 0 ... C - 1."""
-    p = torch.as_tensor(acceptance).detach().to("cpu", torch.float64).numpy()
-    names = np.asarray(identities)
-    if p.ndim != 1 or names.shape != p.shape:
-        raise ValueError(f"`identities` need the shape of the acceptance, {p.shape}, got {names.shape}.")
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("`acceptance` needs probabilities in [0, 1]: take them from `acceptance_probability`.")
-    return p, np.unique(names, return_inverse=True)[1]
+    p = as_probabilities(acceptance, f"{rule}(acceptance=...)")
+    return p, codes_of(identities, f"{rule}(identities=...)", len(p))[1]
 
 
 def rank_within_group(groups: np.ndarray, key: np.ndarray | None = None) -> np.ndarray:
@@ -206,6 +207,8 @@ def rank_within_group(groups: np.ndarray, key: np.ndarray | None = None) -> np.n
 def _counts_before(p: np.ndarray, place: np.ndarray, floor: int) -> np.ndarray:
     """Return (n, floor): the probability that k of the earlier items of the group are accepted, for each k < floor."""
     chances = np.zeros((len(p), floor))
+    if not len(p):
+        return chances
     by_place = np.argsort(place, kind="stable")
     ends = np.cumsum(np.bincount(place))
     chances[by_place[: ends[0]], 0] = 1
@@ -227,7 +230,7 @@ class MinimumPerIdentity:
 
     Args:
         acceptance: (N,) acceptance probabilities in [0, 1].
-        labels: (N,) int64, the identity of each item.
+        labels: (N,) integers or texts, the identity of each item.
         minimum: Minimum number of items of each identity, at least 1.
 
     Raises:
@@ -238,14 +241,9 @@ class MinimumPerIdentity:
     [2, 2, 2]
     """
 
-    def __init__(self, acceptance: Tensor | np.ndarray, labels: Tensor | np.ndarray, *, minimum: int) -> None:
-        self._acceptance, self._labels = np.asarray(acceptance, np.float64), np.asarray(labels)
-        check_probabilities(self._acceptance, "MinimumPerIdentity(acceptance=...)")
-        if self._acceptance.ndim != 1 or self._labels.shape != self._acceptance.shape:
-            raise ValueError(
-                f"`MinimumPerIdentity(labels=...)` needs one label for each of the (N,) probabilities, got "
-                f"{self._labels.shape} for {self._acceptance.shape}."
-            )
+    def __init__(self, acceptance: Any, labels: Any, *, minimum: int) -> None:
+        self._acceptance = as_probabilities(acceptance, "MinimumPerIdentity(acceptance=...)")
+        self._labels = codes_of(labels, "MinimumPerIdentity(labels=...)", len(self._acceptance))[1]
         if minimum < 1:
             raise ValueError(f"`MinimumPerIdentity(minimum=...)` needs at least 1, got {minimum}.")
         self._minimum = minimum

@@ -144,7 +144,10 @@ class LazyRejectionSampler(GlobalSequence[int]):
         return torch.tensor([self._known[item] for item in items.tolist()], dtype=torch.float64)
 
     def _computed(self, items: np.ndarray) -> Tensor:
-        values = torch.as_tensor(self._log_ratio(items)).detach().cpu().double()
+        values = torch.as_tensor(self._log_ratio(items)).detach().cpu()
+        if values.is_complex():
+            raise ValueError("`LazyRejectionSampler(log_ratio=...)` needs real numbers, got complex ones.")
+        values = values.double()
         if values.shape != (len(items),):
             raise ValueError(
                 f"`LazyRejectionSampler(log_ratio=...)` needs ({len(items)},) values for the items from {items[0]} to "

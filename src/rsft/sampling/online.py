@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from rsft.errors import LowAcceptanceError
+from rsft.per_item import as_numbers, check_parts
 from rsft.sampling.acceptance import Stream, uniforms
 from rsft.tuning.freezing import evaluating
 
+VALUES = "the values in [0, 1] of compute_acceptance_probability"
 ComputeAcceptance = Callable[[Any, nn.Module], Tensor]
 
 
@@ -86,7 +88,9 @@ class OnlineRejection:
         """
         waiting: list[tuple[Tensor, Tensor]] = []
         position, started = 0, time.monotonic()
-        for inputs, labels, *ids in batches:
+        for batch in batches:
+            check_parts(batch, "OnlineRejection(batches)", "batches (inputs, labels) or (inputs, labels, ids)", (2, 3))
+            inputs, labels, *ids = batch
             probability = self._reused(inputs, ids, model) if self.reuse_epochs else self._probability(inputs, model)
             kept = uniforms(self.seed, self._epoch, position, position + len(probability), Stream.ONLINE) < probability
             position += len(probability)
@@ -129,13 +133,14 @@ class OnlineRejection:
 
     def _probability(self, inputs: Tensor, model: nn.Module) -> np.ndarray:
         with evaluating(model), torch.random.fork_rng():
-            probability = self._compute(inputs, model).detach().to("cpu", torch.float64)
-        if probability.shape != (len(inputs),) or not bool(((probability >= 0) & (probability <= 1)).all()):
+            probability = as_numbers(self._compute(inputs, model), VALUES).astype(np.float64)
+        if len(probability) != len(inputs) or not ((probability >= 0) & (probability <= 1)).all():
+            ends = f" between {probability.min():g} and {probability.max():g}" if len(probability) else ""
             raise ValueError(
                 f"`compute_acceptance_probability` needs to return ({len(inputs)},) values in [0, 1], got "
-                f"{tuple(probability.shape)} between {probability.min():g} and {probability.max():g}."
+                f"{probability.shape}{ends}."
             )
-        return probability.numpy()
+        return probability
 
 
 def _split(parts: list[tuple[Tensor, Tensor]], size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

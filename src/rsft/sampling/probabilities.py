@@ -5,14 +5,15 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from rsft.sampling.acceptance import accept
+from rsft.per_item import as_numbers, check_probabilities
+from rsft.sampling.acceptance import decide
 
 BLOCK = 2**17
 PROBES = 64
 QUANTISED = 255
+CALL = "RejectionSampler(acceptance=...)"
 
 # (start, stop) -> (stop - start,) probabilities of those items
 BlockFunction = Callable[[int, int], np.ndarray]
@@ -50,13 +51,12 @@ class Probabilities:
                 f"got items={items} with a {type(acceptance).__name__}."
             )
         self.indices, self.values = np.empty(0, np.int64), np.empty(0, np.float64)
+        self._source: np.ndarray | BlockFunction
         if callable(acceptance):
-            self._block, self._items, self._checked = acceptance, int(items or 0), False
+            self._source, self._items, self._checked = acceptance, int(items or 0), False
             return
-        array = acceptance if isinstance(acceptance, np.ndarray) else _to_array(acceptance)
-        if array.ndim != 1:
-            raise ValueError(f"`RejectionSampler(acceptance=...)` needs shape (N,), got {array.shape}.")
-        self._block, self._items, self._checked = lambda start, stop: array[start:stop], len(array), False
+        array = as_numbers(acceptance, CALL)
+        self._source, self._items, self._checked = array, len(array), False
         if not isinstance(array, np.memmap):
             for start in range(0, len(array), BLOCK):
                 self.read(start, min(start + BLOCK, len(array)))
@@ -70,22 +70,24 @@ class Probabilities:
         block = np.asarray(self._block(start, stop))
         if block.shape != (stop - start,):
             raise ValueError(
-                f"`RejectionSampler(acceptance=...)` needs ({stop - start},) probabilities for the block "
-                f"[{start}, {stop}), got {block.shape}."
+                f"`{CALL}` needs ({stop - start},) probabilities for the block [{start}, {stop}), got {block.shape}."
             )
         if block.dtype == np.uint8:
             block = block / np.float64(QUANTISED)
         elif not self._checked:
-            check_probabilities(block, "RejectionSampler(acceptance=...)", start)
+            check_probabilities(block, CALL, start)
         low, high = np.searchsorted(self.indices, (start, stop))
         if low < high:
             block = block.astype(np.float64)  # a copy, so that the caller's array does not change
             block[self.indices[low:high] - start] = self.values[low:high]
         return block
 
+    def _block(self, start: int, stop: int) -> np.ndarray:
+        return self._source(start, stop) if callable(self._source) else self._source[start:stop]
+
     def draw(self, seed: int, epoch: int, start: int, stop: int, *, balanced: bool = False) -> np.ndarray:
         """Return the accepted items among `start` ... `stop - 1`: (n,) int64, ascending."""
-        kept = np.flatnonzero(accept(self.read(start, stop), seed=seed, epoch=epoch, start=start, balanced=balanced))
+        kept = np.flatnonzero(decide(self.read(start, stop), seed=seed, epoch=epoch, start=start, balanced=balanced))
         kept += start
         return kept
 
@@ -134,29 +136,3 @@ def merge(new: tuple[np.ndarray, np.ndarray], old: tuple[np.ndarray, np.ndarray]
     """
     indices, first = np.unique(np.concatenate([new[0], old[0]]), return_index=True)
     return indices, np.concatenate([new[1], old[1]])[first]
-
-
-def check_probabilities(values: np.ndarray, call: str, start: int = 0) -> None:
-    """Raise a ValueError if a value is outside [0, 1] or NaN.
-
-    Args:
-        values: (n,) floating.
-        call: Names the argument in the message.
-        start: Row number of the first value.
-
-    Raises:
-        ValueError: If a value is outside [0, 1] or NaN; the message states the first such row.
-    """
-    if len(values) == 0 or (values.min() >= 0 and values.max() <= 1):  # NaN fails both
-        return
-    wrong = ~((values >= 0) & (values <= 1))
-    row = int(np.flatnonzero(wrong)[0])
-    raise ValueError(
-        f"`{call}` needs probabilities in [0, 1]; {int(wrong.sum())} are not, the first at row {start + row}: "
-        f"{values[row]}. Take them from `acceptance_probability`."
-    )
-
-
-def _to_array(acceptance: Any) -> np.ndarray:
-    tensor = torch.as_tensor(acceptance).detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -1,12 +1,15 @@
 """Acceptance probabilities in one or two bytes each, rounded at random without bias."""
 
+from typing import Any
+
 import numpy as np
 
+from rsft.per_item import as_probabilities
 from rsft.sampling.acceptance import Stream, uniforms
-from rsft.sampling.probabilities import QUANTISED, check_probabilities
+from rsft.sampling.probabilities import QUANTISED
 
 
-def quantise(acceptance: np.ndarray, dtype: str, *, seed: int, start: int = 0) -> np.ndarray:
+def quantise(acceptance: Any, dtype: str, *, seed: int, start: int = 0) -> np.ndarray:
     """Round acceptance probabilities at random to uint8, where v stands for v / 255, or to float16.
 
     Each probability is rounded to one of its two neighbours, with chances that keep its mean. Over seeds, an item is
@@ -33,8 +36,7 @@ def quantise(acceptance: np.ndarray, dtype: str, *, seed: int, start: int = 0) -
     """
     if dtype not in ("uint8", "float16"):
         raise ValueError(f"`quantise(dtype=...)` needs 'uint8' or 'float16', got {dtype!r}.")
-    exact = np.asarray(acceptance, np.float64)
-    check_probabilities(exact, "quantise(acceptance=...)", start)
+    exact = as_probabilities(acceptance, "quantise(acceptance=...)", start)
     u = uniforms(seed, 0, start, start + len(exact), Stream.ROUND)
     if dtype == "uint8":
         scaled = exact * QUANTISED

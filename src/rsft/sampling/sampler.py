@@ -1,12 +1,13 @@
 """RejectionSampler: exact draws of accepted items for a DataLoader, the same for any number of ranks or workers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rsft.per_item import as_probabilities
 from rsft.sampling.order import (
     CHUNKS_PER_WINDOW,
     GLOBAL_ITEMS,
@@ -21,7 +22,6 @@ from rsft.sampling.probabilities import (
     BlockFunction,
     Probabilities,
     RuleDraws,
-    check_probabilities,
     merge,
 )
 from rsft.sampling.sequence import GlobalSequence
@@ -39,9 +39,9 @@ class RejectionSampler(GlobalSequence[int]):
     skipped part of the epoch again.
 
     Args:
-        acceptance: (N,) acceptance probabilities in [0, 1] as a tensor, NumPy array or memmap, where a uint8 value v
-            stands for v / 255 (see `quantise`); or a function (start, stop) -> (stop - start,) probabilities of those
-            items; or an `AcceptanceRule`.
+        acceptance: (N,) acceptance probabilities in [0, 1] as a tensor, NumPy array, memmap or list, where a uint8
+            value v stands for v / 255 (see `quantise`); or a function (start, stop) -> (stop - start,) probabilities of
+            those items; or an `AcceptanceRule`.
         seed: Integer in [0, 2^64).
         shuffle: If True, the accepted items are in random order; otherwise they are ordered by index.
         rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
@@ -65,7 +65,7 @@ class RejectionSampler(GlobalSequence[int]):
 
     def __init__(
         self,
-        acceptance: Tensor | np.ndarray | BlockFunction | AcceptanceRule,
+        acceptance: Tensor | np.ndarray | Sequence[float] | BlockFunction | AcceptanceRule,
         *,
         seed: int = 0,
         shuffle: bool = True,
@@ -107,14 +107,14 @@ class RejectionSampler(GlobalSequence[int]):
             TypeError: If the sampler draws by an `AcceptanceRule`, or `indices` are not integers.
             ValueError: If the shapes differ, an index or a probability is out of range, or an index occurs twice.
         """
-        items, values = torch.as_tensor(indices).cpu(), torch.as_tensor(acceptance).cpu().to(torch.float64).numpy()
         if isinstance(self._pool, RuleDraws):
             raise TypeError("`update` needs a sampler of probabilities, this one draws by a rule: make a new one.")
+        items = torch.as_tensor(indices).cpu()
         if items.is_floating_point():
             raise TypeError(f"`update(indices=...)` needs integers, got {items.dtype}.")
-        if items.ndim != 1 or values.shape != items.shape:
+        if items.ndim != 1 or np.shape(acceptance) != items.shape:
             raise ValueError(
-                f"`update` needs (n,) indices and (n,) probabilities, got {tuple(items.shape)}, {values.shape}."
+                f"`update` needs (n,) indices and (n,) probabilities, got {tuple(items.shape)}, {np.shape(acceptance)}."
             )
         if len(items) and not 0 <= int(items.min()) <= int(items.max()) < self.items:
             raise ValueError(
@@ -122,7 +122,7 @@ class RejectionSampler(GlobalSequence[int]):
             )
         if len(items.unique()) < len(items):
             raise ValueError("`update(indices=...)` needs each item once: pass one value for each item.")
-        check_probabilities(values, "update(acceptance=...)")
+        values = as_probabilities(acceptance, "update(acceptance=...)")
         self._pending = merge((items.to(torch.int64).numpy(), values), self._pending)
 
     def accepted(self, epoch: int | None = None) -> Tensor:

@@ -38,6 +38,7 @@ class GlobalSequence(Sampler[Row], ABC):
         self.rank, self.world_size = resolve_rank(rank, world_size, type(self).__name__)
         self.pad = pad
         self.epoch = 0
+        self.version = 0  # another number whenever the sequence may be another
         self._begun: bool  # whether an iteration has begun since the epoch was set or resumed
         self._later: int | None  # the epoch that follows the resumed one
         self._start: int  # the position where the next iteration begins
@@ -159,6 +160,7 @@ class GlobalSequence(Sampler[Row], ABC):
         return self._count() - self._start >= rows
 
     def _begin(self, position: int) -> None:
+        self.version += 1
         self._begun, self._later = False, None
         self._start = self._position = self._passed = position
 

@@ -6,52 +6,74 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from rsft.sampling.sampler import RejectionSampler
-from rsft.sampling.sequence import group
+from rsft.sampling.sequence import GlobalSequence, group
+from rsft.sampling.stream import RejectionStream
 
+Ours = GlobalSequence[Any] | RejectionStream
 INSIDE = ("batch_sampler", "sampler", "_sampler", "base_dataloader", "dataset")
 SWITCHES = {
     "DistributedSamplerWrapper": "pass use_distributed_sampler=False",
     "BatchSamplerShard": "make the sampler with rank=0, world_size=1",
     "DataLoaderDispatcher": "make the sampler with rank=0, world_size=1",
+    "IterableDatasetShard": "make the stream with rank=0, world_size=1",
+}
+# Where these loaders call `set_epoch` before each epoch: attributes of the loader, one after the other.
+SET_EPOCH_OF = {
+    "_FabricDataLoader": ("sampler", "batch_sampler.sampler"),
+    "DataLoaderShard": ("batch_sampler", "batch_sampler.sampler", "batch_sampler.batch_sampler.sampler", "dataset"),
+    "DataLoaderDispatcher": ("batch_sampler.sampler", "dataset"),
 }
 
 
 def check_sharding(loader: Any) -> None:
-    """Raise an error if the accepted items of a loader are divided among the ranks twice, or not at all.
+    """Raise an error if a loader divides the accepted items twice or not at all, or draws the same in every epoch.
 
     Call it on each rank, on the loader that the framework returned (`Accelerator.prepare`,
     `Fabric.setup_dataloaders`).
 
     Args:
-        loader: DataLoader with a `RejectionSampler` inside, which accelerate, Lightning or torch may have wrapped.
+        loader: DataLoader with a `RejectionSampler`, another sampler of this library or a `RejectionStream` inside,
+            which accelerate, Lightning or torch may have wrapped.
 
     Raises:
         ValueError: If the items are divided twice, if they are not divided although there are several ranks, if a
-            wrapper fixes their number for all epochs, or if the loader contains no `RejectionSampler`.
+            wrapper fixes their number for all epochs, if the `set_epoch` of the framework does not reach the sampler,
+            or if the loader contains none.
     """
     found = _find(loader, [], set())
     if found is None:
         raise ValueError(
-            f"`check_sharding` found no RejectionSampler in the {type(loader).__name__}: it was replaced or not given."
+            f"`check_sharding` found no RejectionSampler in the {type(loader).__name__}: it was replaced or not given, "
+            "or a batch sampler around it does not have it as its attribute `sampler`."
         )
     sampler, wrappers = found
     _, ranks = group()
+    name = type(sampler).__name__
     if sampler.world_size > 1 and wrappers:
         advice = SWITCHES.get(wrappers[0], "make the sampler with rank=0, world_size=1")
         raise ValueError(
-            f"the accepted items are divided twice, by RejectionSampler (world_size={sampler.world_size}) and by "
-            f"{wrappers[0]}: {advice}."
+            f"the accepted items are divided twice, by {name} (world_size={sampler.world_size}) and by {wrappers[0]}: "
+            f"{advice}."
         )
     if wrappers and "DistributedSamplerWrapper" in wrappers:
         raise ValueError(
             "DistributedSamplerWrapper fixes the number of items when it is made, but each epoch has its own number: "
-            "pass use_distributed_sampler=False, so that RejectionSampler takes rank and world_size from the group."
+            f"pass use_distributed_sampler=False, so that {name} takes rank and world_size from the group."
         )
     if ranks > 1 and sampler.world_size == 1 and not wrappers:
         raise ValueError(
-            f"all {ranks} ranks get the same items: make the RejectionSampler after `init_process_group`, without "
-            "rank=0, world_size=1."
+            f"all {ranks} ranks get the same items: make the {name} after `init_process_group`, without rank=0, "
+            "world_size=1."
+        )
+    if not _reached(loader, sampler):
+        if isinstance(sampler, RejectionStream):
+            advice = "call its `set_epoch` before each epoch, and the first time before this check"
+        elif loader.batch_sampler is None:
+            advice = "pass it as `batch_sampler=...` to the DataLoader"
+        else:
+            advice = f"give {_innermost(loader.batch_sampler)} an attribute `sampler` that is the {name}"
+        raise ValueError(
+            f"{type(loader).__name__} does not tell {name} the epoch, so every epoch would be the same: {advice}."
         )
 
 
@@ -88,9 +110,30 @@ def gather_updates(indices: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return pairs[0], pairs[1].contiguous().view(torch.float64)
 
 
-def _find(part: Any, wrappers: list[str], seen: set[int]) -> tuple[RejectionSampler, list[str]] | None:
+def _reached(loader: Any, sampler: Ours) -> bool:
+    """Return whether the `set_epoch` of a loader that counts the epochs itself reaches the sampler."""
+    places = SET_EPOCH_OF.get(type(loader).__name__)
+    if places is None or (isinstance(sampler, RejectionStream) and sampler.told_epoch):
+        return True
+    for place in places:  # IdentityBatches holds its sampler and follows it
+        part = loader
+        for name in place.split("."):
+            part = getattr(part, name, None)
+        found = _find(part, [], set()) if hasattr(part, "set_epoch") else None
+        if found is not None and found[0] in (sampler, getattr(sampler, "sampler", None)):
+            return True
+    return False
+
+
+def _innermost(batch_sampler: Any) -> str:
+    """Return the class name of a batch sampler inside the wrappers of accelerate."""
+    inner = getattr(batch_sampler, "batch_sampler", None)
+    return type(batch_sampler).__name__ if inner is None else _innermost(inner)
+
+
+def _find(part: Any, wrappers: list[str], seen: set[int]) -> tuple[Ours, list[str]] | None:
     """Return the sampler inside and the class names of the wrappers that divide its items, outermost first."""
-    if isinstance(part, RejectionSampler):
+    if isinstance(part, GlobalSequence | RejectionStream):
         return part, wrappers
     if id(part) in seen:
         return None

@@ -8,9 +8,11 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from rsft.sampling.acceptance import Stream, uniforms
-from rsft.sampling.sequence import resolve_rank
+from rsft.sampling.sequence import group, resolve_rank
+from rsft.sampling.undivided import Asked, processes_of
 
 Accept = Callable[[Any], float]
+NAME_ITEMS = "pass `key`, a function from an item to a name that no other has, such as a file name or a row number."
 
 
 class RejectionStream(IterableDataset[Any]):
@@ -18,12 +20,15 @@ class RejectionStream(IterableDataset[Any]):
 
     There are two kinds of streams:
 
-    - Without `key`, every worker of every rank iterates over the same stream. Item number i is handled by worker i mod
-      n of all n workers, and the others skip it. It is accepted if and only if `u(seed, epoch, i) < acceptance(item)`,
-      where u is uniform on [0, 1). The accepted set is the same for any number of workers and ranks.
-    - With `key`, the stream is already divided among workers and ranks, as WebDataset divides its shards. `key(item)`
-      is a string or an integer that is unique to the item, and its 64-bit hash replaces i. Again the accepted set is
-      the same however the stream is divided.
+    - Without `key`, every worker of every rank reads the whole stream, in the same order. Item number i is handled by
+      worker i mod n of all n workers, and the others skip it. It is accepted if and only if
+      `u(seed, epoch, i) < acceptance(item)`, where u is uniform on [0, 1). A stream that divides itself among the
+      workers, as those of Hugging Face and WebDataset do, is told that there are none.
+    - With `key`, the stream divides itself among workers and ranks, so that each reads its part only. `key(item)` is a
+      string or an integer that is unique to the item, and its 64-bit hash replaces i.
+
+    Either way the accepted set is the same for any number of workers and ranks. A stream that would be divided twice,
+    or with `key` not at all, is refused as far as that can be found out; see `divided`.
 
     Put the stream before decoding: `acceptance` receives the item as it is in the stream, and rejected items go no
     further. The number of accepted items is not known in advance, and ranks may get unequal numbers, so end an epoch
@@ -33,12 +38,17 @@ class RejectionStream(IterableDataset[Any]):
         stream: Iterable that is read once per epoch, from its beginning.
         acceptance: Function item -> acceptance probability in [0, 1].
         seed: Integer in [0, 2^64).
-        key: Function item -> unique string or integer, for a stream that is already divided.
+        key: Function item -> unique string or integer, for a stream that divides itself.
+        divided: Whether the stream divides itself among all workers and ranks, for one that would be refused. With
+            False, every worker of every rank reads all of it. None finds out.
         rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
         world_size: Number of processes. The default is that of `torch.distributed` if initialised, 1 otherwise.
 
+    Attributes:
+        told_epoch: Whether `set_epoch` was called.
+
     Raises:
-        ValueError: If the rank is outside [0, world_size).
+        ValueError: If the rank is outside [0, world_size), or the stream divides itself and `key` is missing.
 
     >>> stream = RejectionStream(range(6), lambda item: float(item % 2))
     >>> list(stream)
@@ -52,36 +62,51 @@ class RejectionStream(IterableDataset[Any]):
         *,
         seed: int = 0,
         key: Callable[[Any], str | int] | None = None,
+        divided: bool | None = None,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self._stream, self._acceptance, self._key = stream, acceptance, key
+        if divided and key is None:
+            raise ValueError("`RejectionStream(key=...)` is required for a stream that is divided: " + NAME_ITEMS)
+        self._stream, self._acceptance, self._key, self._divided = stream, acceptance, key, divided
         self.seed = seed
+        self._by_group = rank is None and world_size is None
         self.rank, self.world_size = resolve_rank(rank, world_size, "RejectionStream")
+        self.told_epoch = False
         # in shared memory, so that persistent workers see it change
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, also in persistent workers; every epoch has its own random numbers."""
         self._epoch[0] = epoch
+        self.told_epoch = True
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the accepted items of this worker.
 
         Raises:
-            ValueError: If `acceptance` returns a value outside [0, 1].
+            ValueError: If `acceptance` returns a value outside [0, 1], the stream would be divided twice or not at all,
+                or this object took rank and world size before `torch.distributed` was initialised.
         """
+        rank, world_size = group()
+        if self._by_group and world_size > 1 and (self.rank, self.world_size) != (rank, world_size):
+            raise ValueError(
+                f"`RejectionStream` was made for rank {self.rank} of {self.world_size}, but this process is rank "
+                f"{rank} of {world_size}: make it after `init_process_group`, or pass rank=0, world_size=1 if another "
+                "library divides the items among the ranks."
+            )
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
-        share, shares = self.rank * workers + number, self.world_size * workers
-        epoch = int(self._epoch)
-        for index, item in enumerate(self._stream):
-            if self._key is None:
-                if index % shares != share:
-                    continue
-                name = index
-            else:
-                name = _hash(self._key(item))
+        whole = self._divided is False or self._key is None
+        share, shares = (self.rank * workers + number, self.world_size * workers) if whole else (0, 1)
+        known = self._check_processes(whole)
+        epoch, asked = int(self._epoch), Asked(truly=not whole)
+        for index, item in enumerate(asked.items_of(self._stream)):
+            if not index and self._divided is None:
+                self._check_asked(asked, whole, known, workers)
+            name = index if self._key is None else _hash(self._key(item))
+            if name % shares != share:
+                continue
             probability = float(self._acceptance(item))
             if not 0 <= probability <= 1:
                 raise ValueError(
@@ -90,6 +115,46 @@ class RejectionStream(IterableDataset[Any]):
                 )
             if uniforms(self.seed, epoch, name, name + 1, Stream.ITEM)[0] < probability:
                 yield item
+
+    def _check_processes(self, whole: bool) -> bool:
+        """Return whether it is known among how many processes the stream divides itself.
+
+        Raises:
+            ValueError: If that does not fit the arguments.
+        """
+        processes = processes_of(self._stream)
+        if whole and processes is not None and processes > 1:
+            raise ValueError(
+                f"`RejectionStream`: the stream divides itself among {processes} processes, so its items would be "
+                f"divided twice. Give the stream before it is divided, or {NAME_ITEMS}"
+            )
+        if not whole and self._divided is None and processes == 1 and self.world_size > 1:
+            raise ValueError(
+                f"`RejectionStream(key=...)` needs a stream that is divided among the {self.world_size} processes, and "
+                "this one gives each of them all items: divide it, such as with "
+                "`datasets.distributed.split_dataset_by_node`, or pass divided=False."
+            )
+        return processes is not None
+
+    def _check_asked(self, asked: Asked, whole: bool, known: bool, workers: int) -> None:
+        """Raise a ValueError if what the stream asked before its first item speaks against the arguments."""
+        if whole and asked.rank and self.world_size > 1:
+            raise ValueError(
+                "`RejectionStream`: the stream asks for its rank, so it seems to divide itself among the processes, "
+                f"and its items would be divided twice. If it does, {NAME_ITEMS} If it does not, pass divided=False."
+            )
+        if not whole and self.world_size > 1 and not known and not asked.rank:
+            raise ValueError(
+                f"`RejectionStream(key=...)` needs a stream that is divided among the {self.world_size} processes, "
+                "which cannot be seen from this one: pass divided=True if it is, or divided=False if each "
+                "process reads all."
+            )
+        if not whole and workers > 1 and not asked.worker:
+            raise ValueError(
+                f"`RejectionStream(key=...)` needs a stream that divides itself, but this one did not ask which of the "
+                f"{workers} workers it is in, so each would yield all items: pass divided=False, or divided=True if it "
+                "was divided in another way."
+            )
 
 
 def _hash(key: str | int) -> int:

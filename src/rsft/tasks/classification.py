@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rsft.tasks.pictures import check_pictures, covariates, pad_together
+from rsft.tasks.pictures import check_items, check_pictures, covariates, pad_together
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class Classification:
         Raises:
             ValueError: A picture or a class cannot be used; the message gives its index in the batch.
         """
+        check_items(items, "Classification.collate")
         pictures = [picture for picture, _ in items]
         check_pictures(pictures, "Classification.collate")
-        labels = torch.tensor([int(label) for _, label in items])
+        labels = torch.tensor([_class_of(label, number) for number, (_, label) in enumerate(items)])
         outside = ((labels < 0) | (labels >= self.classes)).nonzero()
         if len(outside):
             number = int(outside[0])
@@ -77,3 +79,12 @@ class Classification:
             "accuracy": float(multiclass_accuracy(found, truth, self.classes, average="micro")),
             "balanced_accuracy": float(recall[present].mean()),
         }
+
+
+def _class_of(label: Any, number: int) -> int:
+    """Return the class of item `number` of a batch; raise ValueError if its label is no whole number."""
+    array = np.asarray(label)
+    value = array.item() if array.size == 1 else None
+    if not isinstance(value, int | float) or value % 1 != 0:  # NaN too
+        raise ValueError(f"`Classification.collate` needs integer classes; item {number} of the batch has {label!r}.")
+    return int(value)

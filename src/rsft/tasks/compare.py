@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,21 +36,31 @@ def trainer(task: Task, model: nn.Module, pool: Any, **options: Any) -> Callable
         InputError: The pool is empty.
     """
     check_indexed(pool, "trainer")
+    return _Training(task, model, pool, options)
 
-    def loss(outputs: Any, targets: tuple[Any, Tensor | None]) -> Tensor:
-        truth, weights = targets
-        if weights is None:
-            return task.loss(outputs, truth)
-        return (task.score(outputs, truth) * weights).mean()
 
-    def train(batches: Batches, learning_rate: float, seed: int) -> nn.Module:
-        tuned, stop = deepcopy(model), Stopping(steps=len(batches))
+@dataclass(frozen=True)
+class _Training:
+    """The function that `trainer` makes; it can be pickled if its parts can."""
+
+    task: Task
+    model: nn.Module
+    pool: Any
+    options: dict[str, Any]
+
+    def __call__(self, batches: Batches, learning_rate: float, seed: int) -> nn.Module:
+        tuned, stop = deepcopy(self.model), Stopping(steps=len(batches))
+        collated = _Collated(self.task, self.pool, batches)
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # seeds dropout and similar layers
-            fine_tune(tuned, _Collated(task, pool, batches), loss, stop=stop, learning_rate=learning_rate, **options)
+            fine_tune(tuned, collated, self._loss, stop=stop, learning_rate=learning_rate, **self.options)
         return tuned
 
-    return train
+    def _loss(self, outputs: Any, targets: tuple[Any, Tensor | None]) -> Tensor:
+        truth, weights = targets
+        if weights is None:
+            return self.task.loss(outputs, truth)
+        return (self.task.score(outputs, truth) * weights).mean()
 
 
 class _Collated:

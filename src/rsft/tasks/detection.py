@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rsft.tasks.pictures import check_pictures, covariates, pad_together
+from rsft.tasks.pictures import check_items, check_pictures, covariates, pad_together
 
 # The objects of one picture: "boxes" (n, 4) as left, top, right, bottom in pixels, "labels" (n,) and, if a model
 # detected them, "scores" (n,).
@@ -49,6 +49,7 @@ class Detection:
         Raises:
             ValueError: A picture, box or label cannot be used; the message gives its index in the batch.
         """
+        check_items(items, "Detection.collate")
         pictures = [picture for picture, _ in items]
         check_pictures(pictures, "Detection.collate")
         objects = [self._checked(found, picture, n) for n, (picture, found) in enumerate(items)]

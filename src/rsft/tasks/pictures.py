@@ -1,10 +1,14 @@
 """Covariates of unlabelled pictures, and batches of pictures of different sizes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from rsft.errors import InputError
+from rsft.per_item import check_parts
 
 MIN_SPREAD = 1e-12
 
@@ -70,6 +74,18 @@ def pad_together(pictures: Sequence[Tensor], value: float) -> Tensor:
     )
 
 
+def check_items(items: Sequence[Any], call: str) -> None:
+    """Raise an error unless the items of a batch are pairs; `call` names the calling function in the message.
+
+    Raises:
+        InputError: There is no item, or one is no pair, such as a single tensor, which could pass for a pair of rows.
+    """
+    if not items:
+        raise InputError(f"`{call}` needs at least one item.")
+    for number, item in enumerate(items):
+        check_parts(item, call, f"items (input, target); item {number} of the batch is none")
+
+
 def check_pictures(pictures: Sequence[Tensor], call: str) -> None:
     """Raise an error unless all pictures of a batch are (C, H, W) with the same number of channels.
 
@@ -80,8 +96,13 @@ def check_pictures(pictures: Sequence[Tensor], call: str) -> None:
     Raises:
         ValueError: A picture has another shape; the message gives its index in the batch.
     """
-    channels = pictures[0].shape[0] if pictures[0].ndim == 3 else None
+    channels = pictures[0].shape[0] if isinstance(pictures[0], Tensor) and pictures[0].ndim == 3 else None
     for number, picture in enumerate(pictures):
+        if not isinstance(picture, Tensor):
+            raise ValueError(
+                f"`{call}` needs pictures as tensors (C, H, W); item {number} of the batch is a "
+                f"{type(picture).__name__}."
+            )
         if picture.ndim != 3 or picture.shape[0] != channels:
             raise ValueError(
                 f"`{call}` needs pictures (C, H, W) with the same number of channels; item {number} of the batch is "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rsft.tasks.pictures import check_pictures, covariates, pad_together
+from rsft.tasks.pictures import check_items, check_pictures, covariates, pad_together
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Segmentation:
         Raises:
             ValueError: A picture or a mask cannot be used; the message gives its index in the batch.
         """
-        pictures, masks = [picture for picture, _ in items], [mask.long() for _, mask in items]
+        check_items(items, "Segmentation.collate")
+        pictures, masks = (
+            [picture for picture, _ in items],
+            [_whole(mask, number) for number, (_, mask) in enumerate(items)],
+        )
         check_pictures(pictures, "Segmentation.collate")
         for number, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
             if mask.shape != picture.shape[1:]:
@@ -96,3 +100,13 @@ class Segmentation:
     def _labelled(self, targets: Tensor) -> Tensor:
         """Return a mask of the pixels that have a class."""
         return targets != self.ignore_index
+
+
+def _whole(mask: Tensor, number: int) -> Tensor:
+    """Return the mask of item `number` of a batch as int64; raise ValueError if its values are not whole."""
+    if not isinstance(mask, Tensor) or mask.is_complex() or (mask.is_floating_point() and bool((mask % 1 != 0).any())):
+        what = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(
+            f"`Segmentation.collate` needs masks (H, W) of integer classes; item {number} of the batch has {what}."
+        )
+    return mask.long()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rsft.errors import DivergedError
+from rsft.per_item import check_parts
 from rsft.tuning.best_weights import BestWeights
 from rsft.tuning.checkpoint import Checkpoints, load_weights, restore_strides
 from rsft.tuning.epochs import Epochs
@@ -137,6 +138,7 @@ class Trainer:
         value, samples = torch.zeros((), device=self._accelerator.device), 0
         for number, (_, batch) in enumerate(batches, 1):
             last = number == len(batches)
+            check_parts(batch, "fine_tune(batches=...)", "batches (inputs, targets) or (inputs, targets, ids)", (2, 3))
             inputs, targets = send_to_device(batch[:2], self._accelerator.device)
             if self._updates.channels_last:
                 inputs = in_channels_last(inputs)
