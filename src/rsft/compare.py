@@ -12,10 +12,11 @@ import joblib
 import numpy as np
 
 from rsft.baselines import REJECTION, Batch, Method
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.evaluation.difference import in_words
 from rsft.evaluation.seeds import interval_over_seeds
-from rsft.run_folder import adding_to, replace_file
+from rsft.run_folder import adding_to
 from rsft.types import PRETRAINED, Interval
 
 CONFIG_FILE, RESULT_FILE, RUNS_FOLDER = "compare.json", "comparison.json", "runs"

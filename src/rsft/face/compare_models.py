@@ -8,6 +8,7 @@ from typing import Any
 
 from rsft.baselines import REJECTION
 from rsft.compare import CONFIG_FILE, Comparison
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.evaluation.difference import in_words
 from rsft.evaluation.seeds import interval_over_seeds
@@ -16,7 +17,7 @@ from rsft.face.networks.load import load_model
 from rsft.face.runs.at_hand import same_crop
 from rsft.face.runs.measured import differ_in
 from rsft.face.runs.progress import Listener, silent
-from rsft.run_folder import adding_to, replace_file
+from rsft.run_folder import adding_to
 from rsft.types import PRETRAINED, TUNED, Interval, PathLike
 
 MODELS_FILE = "models.json"

@@ -13,6 +13,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from rsft.disk.tensors import save_tensors
+from rsft.disk.whole import whole_folder
 from rsft.errors import InputError
 from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, build
 from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
@@ -128,10 +130,14 @@ class FaceModel:
         Raises:
             FileExistsError: The folder exists.
         """
-        folder.mkdir(parents=True)
+        with whole_folder(folder) as new:
+            self.save_into(new, **more)
+
+    def save_into(self, folder: Path, **more: Any) -> None:
+        """Write the files of `save` into an existing folder."""
         # safetensors accepts neither other memory formats nor two names for one tensor: make contiguous copies
         state = {name: t.detach().cpu().contiguous().clone() for name, t in self.own_stages.state_dict().items()}
-        safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
+        save_tensors(folder / WEIGHTS_FILE, state)
         if self.graph is not None:
             (folder / GRAPH_FILE).write_bytes(self.graph)
         bundle = self.describe() | {"fingerprint": self.fingerprint, "parity": self.parity or rounded(self)}
