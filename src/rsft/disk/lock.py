@@ -20,6 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+LOCK = ".lock"  # end of the name of a lock file
 HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
 UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -67,7 +68,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def check_free(path: Path) -> None:
-    """Raise InputError if another process holds the lock of a file or folder; nothing is created."""
+    """Raise InputError if another process holds the lock of a file or folder; a lock file without a holder goes."""
     if _lock_file(path).exists():
         with locked(path):
             pass
@@ -101,7 +102,7 @@ def open_locked(file: Path, *, wait: bool = False) -> int | None:
 
 
 def _lock_file(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+    return path.with_name(f".{path.name}{LOCK}")
 
 
 def _holder(file: Path) -> str:

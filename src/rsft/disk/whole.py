@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rsft.disk.access import make_usual
-from rsft.disk.lock import locked, open_locked
+from rsft.disk.lock import LOCK, check_free, locked, open_locked
+from rsft.errors import InputError
 
 NEW, GONE = ".new", ".gone"  # ends of the hidden names of what is being written and what is being removed
 
@@ -92,15 +93,17 @@ def sweep(folder: Path) -> None:
         for name in folders:
             if name.startswith(".") and name.endswith((NEW, GONE)):
                 shutil.rmtree(os.path.join(place, name), ignore_errors=True)
-        for name in files:
-            if is_leftover(name):
-                with suppress(OSError):
-                    os.unlink(os.path.join(place, name))
+        for name in filter(is_leftover, files):
+            with suppress(OSError, InputError):  # a lock that is held stays
+                if name.endswith(LOCK):
+                    check_free(Path(place, name[1 : -len(LOCK)]))
+                else:
+                    Path(place, name).unlink()
 
 
 def is_leftover(name: str) -> bool:
     """Return whether a file name is that of an unfinished write, or of a lock."""
-    return name.startswith(".") and name.endswith((NEW, ".lock"))
+    return name.startswith(".") and name.endswith((NEW, LOCK))
 
 
 def _hidden(path: Path, end: str) -> Path:

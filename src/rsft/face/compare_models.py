@@ -8,6 +8,7 @@ from typing import Any
 
 from rsft.baselines import REJECTION
 from rsft.compare import CONFIG_FILE, Comparison
+from rsft.disk.lock import locked
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.evaluation.difference import in_words
@@ -124,18 +125,19 @@ def compare_models(
     """
     names = _names(models, aligned=aligned)
     folder = adding_to(Path(out), inputs=[*options.values(), *models])
-    _check_of_several(folder, list(names))
-    comparisons = {
-        name: compare_faces(
-            model=model, out=folder / name, aligned=aligned, listener=_with_name(listener, name), **options
-        )
-        for name, model in names.items()
-    }
-    first = next(iter(names))
-    told = {name: differ_in(folder / first, folder / name) for name in names}
-    compared = ModelsCompared(comparisons, {name: reason for name, reason in told.items() if reason})
-    replace_file(folder / MODELS_FILE, json.dumps(compared.to_dict()).encode())
-    return compared
+    with locked(folder):
+        _check_of_several(folder, list(names))
+        comparisons = {
+            name: compare_faces(
+                model=model, out=folder / name, aligned=aligned, listener=_with_name(listener, name), **options
+            )
+            for name, model in names.items()
+        }
+        first = next(iter(names))
+        told = {name: differ_in(folder / first, folder / name) for name in names}
+        compared = ModelsCompared(comparisons, {name: reason for name, reason in told.items() if reason})
+        replace_file(folder / MODELS_FILE, json.dumps(compared.to_dict()).encode())
+        return compared
 
 
 def _names(models: Sequence[PathLike], *, aligned: bool) -> dict[str, PathLike]:
