@@ -24,6 +24,14 @@ class Stamp(NamedTuple):
     digest: str
 
 
+def times_of(source: Source) -> tuple[int, int, int]:
+    """Return the size of a picture and the times of its file, as in `Stamp`; (-1, 0, 0) if it is missing."""
+    try:
+        return _times(source)
+    except OSError:
+        return -1, 0, 0
+
+
 def stamp_of(source: Source) -> Stamp:
     """Read a picture and return its stamp. Take it before the picture is used, so that no later change is missed."""
     try:
