@@ -45,9 +45,10 @@ from rsft.tuning.cut import cut
 RESULTS = Path(__file__).parent / "results" / "soak_kill.json"
 SIDE, PATCHES = 112, 14
 RECIPE = Recipe(steps=6, batch_size=16, views=2, validate_every=2, cut=-1, folds=1, features="covariates")
-IMPORTED = ("accelerate.utils", "sklearn.linear_model", "matplotlib.figure", "scipy.stats", "torch.fx", "joblib")
+IMPORTED = ("accelerate.utils", "sklearn.linear_model", "matplotlib.figure", "torch._dynamo", "pyarrow.dataset")
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 TIMES = {"seconds", "quarantined", "features", "seconds_of_a_picture"}
+KINDS = ("kills", "resumed", "identical", "lost", "half taken for whole", "left over", "failed")
 PATIENCE = 300.0  # seconds after which a command that hangs is a failure
 
 
@@ -319,12 +320,15 @@ def main() -> None:
             for name in COMMANDS:
                 _, seconds, writes = soak.whole(name)
                 counts[name] += soak.kill(name, stops_of(draws, seconds, writes))
-            print({name: dict(count) for name, count in counts.items()}, flush=True)
+            write(options.out, counts, about(seed=options.seed, threads=1))
+
+
+def write(path: Path, counts: dict[str, Counter[str]], about: dict[str, Any]) -> None:
+    """Write and print the counts so far."""
     total = sum(counts.values(), Counter[str]())
-    kinds = ("kills", "resumed", "identical", "lost", "half taken for whole", "left over", "failed")
-    told = {name: {kind: count[kind] for kind in kinds} for name, count in {**counts, "all": total}.items()}
-    about_it = about(seed=options.seed, threads=1)
-    options.out.write_text(json.dumps({"about": about_it, "commands": told}, indent=1) + "\n")
+    told = {name: {kind: count[kind] for kind in KINDS} for name, count in {**counts, "all": total}.items()}
+    path.write_text(json.dumps({"about": about, "commands": told}, indent=1) + "\n")
+    print(told["all"], flush=True)
 
 
 if __name__ == "__main__":
