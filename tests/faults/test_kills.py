@@ -3,22 +3,24 @@
 `benchmarks/soak_kill.py` does the same at many random moments, for `rsft compare` too.
 """
 
+import importlib
 import os
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # also for the child processes
-from soak_kill import Soak
+from forked import context
 
 from rsft.data.convert import convert
 from rsft.data.images import find_images
 from rsft.errors import InputError
 
+Soak: Any = importlib.import_module("soak_kill").Soak
+
 
 @pytest.fixture(scope="module")
-def soak(tmp_path_factory: pytest.TempPathFactory) -> Soak:
+def soak(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    context()  # with the modules that all tests here need
     return Soak(tmp_path_factory.mktemp("soak"))
 
 
@@ -26,7 +28,7 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> Soak:
 @pytest.mark.parametrize(
     ("name", "moments"), [("embed", (0.3, 0.9)), ("cache", (0.2, 0.6)), ("convert", (0.5, 0.97)), ("fit", (0.96,))]
 )
-def test_a_killed_command_continues_to_the_same_output(soak: Soak, name: str, moments: tuple[float, ...]) -> None:
+def test_a_killed_command_continues_to_the_same_output(soak: Any, name: str, moments: tuple[float, ...]) -> None:
     _, _, writes = soak.whole(name)
     counted = soak.kill(name, [(round(moment * writes), None) for moment in moments])
     assert counted["kills"] == len(moments), soak.errors()
