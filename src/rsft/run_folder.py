@@ -18,7 +18,7 @@ from rsft.data.apart import check_apart, resolved
 from rsft.disk.access import PRIVATE_FOLDER, make_private, make_usual
 from rsft.disk.lock import check_free, locked
 from rsft.disk.room import FULL, free_bytes, full_disk
-from rsft.disk.whole import discard, is_leftover, replace_file, sweep
+from rsft.disk.whole import discard, finish_discard, is_leftover, replace_file, sweep
 from rsft.errors import InputError, RsftError
 
 MARK_FILE = ".rsft.json"
@@ -64,8 +64,10 @@ def writing(
             stack.enter_context(locked(out))
             _recover(out)
             _check_replaceable(out, overwrite=overwrite, resume=resume)  # again, now that nobody else writes
-            if partial.exists() and not resume:
+            if not resume:
                 discard(partial)
+            for folder in (partial, _aside(out)):
+                finish_discard(folder)
             partial.mkdir(PRIVATE_FOLDER, exist_ok=True)
             sweep(partial)
             _write_mark(partial, files=[])

@@ -96,11 +96,14 @@ def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / ".a.json.new").write_text('{"half": ')
     replace_file(tmp_path / "a.json", b"{}")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    for name in (".run.partial.gone", "..run.replaced.gone"):  # killed while it removed them
+        (tmp_path / name / "old").mkdir(parents=True)
     (tmp_path / "run.partial").mkdir()  # killed before its mark was whole
     (tmp_path / "run.partial" / f".{MARK_FILE}.new").write_text("{")
     with writing(tmp_path / "run") as folder:
         (folder / "a").write_text("a")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [MARK_FILE, "a"]
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "run"]
 
 
 def test_a_replacement_killed_between_its_renames_is_undone_or_finished(

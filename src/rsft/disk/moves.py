@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rsft.disk.whole import discard, replace_file
+from rsft.disk.whole import discard, finish_discard, replace_file
 from rsft.errors import InputError
 
 MOVES_FILE = ".rsft-moves.json"
@@ -57,6 +57,7 @@ def finish_moves(destination: Path) -> str | None:
         InputError: The folder in which the files are written is not one of `moving`, or a final place is taken.
     """
     partial = partial_of(destination)
+    finish_discard(partial)
     if not partial.exists():
         return None
     try:

@@ -80,11 +80,15 @@ def discard(folder: Path) -> None:
 
     Nothing happens if it does not exist.
     """
-    gone = _hidden(folder, GONE)
-    shutil.rmtree(gone, ignore_errors=True)
+    finish_discard(folder)
     with suppress(FileNotFoundError):
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        folder.rename(_hidden(folder, GONE))
+    finish_discard(folder)
+
+
+def finish_discard(folder: Path) -> None:
+    """Remove what a `discard` of this folder has left if it was killed."""
+    shutil.rmtree(_hidden(folder, GONE), ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
