@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEED := ratio_accuracy plan_scale sampler readers listing tuning cuts verification label_noise
 
-.PHONY: demo test lint bench evidence clean
+.PHONY: demo test lint bench soak evidence clean
 
 demo: .venv/installed
 	$(BIN)/rsft demo --out rsft-demo --overwrite
@@ -20,6 +20,10 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
 	for name in $(SPEED); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+# commands killed at random moments, each continued; RSFT_KILLS says how often
+soak: .venv/installed
+	$(BIN)/python benchmarks/soak_kill.py --kills $(or $(RSFT_KILLS),200)
 
 # about four hours on two cores; RSFT_DATA, of which LFW="--lfw DIR --muct DIR", says where the faces are
 evidence: .venv/installed

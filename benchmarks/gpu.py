@@ -53,6 +53,7 @@ from torch import Tensor, nn
 from rsft import Stopping, fine_tune
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
+from rsft.disk.whole import replace_file
 from rsft.face.adaptation.heads import PrototypeLoss
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.demo import draw_faces
@@ -65,7 +66,6 @@ from rsft.face.pictures import embedding
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.embedding import BATCH_SIZE, embed, face_finder
 from rsft.face.pictures.orl import orl_faces
-from rsft.run_folder import replace_file
 from rsft.threads import cores, readers
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"

@@ -46,13 +46,13 @@ from shifted_faces import MAX_EVALUATED_PICTURES, MAX_POOL_PICTURES, TARGET_PICT
 
 from rsft.data.convert import convert
 from rsft.data.images import decode, find_images
+from rsft.disk.whole import replace_file
 from rsft.errors import NoFaceError
 from rsft.face.networks.chip_points import DLIB, scaled, similarity_transform
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.drawn_shifts import TEMPLATE_SIZE, low_resolution, night
 from rsft.face.pictures.embedding import face_reader
 from rsft.face.pictures.landmarks import COLUMNS
-from rsft.run_folder import replace_file
 
 ORDINARY, CLEAN = "ordinary", "clean"
 # those of `SHIFTS` that need no face on the template

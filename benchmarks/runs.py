@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import rsft
-from rsft.run_folder import replace_file
+from rsft.disk.whole import replace_file
 
 
 def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:

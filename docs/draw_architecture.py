@@ -23,6 +23,8 @@ NOWHERE = {
     "rsft.per_item",
     "rsft.threads",
     "rsft.errors",
+    "rsft.disk",
+    *(f"rsft.disk.{name}" for name in ("access", "lock", "moves", "room", "tensors", "whole")),
 }  # re-exports, and what every room may import
 # Room -> its name in the picture, left and right edge in pixels, floor from the top, colour.
 ROOMS = {

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError, RsftError
-from rsft.run_folder import MARK_FILE, adding_to, replace_file, writing
+from rsft.run_folder import MARK_FILE, adding_to, writing
 
 
 def test_the_folder_appears_only_when_complete(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import joblib
 import numpy as np
 
 from rsft.baselines import REJECTION, Batch, Method
+from rsft.disk.lock import locked
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.evaluation.difference import in_words
 from rsft.evaluation.seeds import interval_over_seeds
-from rsft.run_folder import adding_to, replace_file
+from rsft.run_folder import adding_to
 from rsft.types import PRETRAINED, Interval
 
 CONFIG_FILE, RESULT_FILE, RUNS_FOLDER = "compare.json", "comparison.json", "runs"
@@ -212,9 +215,41 @@ def compare(
             f"`compare(learning_rates=...)` got {len(learning_rates)}: give at least one, and `validate` to select "
             "among several by data that `measure` does not use."
         )
-    store = None
-    if out is not None:
-        store = _Store(Path(out), {"steps": steps, "batch_size": batch_size, **(config or {})})
+    settings = {"steps": steps, "batch_size": batch_size, **(config or {})}
+    with ExitStack() as stack:
+        store = None if out is None else stack.enter_context(_opened(Path(out), settings))
+        return _compare(
+            train,
+            measure,
+            methods,
+            start=start,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rates=learning_rates,
+            validate=validate,
+            seeds=seeds,
+            store=store,
+            workers=workers,
+            on_run=on_run,
+        )
+
+
+def _compare(
+    train: Train,
+    measure: Measure,
+    methods: Mapping[str, Method],
+    *,
+    start: Any,
+    steps: int,
+    batch_size: int,
+    learning_rates: Sequence[float],
+    validate: Validate | None,
+    seeds: int,
+    store: "_Store | None",
+    workers: int,
+    on_run: Callable[[int, int], None],
+) -> Comparison:
+    """Run the trainings of `compare` that are not in the store."""
 
     def run(method: str, learning_rate: float, seed: int) -> Trained:
         """Train, validate and measure one model."""
@@ -264,12 +299,20 @@ def _listed(measured: Mapping[str, float | np.ndarray]) -> dict[str, list[float]
     return {metric: np.atleast_1d(np.asarray(values, float)).tolist() for metric, values in measured.items()}
 
 
+@contextmanager
+def _opened(folder: Path, settings: Mapping[str, Any]) -> Iterator["_Store"]:
+    """Yield the store of a comparison, which no other process may write meanwhile."""
+    runs = adding_to(folder) / RUNS_FOLDER
+    with locked(runs):
+        runs.mkdir(exist_ok=True)
+        yield _Store(folder, settings)
+
+
 class _Store:
     """Folder with the results of every training, one file each. Files are written atomically."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
-        (adding_to(folder) / RUNS_FOLDER).mkdir(exist_ok=True)
         settings = json.loads(json.dumps(settings))
         path = folder / CONFIG_FILE
         if path.exists():

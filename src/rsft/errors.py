@@ -12,6 +12,10 @@ class InputError(RsftError, ValueError):
     """Input that the user provided, such as a file, folder or setting, cannot be used."""
 
 
+class DiskFullError(RsftError):
+    """There is no room on the disk for what is to be written."""
+
+
 class UnreadableImageError(RsftError):
     """A file cannot be decoded as a picture."""
 

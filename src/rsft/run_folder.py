@@ -1,67 +1,97 @@
 """Output folders of commands, written under a temporary name and renamed when complete.
 
-A folder at its final place is therefore never half-written. rsft deletes and replaces only what it wrote itself: each
-folder has a mark file that lists its files, and a folder without the mark or with other files is refused.
+A folder at its final place is therefore never half-written, and a folder that one process writes is locked to all
+others. rsft deletes and replaces only what it wrote itself: each folder has a mark file that lists its files, and a
+folder without the mark or with other files is refused.
 """
 
 import errno
 import importlib.metadata
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from rsft.data.apart import check_apart, resolved
+from rsft.disk.access import PRIVATE_FOLDER, make_private, make_usual
+from rsft.disk.lock import check_free, locked
+from rsft.disk.room import FULL, free_bytes, full_disk
+from rsft.disk.whole import discard, finish_discard, is_leftover, replace_file, sweep
 from rsft.errors import InputError, RsftError
 
 MARK_FILE = ".rsft.json"
 # Files that desktop environments create in any folder.
 CLUTTER = {MARK_FILE, ".DS_Store", "Thumbs.db", "desktop.ini"}
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+REFUSALS = (*FULL, errno.EACCES, errno.EROFS, errno.EPERM)
+# What runs had before there was a mark: a run, a comparison, a plan, an output of `rsft embed`.
+OLD_FILES = ("metrics.json", "comparison.json", "plan.json", "embedding.json")
 
 
 @contextmanager
 def writing(
-    out: Path, *, inputs: Iterable[object] = (), overwrite: bool = False, resume: bool | None = None
+    out: Path,
+    *,
+    inputs: Iterable[object] = (),
+    overwrite: bool = False,
+    resume: bool | None = None,
+    private: bool = False,
 ) -> Iterator[Path]:
     """Yield a folder to write into, `OUT.partial`, and rename it to `out` if the block succeeds.
 
-    After an interruption the partial folder stays. Until the rename, an existing `out` is untouched.
+    After an interruption the partial folder stays. Until the rename, an existing `out` is untouched. Meanwhile no other
+    process may write to `out`, and only the owner can read the partial folder.
 
     Args:
         out: The folder to create. If it is a symbolic link, the folder that it points to is created.
         inputs: The paths that the command reads; see `check_apart`.
         overwrite: Replace an existing `out`, or an interrupted attempt at it, if rsft wrote all of its contents.
         resume: Keep the contents of an interrupted attempt. None if the command cannot resume.
+        private: Let only the owner read the finished folder, since it holds biometric data.
 
     Raises:
-        InputError: `out` or `OUT.partial` exists and may not be replaced, or `out` overlaps an input.
+        InputError: `out` or `OUT.partial` exists and may not be replaced, another process writes it, or `out` overlaps
+            an input.
         RsftError: The disk is full or cannot be written to.
     """
     out = resolved(out)
     partial = _partial(out)
     check_output(out, inputs=inputs, overwrite=overwrite, resume=resume)
-    try:
-        if partial.exists() and not resume:
-            shutil.rmtree(partial)
-        partial.mkdir(parents=True, exist_ok=True)
-        _write_mark(partial, files=[])
-    except OSError as error:
-        raise _refused(partial, error) from error
-    try:
-        yield partial
-        _write_mark(partial, files=_files(partial))
-        _put_in_place(partial, out)
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        raise _refused(partial, error) from error
-    finally:
-        if partial.exists() and not _files(partial):
-            shutil.rmtree(partial)  # no file was written, so there is nothing to resume
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(out))
+            _recover(out)
+            _check_replaceable(out, overwrite=overwrite, resume=resume)  # again, now that nobody else writes
+            if not resume:
+                discard(partial)
+            for folder in (partial, _aside(out)):
+                finish_discard(folder)
+            partial.mkdir(PRIVATE_FOLDER, exist_ok=True)
+            sweep(partial)
+            _write_mark(partial, files=[])
+        except OSError as error:
+            raise _refused(partial, error) from error
+        try:
+            yield partial
+            sweep(partial)
+            _write_mark(partial, files=_files(partial))
+            with suppress(PermissionError):  # of a folder that another user began
+                (make_private if private else make_usual)(partial)
+            _put_in_place(partial, out)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            raise _refused(partial, error) from error
+        finally:
+            if partial.exists() and not _files(partial):
+                discard(partial)  # no file was written, so there is nothing to resume
+
+
+def writing_if(out: Path | None, **options: Any) -> AbstractContextManager[Path | None]:
+    """Return `writing(out, ...)`, or a context without a folder if nothing is to be written."""
+    return nullcontext() if out is None else writing(out, **options)
 
 
 def check_output(
@@ -80,6 +110,12 @@ def check_output(
     """
     out = resolved(out)
     check_apart(out, inputs)
+    check_free(out)
+    _check_replaceable(out, overwrite=overwrite, resume=resume)
+
+
+def _check_replaceable(out: Path, *, overwrite: bool, resume: bool | None) -> None:
+    """Raise an error if an output, or an interrupted attempt at it, exists and may not be replaced or continued."""
     partial = _partial(out)
     if os.path.lexists(out):
         if not overwrite:
@@ -90,7 +126,7 @@ def check_output(
         _check_ours(out, finished=True)
     if os.path.lexists(partial):
         _check_ours(partial, finished=False)
-        if not (overwrite or resume):
+        if not (overwrite or resume) and not all(map(is_leftover, _files(partial))):
             keep = "" if resume is None else "pass --resume to continue it, or "
             raise InputError(
                 f"'{partial}' holds an interrupted run: {keep}pass --overwrite to discard it, or choose another --out."
@@ -143,48 +179,13 @@ def check_file(path: Path, *, inputs: Iterable[object] = (), replace: bool = Fal
         raise InputError(f"'{path}' exists: choose another name, or remove it.")
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file atomically: at any time, also after a crash, it has either its old or its new content.
-
-    An existing file keeps its mode.
-
-    Args:
-        path: The file.
-        content: The new content.
-
-    Raises:
-        OSError: The disk is full or cannot be written to. The old file stays.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, name)
-        else:
-            os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    """Return the umask of this process."""
-    mask = os.umask(0)  # the umask can only be read by setting it
-    os.umask(mask)
-    return mask
-
-
 def _partial(out: Path) -> Path:
     """Return the path of the folder that is written before the rename."""
     return out.with_name(out.name + ".partial")
 
 
 def _files(folder: Path) -> list[str]:
-    """Return all files and links below a folder, relative to it and sorted, without those in `CLUTTER`."""
+    """Return all files and links below a folder, relative to it and sorted, but for those in `CLUTTER`."""
     return sorted(
         os.path.relpath(os.path.join(place, name), folder)
         for place, folders, files in os.walk(folder)
@@ -203,7 +204,7 @@ def _check_ours(folder: Path, *, finished: bool) -> None:
     """Raise an error if rsft did not write a folder, or if a finished folder has files that the mark does not list."""
     if folder.is_symlink() or not folder.is_dir():
         raise InputError(f"'{folder}' is not a folder written by rsft, so it is not replaced: choose another --out.")
-    if not any(folder.iterdir()):
+    if all(is_leftover(path.name) for path in folder.iterdir()):
         return
     mark = _check_marked(folder, "replace")
     foreign = sorted(set(_files(folder)) - set(mark["files"])) if finished else []
@@ -223,9 +224,11 @@ def _check_marked(folder: Path, verb: str) -> dict[str, list[str]]:
     except (OSError, ValueError, KeyError, TypeError):
         listed = False
     if not listed:
+        old = next((name for name in OLD_FILES if (folder / name).is_file()), None)
+        hint = "" if old is None else f", though its {old} may be of a version that wrote none"
         raise InputError(
-            f"'{folder}' was not written by rsft (it has no '{MARK_FILE}'), so rsft will not {verb} it: choose another "
-            "--out, or remove the folder yourself."
+            f"'{folder}' was not written by rsft (it has no '{MARK_FILE}'{hint}), so rsft will not {verb} it: choose "
+            "another --out, or remove the folder yourself."
         )
     return mark
 
@@ -235,17 +238,34 @@ def _put_in_place(partial: Path, out: Path) -> None:
     if not out.exists():
         partial.rename(out)
         return
-    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.replaced-"))
-    out.rename(aside / out.name)
+    aside = _aside(out)
+    out.rename(aside)
     partial.rename(out)
-    shutil.rmtree(aside, ignore_errors=True)
+    discard(aside)
+
+
+def _recover(out: Path) -> None:
+    """Finish a replacement that was killed between its renames: put an old output back, or delete a replaced one."""
+    aside = _aside(out)
+    if not aside.is_dir():
+        return
+    _check_marked(aside, "replace")
+    if out.exists():
+        discard(aside)
+    else:
+        aside.rename(out)
+
+
+def _aside(out: Path) -> Path:
+    """Return the path of an old output while the new one takes its place."""
+    return out.with_name(f".{out.name}.replaced")
 
 
 def _refused(partial: Path, error: OSError) -> RsftError:
     """Return an error that states why a folder cannot be written, and the free space."""
-    existing = next(parent for parent in partial.absolute().parents if parent.exists())
-    free = shutil.disk_usage(existing).free / 2**20
+    if error.errno in FULL:
+        return full_disk(partial)
     return RsftError(
-        f"cannot write '{partial}': {error.strerror} ({free:.0f} MiB free). Make room or choose another --out, "
-        "then run again with --resume."
+        f"cannot write '{error.filename or partial}': {error.strerror} ({free_bytes(partial) / 2**20:.0f} MiB free). "
+        "Choose another --out, or let this folder be written, then run again with --resume."
     )

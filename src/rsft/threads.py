@@ -6,6 +6,9 @@ the same cores, they spin in the place of the work. Sleeping threads cost nothin
 """
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 WAITING = "OMP_WAIT_POLICY"
 NUMBER = "OMP_NUM_THREADS"
@@ -29,6 +32,18 @@ def cores() -> int:
 def readers() -> int:
     """Return how many threads are to read pictures ahead of the network: one for each core, up to `MOST_READERS`."""
     return min(cores(), MOST_READERS)
+
+
+@contextmanager
+def reading() -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads to read pictures. If the block fails or is interrupted, it does not wait for them."""
+    pool = ThreadPoolExecutor(max_workers=readers())
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def use_real_cores() -> None:

@@ -35,7 +35,7 @@ def test_bad_input_returns_2_with_one_line_on_standard_error(tmp_path: Path) -> 
         ("plan", "runs.inputs", "rsft: interrupted."),
     ],
 )
-def test_an_interrupted_command_returns_1_with_one_line(
+def test_an_interrupted_command_returns_130_with_one_line(
     command: str, module: str, advice: str, faces: Path, tmp_path: Path
 ) -> None:
     """The signal arrives while a model is loaded; a shell's background job would ignore it."""
@@ -46,7 +46,7 @@ def test_an_interrupted_command_returns_1_with_one_line(
     )
     more = ("--out", tmp_path / "out") if command == "embed" else ("--target", faces / "target")
     result = run(code, command, "--pool", faces / "pool", *more)
-    assert result.returncode == 1
+    assert result.returncode == 130
     assert result.stderr.splitlines()[-1].startswith("rsft: interrupted")
     assert advice in result.stderr
     assert "Traceback" not in result.stderr

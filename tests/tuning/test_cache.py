@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from rsft import RejectionSampler, Stopping, fine_tune
-from rsft.errors import RsftError
+from rsft.errors import InputError, RsftError
 from rsft.tuning import cache
 from rsft.tuning.cache import CachedActivations
 from rsft.tuning.cut import cut
@@ -95,9 +95,43 @@ def test_a_later_run_reads_the_computed_rows_from_the_shards(tmp_path: Path, mon
     (before,), _, _ = first.__getitems__(list(range(0, ROWS, 2)))
     again, _, read = store(tmp_path, network())
     (after,), _, _ = again.__getitems__(list(range(ROWS)))
-    assert read == list(range(1, ROWS, 2))
+    assert read == [0, 18, 38, 58, *range(1, ROWS, 2)]  # four known rows, to see that the data are the same
+    assert again.computed == ROWS // 2
     assert torch.equal(after[::2], before)
     assert len(list(again.folder.glob("shard-*"))) == 9
+
+
+def test_data_that_changed_under_the_same_content_are_refused(tmp_path: Path) -> None:
+    first, _, _ = store(tmp_path, network())
+    first.__getitems__([3, 4])
+    prefix, _ = cut(network(), X[:3])
+    changed = CachedActivations(tmp_path, prefix, lambda rows: -X[list(rows)], Y, content="x")
+    with pytest.raises(InputError, match=r"row 3 of the store .* have changed under the same `content`"):
+        changed.__getitems__([3, 4])
+
+
+def test_two_objects_fill_one_store_without_writing_a_row_twice(tmp_path: Path) -> None:
+    """As two processes do: both open it while it is empty."""
+    (first, _, _), (second, _, read) = store(tmp_path, network()), store(tmp_path, network())
+    (before,), _, _ = first.__getitems__([0, 1, 2])
+    (after,), _, _ = second.__getitems__([1, 2, 3])
+    assert torch.equal(after[:2], before[1:])
+    assert read == [1, 2, 3]
+    assert first.folder.stat().st_mode & 0o077 == 0
+    third, _, read = store(tmp_path, network())
+    third.__getitems__([0, 1, 2, 3])
+    assert read == [0, 1, 2, 3]  # checked, not computed
+    assert third.computed == 0
+
+
+@pytest.mark.parametrize("name", ["filled.npy", "shard-00000.npy", "store.json"])
+def test_a_store_whose_creation_was_killed_is_made_again(name: str, tmp_path: Path) -> None:
+    cached, _, _ = store(tmp_path, network())
+    (cached.folder / f".{name}.new").write_bytes(b"\x93NUMPY half")
+    (expected,), _, _ = cached.__getitems__([5])
+    assert not (cached.folder / f".{name}.new").exists()
+    (found,), _, _ = store(tmp_path, network())[0].__getitems__([5])
+    assert torch.equal(found, expected)
 
 
 def test_other_weights_content_or_precision_use_another_store(tmp_path: Path) -> None:

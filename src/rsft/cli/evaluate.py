@@ -38,8 +38,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure accuracy, TAR at fixed FMRs and EER with 95 % intervals; optionally identification and groups."""
+    from rsft.disk.whole import replace_file
     from rsft.face.evaluate import evaluate_folders
-    from rsft.run_folder import check_file, replace_file
+    from rsft.run_folder import check_file
 
     if det is not None:
         check_file(det, inputs=(evaluation, eval_root, retain, retain_root, model, embeddings, templates, distractors))

@@ -1,9 +1,10 @@
-"""The `rsft` program. Its exit code is 0 on success, 1 if the job failed and 2 for bad input."""
+"""The `rsft` program. Exit codes: 0 on success, 1 if the job failed, 2 for bad input, 130 or 143 after a signal."""
 
 import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import TextIO
 
 import typer
@@ -14,6 +15,7 @@ from rsft.cli.data import convert, data
 from rsft.cli.demo import demo
 from rsft.cli.doctor import doctor
 from rsft.cli.embed import embed
+from rsft.cli.ending import EndedError, Ending, end_now, ending_on_signals, in_words
 from rsft.cli.evaluate import evaluate
 from rsft.cli.export import export, gallery
 from rsft.cli.fit import fit
@@ -23,14 +25,11 @@ from rsft.cli.plan import plan
 from rsft.cli.report import report
 from rsft.cli.threshold import threshold
 from rsft.cli.verbosity import is_verbose, tells
-from rsft.errors import InputError, InputWarning, RsftError
+from rsft.disk.room import FULL, full_disk
+from rsft.errors import InputError, InputWarning, InterruptedTrainingError, RsftError
 from rsft.threads import use_real_cores
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C
-CONTINUED = {
-    **dict.fromkeys(("fit", "embed"), "; run again with --resume to reuse what was embedded"),
-    "compare": "; run again with the same --out to continue",
-}
 
 app = typer.Typer(
     help="Rejection sampling fine-tuning: adapt a pretrained face model to the population it will meet.",
@@ -47,37 +46,51 @@ def run() -> None:
     """Run the program. Errors become one line and an exit code; of several processes only the first prints."""
     if launch.number():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  stays open until the process ends
-    code = _run()
+    with ending_on_signals(_say_interrupted) as ending:
+        code = _run(ending)
     launch.leave(code)
+    if ending.number is not None:
+        end_now(code)  # no thread is waited for
     sys.exit(code)
 
 
-def _run() -> int:
+def _run(ending: Ending) -> int:
     """Run the command and return the exit code."""
     warnings.showwarning = _warn
     show.log_to_stderr()
-    if "--help" not in sys.argv and len(sys.argv) > 1:  # it imports PyTorch
-        use_real_cores()
     try:
+        if "--help" not in sys.argv and len(sys.argv) > 1:  # it imports PyTorch
+            use_real_cores()
         app()
+    except EndedError:
+        return _say_interrupted(ending)
     except SystemExit as end:
-        return _fail(_interrupted(sys.argv[1:2]), 1) if end.code == INTERRUPTED else int(end.code or 0)
-    except (InputError, ValueError) as error:
-        return _fail(error, 2)
-    except (RsftError, OSError) as error:
-        return _fail(error, 1)
-    except ModuleNotFoundError as error:
-        return _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
-    except RuntimeError as error:
-        if not launch.is_of_others(error):
-            raise
-        return _fail(f"another process failed: see its message ({str(error).splitlines()[0]}).", 1)
+        return _say_interrupted(ending) if end.code == INTERRUPTED else int(end.code or 0)
+    except Exception as error:
+        if isinstance(error, InterruptedTrainingError):
+            return _fail(error, ending.code)
+        return _say_failed(error) if ending.number is None else _say_interrupted(ending)
     return 0
 
 
-def _interrupted(command: list[str]) -> str:
-    """Return the message after an interruption, with the way to continue the command."""
-    return f"interrupted{CONTINUED.get(command[0] if command else '', '')}."
+def _say_failed(error: Exception) -> int:
+    """Print an error and return the exit code; raise it if it is a defect of rsft."""
+    if isinstance(error, InputError | ValueError):
+        return _fail(error, 2)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return _fail(full_disk(Path(error.filename or ".")), 1)
+    if isinstance(error, RsftError | OSError):
+        return _fail(error, 1)
+    if isinstance(error, ModuleNotFoundError):
+        return _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
+    if isinstance(error, RuntimeError) and launch.is_of_others(error):
+        return _fail(f"another process failed: see its message ({str(error).splitlines()[0]}).", 1)
+    raise error
+
+
+def _say_interrupted(ending: Ending) -> int:
+    """Print that a signal ended the command, and return the exit code."""
+    return _fail(in_words(ending, sys.argv[1:]), ending.code)
 
 
 def _fail(error: object, code: int) -> int:

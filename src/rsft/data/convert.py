@@ -1,10 +1,11 @@
 """Conversion of pictures to another storage form, with their bytes unchanged."""
 
 import csv
+import hashlib
 import io
 import json
+import logging
 import os
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -18,13 +19,20 @@ import pyarrow.parquet
 from rsft.data.apart import check_apart
 from rsft.data.archives import expand, is_pattern
 from rsft.data.columns import Strings, rows_like
+from rsft.data.fingerprint import add_text
 from rsft.data.formats import picture_suffixes
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of, suffix_of
 from rsft.data.manifest import IDENTITY, PATH
 from rsft.data.passed_over import HIDDEN, IN_SYSTEM
 from rsft.data.recordio import write_records
+from rsft.data.stamps import times_of
+from rsft.disk.lock import LOCK, locked
+from rsft.disk.moves import finish_moves, moving, partial_of
+from rsft.disk.room import check_room, telling_full
 from rsft.errors import InputError, UnreadableImageError
+
+log = logging.getLogger(__name__)
 
 Writer = Callable[[ImageSet, Path], None]
 
@@ -34,7 +42,8 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
 
     No picture is decoded or changed, so a damaged picture stays damaged. Ids are kept; a `.rec` stores only numbers, so
     its ids go into an `.lst` beside it. Manifests and shards keep attributes; the other forms cannot. The output is
-    written to a temporary folder beside the destination and moved into place once it is complete.
+    written to a temporary folder beside the destination and moved into place once it is complete. If a process is
+    stopped between the moves, the next call with the same destination completes them.
 
     Args:
         source: Anything that `find_images` reads. Every picture needs an identity.
@@ -46,44 +55,63 @@ def convert(source: str | os.PathLike[str] | ImageSet, destination: str | os.Pat
         attributes that the destination cannot store.
 
     Raises:
-        InputError: The source cannot be used, the destination exists, or its form cannot hold these pictures.
+        InputError: The source cannot be used, the destination exists or is being written by another process, or its
+            form cannot hold these pictures.
+        DiskFullError: There is no room for the pictures.
         UnreadableImageError: A file of the source is missing or has become shorter.
     """
     destination = Path(destination)
     write = _writer(destination)
     for path in expand(destination):
         check_apart(path, [source])
+    done = None
+    if partial_of(destination).exists():
+        with locked(destination):
+            done = finish_moves(destination)  # before the source is read, which may be gone
     images = _with_suffixes(find_images(source, labelled=True))
-    if write in (_write_folder, _write_tar):
-        _check_listed(images, destination)
-    taken = [path for path in expand(destination) if path.exists()]
-    if taken:
-        raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
-    if write is _write_manifest and destination.parent.exists() and any(destination.parent.iterdir()):
-        raise InputError(
-            f"the pictures of '{destination}' go into its folder, which is not empty: choose a new folder, such as "
-            f"'{destination.with_suffix('') / destination.name}'."
-        )
-    partial = destination.with_name(destination.name + ".partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    if partial.exists():
-        raise InputError(f"'{partial}' exists: wait for the running conversion, or remove it after an interrupted one.")
-    partial.mkdir()
-    try:
-        write(images, partial / destination.name)
-        written = sorted(partial.iterdir())
-        taken = [path for path in (destination.with_name(path.name) for path in written) if path.exists()]
-        if taken:
-            raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
-        for path in written:
-            path.rename(destination.with_name(path.name))
-    finally:
-        shutil.rmtree(partial)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with locked(destination):
+        token, size = _token(images)
+        if done != token and finish_moves(destination) != token:
+            if write in (_write_folder, _write_tar):
+                _check_listed(images, destination)
+            _check_free(destination, write)
+            check_room(destination, size)
+            with telling_full(destination, size), moving(destination, token) as partial:
+                write(images, partial / destination.name)
+        else:
+            log.info("'%s': completed what an interrupted conversion of the same pictures had written.", destination)
     return {
         "pictures": len(images),
         "identities": len(images.people_names),
         "lost": [] if write in KEEP_ATTRIBUTES else sorted(images.attributes),
     }
+
+
+def _check_free(destination: Path, write: Writer) -> None:
+    """Raise an error if a file of the destination exists, or the folder that gets the pictures of a manifest."""
+    taken = [path for path in expand(destination) if path.exists()]
+    if taken:
+        raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
+    own = f".{destination.name}{LOCK}"
+    if write is _write_manifest and any(path.name != own for path in destination.parent.iterdir()):
+        raise InputError(
+            f"the pictures of '{destination}' go into its folder, which is not empty: choose a new folder, such as "
+            f"'{destination.with_suffix('') / destination.name}'."
+        )
+
+
+def _token(images: ImageSet) -> tuple[str, int]:
+    """Return a text that tells apart sets of pictures by their names, attributes, sizes and times; and their size."""
+    digest, size = hashlib.blake2b(digest_size=16), 0
+    for name, values in {PATH: images.ids, **images.attributes}.items():
+        digest.update(name.encode())
+        add_text(digest, Strings.shown(values))
+    for source in images.sources:
+        told = times_of(source)
+        size += max(0, told[0])
+        digest.update(source if isinstance(source, bytes) else repr((source, told)).encode())
+    return digest.hexdigest(), size
 
 
 def _with_suffixes(images: ImageSet) -> ImageSet:

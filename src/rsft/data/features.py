@@ -12,6 +12,7 @@ import numpy as np
 from rsft.data.columns import Coded, Strings, first_part
 from rsft.data.joined_arrays import JoinedArrays
 from rsft.data.packed_views import Activations, PackedViews
+from rsft.disk.room import save_array, telling_full
 from rsft.errors import InputError
 
 DESCRIPTION_FILE = "embedding.json"
@@ -91,20 +92,22 @@ class Features:
         Args:
             folder: An existing folder.
         """
-        np.save(folder / EMBEDDINGS_FILE, self.embeddings)
-        np.save(folder / NUISANCES_FILE, self.nuisances)
+        save_array(folder / EMBEDDINGS_FILE, self.embeddings)
+        save_array(folder / NUISANCES_FILE, self.nuisances)
         if isinstance(self.activations, PackedViews):
-            np.save(folder / ACTIVATIONS_FILE, np.asarray(self.activations.array))
-            np.save(folder / KEPT_FILE, self.activations.kept)
+            save_array(folder / ACTIVATIONS_FILE, self.activations.array)
+            save_array(folder / KEPT_FILE, self.activations.kept)
         elif self.activations is not None:
-            np.save(folder / ACTIVATIONS_FILE, np.asarray(self.activations))
-        np.savez(folder / COVARIATES_FILE, **self.covariates)  # type: ignore[arg-type]
+            save_array(folder / ACTIVATIONS_FILE, self.activations)
+        with telling_full(folder / COVARIATES_FILE):
+            np.savez(folder / COVARIATES_FILE, **self.covariates)  # type: ignore[arg-type]
         description = {
             "fingerprint": self.fingerprint,
             "items": list(self.ids),
             "quarantined": [list(entry) for entry in self.quarantined],
         }
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1))
+        with telling_full(folder / DESCRIPTION_FILE):
+            (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1))
 
 
 def load_features(folder: Path) -> Features:

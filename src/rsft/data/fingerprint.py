@@ -26,6 +26,13 @@ def set_fingerprint(ids: Strings, sources: Sequence[Source]) -> str:
     return digest.hexdigest()
 
 
+def ids_fingerprint(ids: Strings) -> str:
+    """Return 16 hexadecimal digits that tell apart lists of ids, by the ids and their order alone."""
+    digest = hashlib.blake2b(digest_size=8)
+    add_text(digest, ids)
+    return digest.hexdigest()
+
+
 def add_text(digest: "hashlib._Hash | hashlib.blake2b", values: Strings) -> None:
     """Add text, in its order, to a digest."""
     digest.update(len(values).to_bytes(8, "little"))

@@ -9,6 +9,10 @@ import numpy as np
 
 from rsft.baselines import REJECTION
 from rsft.compare import Comparison, compare
+from rsft.data.columns import Strings
+from rsft.data.fingerprint import ids_fingerprint
+from rsft.disk.lock import locked
+from rsft.disk.whole import sweep
 from rsft.envelope import check_rule
 from rsft.errors import InputError
 from rsft.face.adaptation.planning import plan_faces
@@ -20,6 +24,7 @@ from rsft.face.pictures.landmarks import points_digest
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, read_inputs
 from rsft.face.runs.measured import note_measured
 from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.face.runs.same_inputs import check_same_inputs
 from rsft.face.runs.time_spent import TimeSpent
 from rsft.run_folder import adding_to
 from rsft.types import UNIFORM, PathLike
@@ -103,47 +108,51 @@ def compare_faces(
     check_comparable(recipe, inputs.identities)
     known = oracle and pictures_with(inputs.sets[POOL], *oracle, attributes)
     out = adding_to(Path(out), inputs=sources.paths)
-    trial, spent = _prepare(inputs, recipe, out, seed, stages)
-    steps = recipe.steps
-    shifted = None if known is None else np.isin(trial.pool.ids, list(known))
-    methods = trial.methods(shifted, envelopes)
-    if recipe.whitening:
-        methods[WHITENING_ALONE] = replace(methods[REJECTION], steps=0)
-    if peers:
-        methods |= trial.peers()
-    methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=steps + spent.steps)
-    config = _config(sources, inputs, recipe, seed) | {
-        "items": len(trial.pool),
-        "oracle": oracle and [*oracle, len(known or ())],
-    }
-    with stages.stage("compare", len(methods) * (len(LEARNING_RATE_FACTORS) + seeds - 1)) as advance:
-        done = 0
+    with locked(out):
+        sweep(out)
+        trial, spent = _prepare(inputs, recipe, out, seed, stages)
+        steps = recipe.steps
+        shifted = None if known is None else np.isin(trial.pool.ids, list(known))
+        methods = trial.methods(shifted, envelopes)
+        if recipe.whitening:
+            methods[WHITENING_ALONE] = replace(methods[REJECTION], steps=0)
+        if peers:
+            methods |= trial.peers()
+        methods[EQUAL_TIME] = replace(methods[UNIFORM], steps=steps + spent.steps)
+        config = _config(sources, inputs, recipe, seed) | {
+            "items": len(trial.pool),
+            "oracle": oracle and [*oracle, len(known or ()), ids_fingerprint(Strings.of(sorted(known or ())))],
+        }
+        with stages.stage("compare", len(methods) * (len(LEARNING_RATE_FACTORS) + seeds - 1)) as advance:
+            done = 0
 
-        def on_run(now: int, total: int) -> None:
-            nonlocal done
-            advance(now - done)
-            done = now
+            def on_run(now: int, total: int) -> None:
+                nonlocal done
+                advance(now - done)
+                done = now
 
-        return compare(
-            trial.train,
-            trial.measure,
-            methods,
-            start=trial.suffix,
-            steps=steps,
-            batch_size=recipe.batch_size,
-            learning_rates=[recipe.learning_rate * factor for factor in LEARNING_RATE_FACTORS],
-            validate=trial.validate,
-            seeds=seeds,
-            out=out,
-            config=config,
-            workers=workers,
-            on_run=on_run,
-        )
+            return compare(
+                trial.train,
+                trial.measure,
+                methods,
+                start=trial.suffix,
+                steps=steps,
+                batch_size=recipe.batch_size,
+                learning_rates=[recipe.learning_rate * factor for factor in LEARNING_RATE_FACTORS],
+                validate=trial.validate,
+                seeds=seeds,
+                out=out,
+                config=config,
+                workers=workers,
+                on_run=on_run,
+            )
 
 
 def _prepare(inputs: FaceInputs, recipe: Recipe, out: Path, seed: int, stages: Stages) -> tuple[FaceTrial, TimeSpent]:
     """Embed all sets and plan, and measure the time; reuse the embeddings of an earlier call."""
-    spent, folder = TimeSpent(out / COST_FILE), out / EMBEDDED_FOLDER
+    folder = out / EMBEDDED_FOLDER
+    check_same_inputs(folder, inputs.sets, protocols=inputs.protocols, model=inputs.model)
+    spent = TimeSpent(out / COST_FILE)
     pool = inputs.embed(POOL, stages, views=recipe.views, folder=folder, note=spent.note)
     target = inputs.embed(TARGET, stages, views=2, folder=folder, note=spent.note)
     with stages.stage("plan"):

@@ -8,6 +8,8 @@ from typing import Any
 
 from rsft.baselines import REJECTION
 from rsft.compare import CONFIG_FILE, Comparison
+from rsft.disk.lock import locked
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.evaluation.difference import in_words
 from rsft.evaluation.seeds import interval_over_seeds
@@ -16,7 +18,7 @@ from rsft.face.networks.load import load_model
 from rsft.face.runs.at_hand import same_crop
 from rsft.face.runs.measured import differ_in
 from rsft.face.runs.progress import Listener, silent
-from rsft.run_folder import adding_to, replace_file
+from rsft.run_folder import adding_to
 from rsft.types import PRETRAINED, TUNED, Interval, PathLike
 
 MODELS_FILE = "models.json"
@@ -123,18 +125,19 @@ def compare_models(
     """
     names = _names(models, aligned=aligned)
     folder = adding_to(Path(out), inputs=[*options.values(), *models])
-    _check_of_several(folder, list(names))
-    comparisons = {
-        name: compare_faces(
-            model=model, out=folder / name, aligned=aligned, listener=_with_name(listener, name), **options
-        )
-        for name, model in names.items()
-    }
-    first = next(iter(names))
-    told = {name: differ_in(folder / first, folder / name) for name in names}
-    compared = ModelsCompared(comparisons, {name: reason for name, reason in told.items() if reason})
-    replace_file(folder / MODELS_FILE, json.dumps(compared.to_dict()).encode())
-    return compared
+    with locked(folder):
+        _check_of_several(folder, list(names))
+        comparisons = {
+            name: compare_faces(
+                model=model, out=folder / name, aligned=aligned, listener=_with_name(listener, name), **options
+            )
+            for name, model in names.items()
+        }
+        first = next(iter(names))
+        told = {name: differ_in(folder / first, folder / name) for name in names}
+        compared = ModelsCompared(comparisons, {name: reason for name, reason in told.items() if reason})
+        replace_file(folder / MODELS_FILE, json.dumps(compared.to_dict()).encode())
+        return compared
 
 
 def _names(models: Sequence[PathLike], *, aligned: bool) -> dict[str, PathLike]:

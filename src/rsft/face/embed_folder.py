@@ -1,13 +1,14 @@
 """`rsft embed`: embed a set of pictures into a folder."""
 
-import shutil
 from pathlib import Path
 
 from rsft.data.features import Features
 from rsft.data.images import find_images
+from rsft.disk.whole import discard
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.runs.inputs import Sources, inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.face.runs.same_inputs import check_same_inputs
 from rsft.run_folder import check_output, writing
 from rsft.tuning.distributed import first_enters, join, on_first
 from rsft.types import PathLike
@@ -52,12 +53,15 @@ def embed_folder(
     on_first(lambda: check_output(Path(out), inputs=sources.paths, overwrite=overwrite, resume=resume))
     sets, stages = {"pictures": find_images(pool)}, Stages(listener)
     inputs = inputs_of(load_model(model), sets, landmarks=landmarks, aligned=aligned)
-    with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite, resume=resume)) as folder:
+    with first_enters(
+        writing(Path(out), inputs=sources.paths, overwrite=overwrite, resume=resume, private=True)
+    ) as folder:
+        on_first(lambda: check_same_inputs(folder / PARTS_FOLDER, sets, model=inputs.model))
         features = inputs.embed("pictures", stages, folder=folder / PARTS_FOLDER)
 
         def write() -> None:
             features.save(folder)
-            shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
+            discard(folder / PARTS_FOLDER)
 
         on_first(write)
     return features

@@ -15,6 +15,7 @@ import torch
 
 from rsft.data.apart import check_apart
 from rsft.data.images import find_images
+from rsft.disk.whole import replace_file, whole_folder
 from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel, rounded
 from rsft.face.networks.load import ModelLike, load_model
@@ -22,7 +23,7 @@ from rsft.face.networks.onnx.runtime import run_onnx
 from rsft.face.networks.parity import MAX_ERROR, drawn_chips, relative_error
 from rsft.face.pictures.embedding import chip_reader
 from rsft.face.runs.model_card import CARD_FILE
-from rsft.run_folder import check_file, replace_file
+from rsft.run_folder import check_file
 from rsft.types import PathLike
 
 MAX_CHIPS = 16
@@ -78,9 +79,10 @@ def export(
         chips = drawn_chips(found.template, found.size) if pictures is None else _chips(found, pictures, aligned)
         result |= {"onnx": str(onnx), "chips": len(chips), "error": _write_onnx(found, Path(onnx), chips)}
     if bundle is not None:
-        found.save(Path(bundle))
-        if not isinstance(model, FaceModel) and (Path(model) / CARD_FILE).is_file():
-            shutil.copy(Path(model) / CARD_FILE, Path(bundle) / CARD_FILE)
+        with whole_folder(Path(bundle)) as new:
+            found.save_into(new)
+            if not isinstance(model, FaceModel) and (Path(model) / CARD_FILE).is_file():
+                shutil.copy(Path(model) / CARD_FILE, new / CARD_FILE)
         result["bundle"] = str(bundle)
     return result
 
@@ -91,7 +93,8 @@ def _check_made_here(onnx: Path, overwrite: bool) -> None:
     there = [path for path in (onnx, described) if os.path.lexists(path)]
     if there and not overwrite:
         raise InputError(f"'{there[0]}' exists: pass --overwrite to replace it, or choose another name.")
-    if there and (len(there) < 2 or not _is_description(described)):
+    # a process that was killed may have left the description alone, which is written first
+    if there and (there == [onnx] or not _is_description(described)):
         raise InputError(f"'{there[0]}' was not made by `rsft export`: it is not replaced. Choose another name.")
 
 
@@ -128,10 +131,12 @@ def _write_onnx(model: FaceModel, file: Path, chips: np.ndarray) -> float:
     error = relative_error(run_onnx(graph, inputs.numpy()), wanted)
     if error > MAX_ERROR:
         raise RsftError(f"the ONNX graph of '{model}' differs from the network by {error:.1%}: it was not written.")
-    replace_file(file, graph)
     described = model.describe() | {"order": "RGB", "mean": 0.0, "std": 1.0, "parity": model.parity or rounded(model)}
     text = json.dumps(described | {"fingerprint": model.fingerprint}, indent=2)
+    # at no time does a graph lie beside the description of another
+    file.unlink(missing_ok=True)
     replace_file(file.with_suffix(".json"), text.encode())
+    replace_file(file, graph)
     return error
 
 

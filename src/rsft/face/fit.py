@@ -1,6 +1,5 @@
 """`rsft fit`: tune a model on folders of pictures, evaluate it and write a report."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from rsft.data.features import Features
+from rsft.disk.whole import discard
 from rsft.errors import InputError
 from rsft.face.adaptation.gate import within_bound
 from rsft.face.adaptation.recipe import Recipe
@@ -28,6 +28,7 @@ from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
 from rsft.face.runs.results import Findings, FitResult, PoolUsed, headline_fmr, summarise
 from rsft.face.runs.run_files import shipped_model, write_run
+from rsft.face.runs.same_inputs import check_same_inputs
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import check_output, writing
 from rsft.tuning.distributed import first_enters, is_first, join, on_first
@@ -187,10 +188,12 @@ class _Run:
 
     def embed(self) -> _Embedded:
         """Embed all sets but the pool."""
-        cache = self.folder / CACHE_FOLDER
+        cache, inputs = self.folder / CACHE_FOLDER, self.inputs
+        protocols, model = inputs.protocols, inputs.model
+        on_first(lambda: check_same_inputs(cache, inputs.sets, protocols=protocols, model=model))
         return _Embedded(
-            self.inputs.embed(TARGET, self.stages, folder=cache),
-            self.inputs.embed_evaluated(self.stages, cache),
+            inputs.embed(TARGET, self.stages, folder=cache),
+            inputs.embed_evaluated(self.stages, cache),
         )
 
     def open_pool(self, features: _Embedded) -> OpenPool:
@@ -249,7 +252,7 @@ class _Run:
         licence = inputs.model.licence
         write_run(self.folder, found, metrics, shipped, licence_of_source=licence, pseudonym=pseudonym, faces=faces)
         for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
-            shutil.rmtree(self.folder / finished)
+            discard(self.folder / finished)
 
 
 def _config(sources: Sources, recipe: Recipe, groups: str | None, seed: int) -> dict[str, Any]:

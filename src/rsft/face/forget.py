@@ -17,10 +17,10 @@ from rsft.data.features import DESCRIPTION_FILE
 from rsft.data.listing import identity_of
 from rsft.data.table import column_names, read_table
 from rsft.data.text import without_lines
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.face.runs.pseudonyms import SALT_FILE, Pseudonyms
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
-from rsft.run_folder import replace_file
 from rsft.types import PathLike
 
 NAMED_COLUMNS = (PATH, "a", "b")  # columns with pictures, in a manifest or in a list of pairs

@@ -103,7 +103,7 @@ def migrate(
     looked_for = None if probes is None else find_images(probes)
     stages, sets = Stages(listener), {"gallery": enrolled} | ({} if looked_for is None else {"probes": looked_for})
     inputs = inputs_of(new, sets, aligned=aligned)
-    with writing(Path(out), inputs=read, overwrite=overwrite) as folder:
+    with writing(Path(out), inputs=read, overwrite=overwrite, private=True) as folder:
         after = inputs.embed("gallery", stages)
         after.save(folder)
         both = _common(before, after)

@@ -26,7 +26,7 @@ from rsft.face.runs.results import PlanResult, PoolUsed, write_plan
 from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
-from rsft.run_folder import check_output, writing
+from rsft.run_folder import writing_if
 from rsft.tuning.distributed import first_enters, join, on_first
 from rsft.types import PathLike
 
@@ -82,9 +82,34 @@ def plan_folders(
     recipe = recipe or Recipe()
     sources = Sources(pool=pool, target=target, model=model, landmarks=landmarks, aligned=aligned)
     join()
-    if out is not None:
-        on_first(lambda: check_output(Path(out), inputs=sources.paths, overwrite=overwrite))
-    stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
+    to = None if out is None else Path(out)
+    with first_enters(writing_if(to, inputs=sources.paths, overwrite=overwrite)) as folder:
+        made, used = _plan_folders(sources, against, recipe, compare, seed, Stages(listener))
+        if folder is not None:
+            advised = {
+                "models": made.swap.to_dict(),
+                "advice": made.advice.to_dict(),
+                "passed_over": made.passed_over,
+            }
+            retained = recipe.retain_fraction
+            on_first(
+                lambda: write_plan(
+                    folder, made.plan, used, retain_fraction=retained, features=made.features, advised=advised
+                )
+            )
+    return made
+
+
+def _plan_folders(
+    sources: Sources,
+    against: Sequence[ModelLike] | None,
+    recipe: Recipe,
+    compare: bool,
+    seed: int,
+    stages: Stages,
+) -> tuple[PlanResult, PoolUsed]:
+    """Make the plan of `plan_folders`; return it with the pictures of the pool that it used."""
+    model, aligned, inputs = sources.model, sources.aligned, read_inputs(sources, cut=recipe.cut)
     check_identities(inputs.identities, recipe)
     at_hand = find_models(inputs.model, model, () if POOL in inputs.embedded else against, aligned=aligned)
     target_features = inputs.embed(TARGET, stages)
@@ -111,12 +136,7 @@ def plan_folders(
         used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
         swap = compare_at_hand(at_hand, opened, plan, stages)
     advice = advise(plan.verdict, plan.diagnostics, plan.arrival.unsupported if plan.arrival else (), swap)
-    if out is not None:
-        with first_enters(writing(Path(out), inputs=sources.paths, overwrite=overwrite)) as folder:
-            advised = {"models": swap.to_dict(), "advice": advice.to_dict(), "passed_over": inputs.passed_over}
-            retained = recipe.retain_fraction
-            on_first(lambda: write_plan(folder, plan, used, retain_fraction=retained, features=told, advised=advised))
-    return PlanResult(plan, ranking, told, swap, advice, inputs.passed_over)
+    return PlanResult(plan, ranking, told, swap, advice, inputs.passed_over), used
 
 
 def plan_attributes(
@@ -152,8 +172,18 @@ def plan_attributes(
     recipe = recipe or Recipe()
     inputs = (pool, shares, attributes)
     join()
-    if out is not None:
-        on_first(lambda: check_output(Path(out), inputs=inputs, overwrite=overwrite))
+    to = None if out is None else Path(out)
+    with first_enters(writing_if(to, inputs=inputs, overwrite=overwrite)) as folder:
+        made, used = _plan_attributes(pool, shares, attributes, recipe, seed)
+        if folder is not None:
+            on_first(lambda: write_plan(folder, made, used, retain_fraction=recipe.retain_fraction))
+    return made
+
+
+def _plan_attributes(
+    pool: PathLike, shares: PathLike, attributes: PathLike | None, recipe: Recipe, seed: int
+) -> tuple[Plan, PoolUsed]:
+    """Make the plan of `plan_attributes`; return it with the pictures of the pool."""
     images = find_images(pool, labelled=True)
     values = images.attributes if attributes is None else read_attributes(Path(attributes), images.ids)
     wanted = read_shares(shares)
@@ -169,11 +199,4 @@ def plan_attributes(
         seed=seed,
         **{name: options[name] for name in ("envelope", "retain_fraction", "accept_by", "floor")},
     )
-    if out is not None:
-        with first_enters(writing(Path(out), inputs=inputs, overwrite=overwrite)) as folder:
-            on_first(
-                lambda: write_plan(
-                    folder, result, PoolUsed.of_plan(result, images.ids), retain_fraction=recipe.retain_fraction
-                )
-            )
-    return result
+    return result, PoolUsed.of_plan(result, images.ids)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.face.evaluation.thresholds import Threshold, thresholds_for
 from rsft.face.networks.bundle import BUNDLE_FILE
@@ -11,7 +12,6 @@ from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.runs.evaluated import read_evaluated
 from rsft.face.runs.inputs import Sources
 from rsft.face.runs.progress import Listener, Stages, silent
-from rsft.run_folder import replace_file
 from rsft.types import PathLike
 
 THRESHOLDS, BOUNDS = "thresholds", "threshold_bounds"

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.report.figures import COLOURS, draw_svg
 from rsft.types import TUNED
@@ -31,7 +32,7 @@ def write_figure(folder: Path, result: str = RESULT_FILE) -> Path:
     if not path.is_file():
         raise InputError(f"'{folder}' holds no {result}: let `rsft compare --out {folder}` finish.")
     figure = path.with_suffix(".svg")
-    figure.write_text(comparison_figure(json.loads(path.read_text())))
+    replace_file(figure, comparison_figure(json.loads(path.read_text())).encode())
     return figure
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.report import figures
 from rsft.report.run import REPORT_FILE, read_run
@@ -29,7 +30,7 @@ def write_report(folder: Path) -> Path:
     """
     path, run = folder / REPORT_FILE, read_run(folder)
     try:
-        path.write_text(render(run), encoding="utf-8")
+        replace_file(path, render(run).encode())
     except KeyError as error:
         raise InputError(
             f"'{folder}' has no {error}: another version of rsft wrote it; report with that version."

@@ -14,13 +14,14 @@ from torch import Tensor
 from rsft.data.matrix import Matrix, read_labels, read_matrix, split_key
 from rsft.data.shares import read_shares
 from rsft.data.table import TABLES, read_table
+from rsft.disk.room import save_array
 from rsft.errors import InputError
 from rsft.plan import Plan, plan, plan_from_ratio
 from rsft.ranking import Ranked, rank_plans
 from rsft.ratio import MAX_BOOSTED_WIDTH, METHODS
 from rsft.ratio.attributes import raked_ratio
 from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
-from rsft.run_folder import check_output, writing
+from rsft.run_folder import writing_if
 from rsft.types import PathLike
 
 
@@ -75,28 +76,26 @@ def plan_matrix(
         )
     files = (pool, target, shares, attributes, labels, target_groups)
     inputs = [split_key(path)[0] for path in files if path is not None]
-    if out is not None:
-        check_output(Path(out), inputs=inputs, overwrite=overwrite)
-    features = read_matrix(pool)
-    items = len(features.rows)
-    ranking: list[Ranked] = []
-    if labels is not None:
-        options["identities"] = _numbered(labels, items, "pool")
-    if shares is not None:
-        wanted = read_shares(shares)
-        values = _read_attributes(attributes or pool, sorted(wanted), items)
-        made = plan_from_ratio(raked_ratio(values, wanted), **options)
-    else:
-        assert target is not None
-        sides = _both(features, read_matrix(target), target)
-        named: dict[str, Any] = {"method": method} if method else {}
-        if target_groups is not None:
-            options["target_groups"] = _numbered(target_groups, len(sides[1]), "target")
-        if compare:
-            ranking = rank_plans({"rows": sides}, _estimators(features), **options)
-        made = ranking[0].plan if ranking else plan(*sides, **{**options, **named})
-    if out is not None:
-        with writing(Path(out), inputs=inputs, overwrite=overwrite) as folder:
+    with writing_if(None if out is None else Path(out), inputs=inputs, overwrite=overwrite) as folder:
+        features = read_matrix(pool)
+        items = len(features.rows)
+        ranking: list[Ranked] = []
+        if labels is not None:
+            options["identities"] = _numbered(labels, items, "pool")
+        if shares is not None:
+            wanted = read_shares(shares)
+            values = _read_attributes(attributes or pool, sorted(wanted), items)
+            made = plan_from_ratio(raked_ratio(values, wanted), **options)
+        else:
+            assert target is not None
+            sides = _both(features, read_matrix(target), target)
+            named: dict[str, Any] = {"method": method} if method else {}
+            if target_groups is not None:
+                options["target_groups"] = _numbered(target_groups, len(sides[1]), "target")
+            if compare:
+                ranking = rank_plans({"rows": sides}, _estimators(features), **options)
+            made = ranking[0].plan if ranking else plan(*sides, **{**options, **named})
+        if folder is not None:
             _write(folder, made, epochs, options)
     return made, ranking
 
@@ -144,7 +143,7 @@ def _write(folder: Path, made: Plan, epochs: int, options: Mapping[str, Any]) ->
     for epoch in range(epochs):
         sampler.set_epoch(epoch)
         order = sampler.sequence().numpy()
-        np.save(folder / f"accepted-{epoch:03d}.npy", order)
+        save_array(folder / f"accepted-{epoch:03d}.npy", order)
         counts.append(len(order))
     described = made.to_dict() | {
         "retain_fraction": options.get("retain_fraction", 0.0),

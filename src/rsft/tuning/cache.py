@@ -1,6 +1,5 @@
 """Activations of a frozen prefix on disk: computed when an item is first used, and read afterwards."""
 
-import errno
 import hashlib
 import itertools
 import json
@@ -16,12 +15,19 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rsft.errors import RsftError
+from rsft.disk.access import PRIVATE_FOLDER, make_private
+from rsft.disk.lock import locked
+from rsft.disk.room import FULL, MIB, free_bytes
+from rsft.disk.whole import replace_file
+from rsft.errors import DiskFullError, InputError, RsftError
 from rsft.tuning.freezing import evaluating
 
 SHARD_BYTES = 2**28
 DESCRIPTION_FILE = "store.json"
 FILLED_FILE = "filled.npy"
+CHECKED_ROWS = 4  # of an existing store, spaced evenly over those that it has
+TINY = 2**-24  # the smallest value of half precision
+MAX_DIFFERENCE = 0.01  # of a row's largest value; the size of a batch and the device change the last bits
 
 Batch = tuple[tuple[Tensor, ...], Tensor, list[int]]
 
@@ -31,7 +37,11 @@ class CachedActivations(Dataset[Batch]):
 
     The rows are stored in memory-mapped shards, in a separate folder for each combination of prefix, weights, content
     and dtype. A later run reads them from there. In half precision a value is rounded by at most 2^-11 of itself, or by
-    2^-25 if that is more. Only one process may write to a folder at a time.
+    2^-25 if that is more. Several processes may use one store: a row is written once, under a lock, and a process that
+    is killed leaves no half-written row or shard. Only the owner can read the folder.
+
+    Of an existing store, some rows are computed again when it is first used, to notice data that changed under the same
+    `content`.
 
     Args:
         folder: Folder that contains the stores.
@@ -60,12 +70,10 @@ class CachedActivations(Dataset[Batch]):
         self._prefix, self._read, self._targets = prefix, read, targets
         self._dtype = np.dtype({torch.float16: "float16", torch.float32: "float32"}[dtype])
         self.folder = folder / _key(prefix, content, len(targets), self._dtype.name)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         self._shapes: list[_Shape] = []
         self._shards: dict[int, np.ndarray] = {}
-        if (self.folder / FILLED_FILE).exists():
-            self._shapes = [_Shape(**shape) for shape in json.loads((self.folder / DESCRIPTION_FILE).read_text())]
-            self._filled = np.load(self.folder / FILLED_FILE, mmap_mode="r+")
+        self._checked = not self._open()
         self.computed = 0
 
     def __len__(self) -> int:
@@ -79,7 +87,10 @@ class CachedActivations(Dataset[Batch]):
 
         Raises:
             RsftError: If the disk is full, or an activation is not finite or too large for the dtype on disk.
+            InputError: If rows of an existing store are not those of the data.
         """
+        if not self._checked:
+            self._check_some_rows()
         index = np.asarray(rows)
         missing = index[~self._filled[index]] if self._shapes else index
         if len(missing):
@@ -96,14 +107,25 @@ class CachedActivations(Dataset[Batch]):
         return DataLoader(self, batch_size, sampler=sampler, drop_last=drop_last, collate_fn=_as_it_is)
 
     def _compute(self, rows: np.ndarray) -> None:
+        rounded = self._rounded(rows)
+        with locked(self.folder, wait=True):
+            if not self._shapes and not self._open():
+                self._begin()
+            new = ~self._filled[rows]  # another process may have written some meanwhile
+            for shard, of_shard in self._by_shard(rows[new]):
+                self._shard(shard)[rows[new][of_shard] % self._rows_per_shard] = rounded[new][of_shard]
+            self._filled[rows] = True
+        self.computed += len(rows)
+
+    def _rounded(self, rows: np.ndarray) -> np.ndarray:
+        """Compute the values of rows as they are stored: (B, width)."""
         inputs = self._read(rows.tolist())
         own = next(itertools.chain(self._prefix.parameters(), self._prefix.buffers()), inputs)
         with evaluating(self._prefix):
             given = self._prefix(inputs.to(own.device))
-        if not self._shapes:
-            self._begin(given)
-        flat = torch.cat([shape.to_flat(tensor) for shape, tensor in zip(self._shapes, given, strict=True)], 1)
-        stored = flat.cpu().numpy()
+        self._given = [_Shape.of(tensor) for tensor in given]
+        flat = torch.cat([shape.to_flat(tensor) for shape, tensor in zip(self._given, given, strict=True)], 1)
+        stored: np.ndarray = flat.cpu().numpy()
         with np.errstate(over="ignore"):
             rounded = stored.astype(self._dtype)
         wrong = ~np.isfinite(rounded).all(1)
@@ -112,14 +134,33 @@ class CachedActivations(Dataset[Batch]):
                 f"activations of row {rows[wrong][0]} reach {np.abs(stored[wrong]).max():g}, which {self._dtype.name} "
                 "cannot hold: pass `dtype=torch.float32`, or check the item if the value is not finite."
             )
-        for shard, of_shard in self._by_shard(rows):
-            self._shard(shard)[rows[of_shard] % self._rows_per_shard] = rounded[of_shard]
-        self._filled[rows] = True
-        self.computed += len(rows)
+        return rounded
 
-    def _begin(self, given: Sequence[Tensor]) -> None:
-        self._shapes = [_Shape.of(tensor) for tensor in given]
-        (self.folder / DESCRIPTION_FILE).write_text(json.dumps([vars(shape) for shape in self._shapes]))
+    def _check_some_rows(self) -> None:
+        """Compute some stored rows again, and raise InputError if they have other values than the stored ones."""
+        known = np.flatnonzero(self._filled)
+        rows = np.unique(known[np.linspace(0, len(known) - 1, min(len(known), CHECKED_ROWS)).astype(int)])
+        if len(rows):
+            now, before = (values.astype(np.float64) for values in (self._rounded(rows), self._gather(rows)))
+            differs = np.abs(now - before).max(1) > MAX_DIFFERENCE * np.abs(before).max(1) + TINY
+            if differs.any():
+                raise InputError(
+                    f"row {rows[differs][0]} of the store '{self.folder}' is not that of the data: they have changed "
+                    "under the same `content`. Give another `content`, or remove the store."
+                )
+        self._checked = True
+
+    def _open(self) -> bool:
+        """Open the store, if there is one; it is whole as soon as `FILLED_FILE` is there."""
+        if not (self.folder / FILLED_FILE).exists():
+            return False
+        self._shapes = [_Shape(**shape) for shape in json.loads((self.folder / DESCRIPTION_FILE).read_text())]
+        self._filled = np.load(self.folder / FILLED_FILE, mmap_mode="r+")
+        return True
+
+    def _begin(self) -> None:
+        self._shapes = self._given
+        replace_file(self.folder / DESCRIPTION_FILE, json.dumps([vars(shape) for shape in self._shapes]).encode())
         self._filled = _mapped(self.folder / FILLED_FILE, (len(self),), np.dtype(bool))
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
@@ -187,18 +228,25 @@ def _key(prefix: nn.Module, content: str, items: int, dtype: str) -> str:
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Create an array of zeros on disk with its blocks reserved, so that a full disk is an error now, not a crash."""
-    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    """Create an array of zeros on disk with its blocks reserved, so that a full disk is an error now, not a crash.
+
+    It gets its name when it is whole.
+    """
+    new = path.with_name(f".{path.name}.new")
+    array = np.lib.format.open_memmap(new, "w+", dtype, shape)
     try:
         if hasattr(os, "posix_fallocate"):
-            with open(path, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            with open(new, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, new.stat().st_size)
+        make_private(new)
+        new.rename(path)
     except OSError as error:
-        path.unlink()
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        new.unlink()
+        if error.errno not in FULL:
             raise
-        raise RsftError(
-            f"no room for {array.nbytes / 2**20:.0f} MiB of activations in '{path.parent}': free space, choose another "
-            "folder, or cut later, where activations are smaller."
+        raise DiskFullError(
+            f"no room for {array.nbytes / MIB:.0f} MiB of activations in '{path.parent}', where "
+            f"{free_bytes(path) / MIB:.0f} MiB are free: free space, choose another folder, or cut later, where "
+            "activations are smaller."
         ) from error
     return array

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from rsft.disk.room import telling_full
+from rsft.disk.tensors import save_tensors
+from rsft.disk.whole import discard
 from rsft.errors import InputError
 
 VERSION = 1
@@ -52,22 +54,22 @@ class Checkpoints:
     def save(self, step: int, state: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Write the state after `step`, and remove all but the newest `keep` checkpoints."""
         partial = self.folder / f".{PREFIX}{step:08d}"
-        shutil.rmtree(partial, ignore_errors=True)
+        discard(partial)
         partial.mkdir(parents=True)
         tensors: dict[str, Tensor] = {}
         tree = _without_tensors(state, tensors)
-        safetensors.torch.save_file(tensors, partial / TENSORS_FILE)
+        save_tensors(partial / TENSORS_FILE, tensors)
         document = {"version": VERSION, "config": _plain({**config, **self.config}), "state": tree}
-        (partial / STATE_FILE).write_text(json.dumps(document))
+        with telling_full(partial / STATE_FILE):
+            (partial / STATE_FILE).write_text(json.dumps(document))
         for path in (*partial.iterdir(), partial):
             _to_disk(path)
         final = self.folder / f"{PREFIX}{step:08d}"
-        if final in self._whole():
-            shutil.rmtree(final)
+        discard(final)
         partial.rename(final)
         _to_disk(self.folder)
         for old in self._whole()[: -self.keep]:
-            shutil.rmtree(old)
+            discard(old)
 
     def load(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the state of the newest checkpoint, or None if there is none.

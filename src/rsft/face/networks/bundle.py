@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import nn
 
+from rsft.disk.tensors import save_tensors
+from rsft.disk.whole import whole_folder
 from rsft.errors import InputError
 from rsft.face.networks.chip_points import ARCFACE, Template
 from rsft.face.networks.fusion import SEPARATOR, common_chip, fused_network
@@ -128,10 +129,14 @@ class FaceModel:
         Raises:
             FileExistsError: The folder exists.
         """
-        folder.mkdir(parents=True)
+        with whole_folder(folder) as new:
+            self.save_into(new, **more)
+
+    def save_into(self, folder: Path, **more: Any) -> None:
+        """Write the files of `save` into an existing folder."""
         # safetensors accepts neither other memory formats nor two names for one tensor: make contiguous copies
         state = {name: t.detach().cpu().contiguous().clone() for name, t in self.own_stages.state_dict().items()}
-        safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
+        save_tensors(folder / WEIGHTS_FILE, state)
         if self.graph is not None:
             (folder / GRAPH_FILE).write_bytes(self.graph)
         for index, part in enumerate(self.parts):

@@ -1,11 +1,10 @@
 """Embed pictures: read and align each picture once, then run the network on the chip."""
 
 import itertools
-import shutil
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -15,9 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from rsft.data.features import Features, join_features, load_features
+from rsft.data.features import Features, join_features
 from rsft.data.images import ImageSet
 from rsft.data.packed_views import PackedViews
+from rsft.data.stamps import Stamp, stamp_of
+from rsft.disk.access import PRIVATE_FOLDER
+from rsft.disk.room import check_room
 from rsft.errors import InputError, NoFaceError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.halves import as_input, sum_views
@@ -25,7 +27,8 @@ from rsft.face.networks.packages import package_file
 from rsft.face.pictures.align import AlignedFace, FaceAligner, warp
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.landmarks import points_digest
-from rsft.threads import readers
+from rsft.face.pictures.parts import has_part, load_part, save_part
+from rsft.threads import reading
 from rsft.tuning.distributed import gather, on_device, on_first, rank_and_world_size, wait
 
 BATCH_SIZE = 32
@@ -121,7 +124,7 @@ def embed(
     name += wanted.digest() if kept is not None or numbers is not None else ""
     paths = [folder / name / f"{number:06d}" for number in range(len(parts))] if folder is not None else []
     # one process decides which parts exist: others could already see parts that are being written now
-    whole = on_first(lambda: [_is_of(path, images, part) for path, part in zip(paths, parts, strict=False)])
+    whole = on_first(lambda: [has_part(path, images, part) for path, part in zip(paths, parts, strict=False)])
     progress(sum(len(part) for part, is_whole in zip(parts, whole, strict=False) if is_whole))
     to_face = face_finder(model, aligned=aligned, landmarks=landmarks)
     rank, processes = rank_and_world_size()
@@ -130,15 +133,19 @@ def embed(
     own_parts = [parts[number] for number in own]
     model.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with on_device(model.network) as where:
-        fresh = _embed_parts(model, images, own_parts, to_face, wanted, progress, where, stored=views > 0)
+        stamps: dict[int, Stamp] | None = {} if paths else None
+        if folder is not None and own:
+            folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+            check_room(folder, sum(map(len, own_parts)) * _bytes_of_one(model, where, views, wanted))
+        fresh = _embed_parts(model, images, own_parts, to_face, wanted, progress, where, stamps, stored=views > 0)
         for number, features in zip(own, fresh, strict=True):
-            if paths:
-                _save_whole(features, paths[number])
+            if stamps is not None:
+                save_part(features, paths[number], images, parts[number], stamps)
             else:
                 made.append((number, features))
     if paths:
         wait()
-        joined = join_features([load_features(path) for path in paths])
+        joined = join_features([load_part(path, images) for path in paths])
         wait()  # the caller may remove the parts
     else:
         joined = join_features([features for _, features in sorted(gather(made), key=itemgetter(0))])
@@ -175,25 +182,6 @@ class _Wanted:
         return views.reshape(*kept.shape, *views.shape[1:]) if self.kept.all() else PackedViews(views, kept)
 
 
-def _is_of(path: Path, images: ImageSet, part: range) -> bool:
-    """Return whether a path contains the embeddings of exactly these pictures."""
-    try:
-        features = load_features(path)
-    except InputError:
-        return False
-    return sorted([*features.ids, *(item for item, _ in features.quarantined)]) == sorted(images.ids[i] for i in part)
-
-
-def _save_whole(features: Features, path: Path) -> None:
-    """Write features to a temporary folder and rename it, so that `path` never holds a partial result."""
-    partial = path.with_name(f".{path.name}")
-    for old in (partial, path):
-        shutil.rmtree(old, ignore_errors=True)
-    partial.mkdir(parents=True)
-    features.save(partial)
-    partial.rename(path)
-
-
 def _embed_parts(
     model: FaceModel,
     images: ImageSet,
@@ -202,13 +190,17 @@ def _embed_parts(
     wanted: _Wanted,
     progress: Progress,
     where: torch.device,
+    stamps: dict[int, Stamp] | None,
     *,
     stored: bool,
 ) -> Iterator[Features]:
-    """Yield the features of each part, with no rows if no picture could be used; reading ahead spans the parts."""
+    """Yield the features of each part, with no rows if no picture could be used; reading ahead spans the parts.
+
+    `stamps` receives those of the pictures, before they are read.
+    """
     prefix, suffix = model.split(model.cut)
     indices = list(itertools.chain.from_iterable(parts))
-    faces = _read_faces(images, indices, to_face, np.array(model.template), wanted)
+    faces = _read_faces(images, indices, to_face, np.array(model.template), wanted, stamps)
     for part in parts:
         rows: list[int] = []
         quarantined: list[tuple[str, str]] = []
@@ -238,6 +230,14 @@ def _embed_parts(
             model.fingerprint,
             {name: np.array([values[name] for values in told]) for name in told[0]} if told else {},
         )
+
+
+def _bytes_of_one(model: FaceModel, where: torch.device, views: int, wanted: _Wanted) -> int:
+    """Return the bytes that the features of one picture take on disk, about: embedding, nuisances and activations."""
+    prefix, _ = model.split(model.cut)
+    hidden = _forward(prefix, [np.zeros((1, model.size, model.size, 3), np.uint8)], where)[0]
+    kept = hidden.nbytes * wanted.kept.mean() * wanted.kept.shape[1] if views else 0
+    return 4 * (model.embedding_size + len(hidden)) + int(kept)
 
 
 def _first_two(counts: Sequence[int]) -> np.ndarray:
@@ -326,10 +326,13 @@ def _read_faces(
     to_face: Callable[[np.ndarray, str], AlignedFace],
     template: np.ndarray,
     wanted: _Wanted,
+    stamps: dict[int, Stamp] | None,
 ) -> Iterator[tuple[int, tuple[np.ndarray, dict[str, float]] | str]]:
     """Yield (index, (views, covariates)) in order, or (index, reason) without a face; threads read ahead."""
 
     def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
+        if stamps is not None:
+            stamps[index] = stamp_of(images.sources[index])
         try:
             with images.opened(index) as image:
                 face = to_face(image, images.ids[index])
@@ -337,7 +340,7 @@ def _read_faces(
             return str(error)
         return wanted.views(face.chip, index), covariates(face, template)
 
-    with ThreadPoolExecutor(max_workers=readers()) as pool:
+    with reading() as pool:
         pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()
         for index in indices:
             pending.append((index, pool.submit(read, index)))

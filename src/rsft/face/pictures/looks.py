@@ -3,7 +3,6 @@
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from rsft.data.images import ImageSet
+from rsft.data.stamps import Stamp, first_changed, stamp_of
+from rsft.disk.room import telling_full
 from rsft.errors import NoFaceError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.embedding import check_inside, face_finder, way_to_faces
-from rsft.threads import readers
+from rsft.face.pictures.parts import changed_picture
+from rsft.threads import reading
 from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
 
 PART_PICTURES = 256  # looked at before what was found is written: some seconds of work
@@ -66,7 +68,7 @@ class Looks:
         self._find = face_finder(model, aligned=aligned, landmarks=landmarks)
         way = f"{self._template.tolist()} {model.size} {way_to_faces(aligned=aligned, landmarks=landmarks)}"
         file = self._file = None if folder is None else folder / f"looks-{zlib.crc32(way.encode()):08x}.jsonl"
-        self._known = on_first(lambda: _read(file) if file is not None and file.exists() else {})
+        self._known = on_first(lambda: _read(file, images) if file is not None and file.exists() else {})
         self.decoded = 0
 
     def __call__(self, items: np.ndarray) -> list[Look]:
@@ -98,14 +100,19 @@ class Looks:
         self.decoded += len(new)
         rank, processes = rank_and_world_size()
         own = new[rank::processes]
-        with ThreadPoolExecutor(max_workers=readers()) as pool:
+        with reading() as pool:
             found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
-        self._known |= found
+        self._known |= {item: look for item, (look, _) in found.items()}
         if self._file is not None and is_first():
-            with open(self._file, "a") as file:
-                file.writelines(_line(item, found[item]) for item in new)
+            with telling_full(self._file), open(self._file, "a") as file:
+                file.writelines(_line(item, *found[item]) for item in new)
 
-    def _look(self, item: int) -> Look:
+    def _look(self, item: int) -> tuple[Look, Stamp | None]:
+        """Look at one picture; its stamp is taken first, if what was found is kept."""
+        stamp = None if self._file is None else stamp_of(self._images.sources[item])
+        return self._find_in(item), stamp
+
+    def _find_in(self, item: int) -> Look:
         try:
             with self._images.opened(item) as image:
                 face = self._find(image, self._images.ids[item])
@@ -121,22 +128,28 @@ def columns(looks: Sequence[Look], names: Iterable[str]) -> np.ndarray:
     return np.array([[look.covariates[name] for name in names] for look in looks])
 
 
-def _line(item: int, look: Look) -> str:
+def _line(item: int, look: Look, stamp: Stamp | None) -> str:
     """Return one look as a line of JSON."""
     points = None if look.points is None else np.asarray(look.points, float).tolist()
-    return json.dumps([item, dict(look.covariates), points, look.reason]) + "\n"
+    return json.dumps([item, dict(look.covariates), points, look.reason, stamp]) + "\n"
 
 
-def _read(file: Path) -> dict[int, Look]:
-    """Read the lines of a file; one that was cut off is left out, and the file ends before it from then on."""
+def _read(file: Path, images: ImageSet) -> dict[int, Look]:
+    """Read the lines of a file; one that was cut off is left out, and the file ends before it from then on.
+
+    Raises:
+        InputError: One of the pictures has changed since.
+    """
     found: dict[int, Look] = {}
     content = file.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         with open(file, "r+b") as cut:
             cut.truncate(len(whole))
-    for line in whole.splitlines():
-        told: Any = json.loads(line)
-        points = None if told[2] is None else np.array(told[2], np.float32)
-        found[told[0]] = Look(told[1], points, told[3])
+    told: list[Any] = [json.loads(line) for line in whole.splitlines()]
+    changed = first_changed((line[4] for line in told), (images.sources[line[0]] for line in told))
+    if changed is not None:
+        raise changed_picture(images, told[changed][0], file)
+    for item, measured, points, reason, _ in told:
+        found[item] = Look(measured, None if points is None else np.array(points, np.float32), reason)
     return found

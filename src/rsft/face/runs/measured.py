@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rsft.data.features import Features
-from rsft.run_folder import replace_file
+from rsft.disk.whole import replace_file
 
 MEASURED_FILE = "measured.json"
 

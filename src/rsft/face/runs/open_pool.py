@@ -1,6 +1,5 @@
 """A pool whose pictures are read only when a plan, a training or the gate needs them."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,20 +28,19 @@ from rsft.face.pictures.embedding import Progress, embed
 from rsft.face.pictures.looks import Looks, columns
 from rsft.face.runs.inputs import POOL, FaceInputs
 from rsft.face.runs.progress import Stages
+from rsft.face.runs.same_inputs import check_same_inputs
 from rsft.face.runs.time_spent import Spent
 from rsft.pilot import identities_accepted, pilot_items
 from rsft.pilot_plan import PILOT_SIZES, grow
 from rsft.plan import Plan
 from rsft.promise import Promise
 from rsft.ranking import Ranked
-from rsft.run_folder import replace_file
 from rsft.sampling.acceptance import acceptance_probability
 from rsft.tuning.distributed import on_first
 
 CHEAPEST = FEATURES[0]
 COMPARED_ITEMS = 1000  # items of the pilot on which the kinds of features are compared
 ALIKE_ITEMS = 100  # pictures like the target by which the headroom is found, about; it needs others of these people
-POOL_FILE = "pool.json"
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class OpenPool:
         self._stages, self._folder = stages, folder
         self._images = inputs.sets[POOL]
         if folder is not None:
-            on_first(lambda: _check_same_pool(folder, self._images.fingerprint()))
+            on_first(lambda: check_same_inputs(folder, {POOL: self._images}))
         self._looks = Looks(
             inputs.model,
             self._images,
@@ -336,12 +334,3 @@ class OpenPool:
             folder=None if self._folder is None else self._folder / name,
             **options,
         )
-
-
-def _check_same_pool(folder: Path, fingerprint: str) -> None:
-    """Note the pool's fingerprint in a folder; raise InputError if another one is noted there."""
-    file = folder / POOL_FILE
-    folder.mkdir(parents=True, exist_ok=True)
-    if file.exists() and json.loads(file.read_text()) != fingerprint:
-        raise InputError("the pool has changed since the run was interrupted: start anew, with another `out`.")
-    replace_file(file, json.dumps(fingerprint).encode())

@@ -1,7 +1,6 @@
 """The files of a finished run: metrics, plan, model, model card, thumbnails and report."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import numpy as np
 import tomli_w
 
 from rsft.data.images import ImageSet
+from rsft.disk.access import make_private
+from rsft.disk.whole import discard
 from rsft.face.evaluation.protocol import TARGET
 from rsft.face.networks.bundle import FaceModel, tuned
 from rsft.face.pictures.align import AlignedFace
@@ -18,7 +19,7 @@ from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.face.runs.results import NAMED, Findings, write_plan
 from rsft.face.runs.thumbnails import save_thumbnails
 from rsft.report.page import write_report
-from rsft.report.run import CONFIG_FILE, METRICS_FILE
+from rsft.report.run import CONFIG_FILE, METRICS_FILE, REPORT_FILE
 from rsft.types import TUNED
 
 MODEL_FOLDER = "model"
@@ -68,10 +69,12 @@ def write_run(
         pseudonym=pseudonym,
         times_trained=times_trained,
     )
-    shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)  # left by an attempt that was interrupted later
+    discard(folder / MODEL_FOLDER)  # left by an attempt that was interrupted later
     shipped.save(folder / MODEL_FOLDER, licence_of_source=licence_of_source)
     write_card(folder, metrics, plan, shipped)
     if faces is not None:
         images, to_face = faces
         save_thumbnails(folder, images, found.pool.ids, times_trained, found.pool.acceptance, to_face)
     write_report(folder)
+    if faces is not None:
+        make_private(folder / REPORT_FILE)

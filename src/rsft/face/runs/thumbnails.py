@@ -10,6 +10,7 @@ from PIL import Image
 
 from rsft.data.columns import true_rows
 from rsft.data.images import ImageSet
+from rsft.disk.access import PRIVATE_FOLDER, make_private
 from rsft.face.pictures.align import AlignedFace
 from rsft.report.run import THUMBNAILS_FOLDER
 
@@ -39,8 +40,9 @@ def save_thumbnails(
     shown = pyarrow.array([items[row] for row in np.union1d(most, least)])
     places = true_rows(pc.is_in(images.ids.array, shown.cast(pyarrow.large_string())))
     place = dict(zip(images.ids.take(places), places.tolist(), strict=True))
-    (folder / THUMBNAILS_FOLDER).mkdir(exist_ok=True)
+    (folder / THUMBNAILS_FOLDER).mkdir(PRIVATE_FOLDER, exist_ok=True)
     for kind, rows in (("accepted", most), ("rejected", least)):
         for number, row in enumerate(rows):
             chip = to_face(images.read(place[items[row]]), items[row]).chip
             Image.fromarray(chip).save(folder / THUMBNAILS_FOLDER / f"{kind}-{number:02d}.jpg", quality=90)
+    make_private(folder / THUMBNAILS_FOLDER)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsft.run_folder import replace_file
+from rsft.disk.whole import replace_file
 
 
 @dataclass
