@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,7 +83,12 @@ def checked(content: str | bytes, shape: Any) -> Any:
     Raises:
         pydantic.ValidationError: A `ValueError`: the content is not JSON, or has another shape.
     """
-    return TypeAdapter(shape).validate_json(content, strict=True)
+    return _adapter(shape).validate_json(content, strict=True)
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
 
 
 def map_array(path: Path, what: str, kinds: str = "fiu") -> np.ndarray:
