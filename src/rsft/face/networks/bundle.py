@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors.torch
 import torch
+from pydantic import BaseModel, Field
 from torch import nn
 
+from rsft.data.reading import read_json, reading
 from rsft.errors import InputError
 from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, build
 from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
@@ -30,6 +31,7 @@ UNKNOWN_LICENCE = "unknown"
 DEFAULT_CUT = -5
 NON_COMMERCIAL_WORDS = ("non-commercial", "noncommercial", "-nc", "research")
 POINTS = 5
+MAX_EMBEDDING, MAX_SIZE = 1 << 16, 1 << 12  # width, pixels; above, a few bytes of JSON would ask for gigabytes
 
 
 class ChangedModelError(InputError):
@@ -249,7 +251,31 @@ def tuned(model: FaceModel, network: nn.Sequential, thresholds: Mapping[str, flo
     return replace(model, network=network, thresholds=thresholds, source=source, parity=None)
 
 
-DECLARED = ("name", "size", "order", "mean", "std", "template", "licence", "source", "thresholds", "parity", "cut")
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Declared(BaseModel):
+    """The arguments of `face_model` that a bundle may state; other entries are let through, null is as if absent."""
+
+    name: str | None = None
+    size: Annotated[int, Field(gt=0, le=MAX_SIZE)] | None = None
+    order: str | None = None
+    mean: Finite | list[Finite] | None = None
+    std: Finite | list[Finite] | None = None
+    template: list[tuple[Finite, Finite]] | None = None
+    licence: str | None = None
+    source: str | None = None
+    thresholds: dict[str, Finite] | None = None
+    parity: list[list[Finite]] | None = None
+    cut: int | None = None
+
+
+class _Bundle(_Declared):
+    """What the bundle of a model folder must state."""
+
+    name: str
+    embedding_size: Annotated[int, Field(gt=0, le=MAX_EMBEDDING)]
+    fingerprint: str
 
 
 def read_declared(path: Path) -> dict[str, Any]:
@@ -264,30 +290,8 @@ def read_declared(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read, is not a JSON object, or an entry has the wrong type or is not finite.
     """
-    try:
-        bundle = json.loads(path.read_text(encoding="utf-8"))
-        found = {key: bundle[key] for key in DECLARED if bundle.get(key) is not None}
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"'{path}' is not a bundle: {error}.") from error
-    kinds: dict[str, tuple[type, ...]] = {
-        "size": (int,),
-        "cut": (int,),
-        "thresholds": (dict,),
-        "template": (list,),
-        "parity": (list,),
-    }
-    kinds |= {"mean": (int, float, list), "std": (int, float, list)}
-    for key, value in found.items():
-        if not isinstance(value, kinds.get(key, (str,))) or not _finite(value):
-            raise InputError(f"'{path}': {key} cannot be {str(value)[:80]}.")
-    return found
-
-
-def _finite(value: Any) -> bool:
-    """Return whether all numbers in a JSON value are finite."""
-    if isinstance(value, dict | list):
-        return all(map(_finite, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+    declared: _Declared = read_json(path, _Declared, "a bundle")
+    return declared.model_dump(exclude_none=True)
 
 
 def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool = True) -> FaceModel:
@@ -304,30 +308,38 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
         ChangedModelError: The folder does not match its fingerprint.
     """
     declared = read_declared(folder / BUNDLE_FILE)
-    try:
-        bundle = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
+    bundle: _Bundle = read_json(folder / BUNDLE_FILE, _Bundle, "the bundle of a model")
+    with reading(folder / WEIGHTS_FILE, "the weights of a model"):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    try:
         graph = (folder / GRAPH_FILE).read_bytes() if (folder / GRAPH_FILE).is_file() else None
         if network is None and graph is not None:
             network = read_onnx(graph, folder / GRAPH_FILE).network
-        elif network is None and bundle["name"] in (*ARCHITECTURES, "dlib"):
-            network = build(bundle["name"], bundle["embedding_size"])
-        elif network is None and bundle["name"].startswith(TIMM):
-            network, _ = read_timm(bundle["name"], pretrained=False)
+        elif network is None and bundle.name in (*ARCHITECTURES, "dlib"):
+            network = build(bundle.name, bundle.embedding_size)
+        elif network is None and bundle.name.startswith(TIMM):
+            network, _ = read_timm(bundle.name, pretrained=False)
         elif network is None:
             raise InputError(
-                f"'{folder}' holds the weights of '{bundle['name']}', a network of your own: load it in Python as "
+                f"'{folder}' holds the weights of '{bundle.name}', a network of your own: load it in Python as "
                 "`load_model(folder, network=...)`, or save it as ONNX."
             )
-        model = face_model(network, graph=graph, **declared)
+        model = _made(network, graph, declared, folder)
         model.own_stages.load_state_dict(weights)
-        expected = bundle["fingerprint"]
-    except (OSError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise InputError(f"'{folder}' is not a whole model: {reason}.") from error
-    if check and model.fingerprint != expected:
+    if check and model.fingerprint != bundle.fingerprint:
         raise ChangedModelError(
             f"'{folder}' has weights, preprocessing or a crop that its {BUNDLE_FILE} does not describe: copy the model "
             f"folder again; `rsft models check {folder}` may say what is wrong."
         )
     return model
+
+
+def _made(network: nn.Module, graph: bytes | None, declared: Mapping[str, Any], folder: Path) -> FaceModel:
+    """Call `face_model`, and name the folder in its errors."""
+    try:
+        return face_model(network, graph=graph, **declared)
+    except InputError as error:
+        raise InputError(f"'{folder}' is not a whole model: {error}") from error

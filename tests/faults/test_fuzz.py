@@ -1,0 +1,66 @@
+"""Every parser accepts a mutated input or refuses it in one line that names the file, and does nothing else.
+
+The long form is `benchmarks/soak_fuzz.py`.
+"""
+
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from attempts import Parser, Watch, attempt, prepare
+from parsers import parsers
+
+INPUTS = 200
+SLOW = 100  # a parser that is slower gets one input
+PARSERS = parsers()
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    return Watch(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """What rang before rings again."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=[parser.name for parser in PARSERS])
+@pytest.mark.usefixtures("alarm")
+def test_mutated_input_is_accepted_or_refused_in_one_line(parser: Parser, watch: Watch, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, at odd numbers
+        prepare(parser, tmp_path)
+        bad = {}
+        for number in range(max(1, INPUTS // parser.slow)):
+            outcome = attempt(parser, Random(f"1/{parser.name}/{number}"), tmp_path / "x", watch)
+            if outcome.startswith("BAD"):
+                bad[number] = outcome
+    assert not bad
+
+
+def test_the_hook_sees_what_it_should(watch: Watch, tmp_path: Path) -> None:
+    """Code that runs, a process, and a file outside are seen; a literal that is parsed is not."""
+    import ast
+    import subprocess
+
+    def fails(what: str) -> None:
+        if what == "exec":
+            exec("1")
+        elif what == "process":
+            subprocess.run(["true"], check=True)
+        elif what == "write":
+            open("/dev/null", "w").close()
+        else:
+            ast.literal_eval("[1]")
+
+    for what, seen in (("exec", "exec"), ("process", "subprocess.Popen"), ("write", "writes /dev/null"), ("parse", "")):
+        with watch.watching() as noted:
+            fails(what)
+        assert any(seen in note for note in noted) if seen else not noted, what
