@@ -18,7 +18,8 @@ from mutations import mutate
 from rsft.errors import RsftError
 
 Tree = Mapping[str, bytes]  # path below a folder -> content
-SECONDS = 5.0  # of an input, until it hangs
+SECONDS = 3.0  # of an input, until it hangs
+ROOM = 2 << 30  # bytes of address space, beside what is in use
 MEBIBYTES = 512  # of memory that one input may add to the peak
 SPECIAL_FRACTION = 0.02  # of the inputs, in which a file becomes something else
 # Events of Python's audit hooks (PEP 578) that no parser may cause at all.
@@ -151,13 +152,26 @@ def attempt(parser: Parser, rng: Random, folder: Path, watch: Watch) -> str:
     return outcome
 
 
+@contextmanager
+def limited() -> Iterator[None]:
+    """Limit the address space of this process, and ring an alarm at an input that hangs."""
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, _ring)
+    resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.signal(signal.SIGALRM, before)
+
+
 def _ring(*_: object) -> None:
     raise HangError
 
 
 def prepare(parser: Parser, folder: Path) -> None:
     """Read every seed once, which must be accepted, so that all modules are imported before anything is watched."""
-    signal.signal(signal.SIGALRM, _ring)
     for number, seed in enumerate(parser.seeds):
         root = folder / f"seed-{number}"
         for name, content in seed.items():
