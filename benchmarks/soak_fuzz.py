@@ -117,11 +117,11 @@ def table(parts: dict[str, dict[str, Any]]) -> str:
     return "\n".join([f"{'parser':24s}{'inputs':>9s}{'accepted':>9s}{'refused':>9s}{'bad':>6s}", *rows])
 
 
-def soak(inputs: int, seed: int, only: str | None) -> dict[str, Any]:
+def soak(inputs: int, seed: int, only: list[str] | None) -> dict[str, Any]:
     """Divide a number of inputs among the parsers and return the counts."""
     from parsers import parsers
 
-    shares = {parser.name: 1 / parser.slow for parser in parsers() if only in (None, parser.name)}
+    shares = {parser.name: 1 / parser.slow for parser in parsers() if only is None or parser.name in only}
     wanted = {name: max(1, round(inputs * share / sum(shares.values()))) for name, share in shares.items()}
     parts: dict[str, dict[str, Any]] = {}
     started = time.monotonic()
@@ -162,15 +162,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--inputs", type=int, default=1_000_000)
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--only", help="name of one parser")
-    arguments.add_argument("--input", type=int, help="number of one input of it")
+    arguments.add_argument("--only", nargs="+", help="names of parsers; all by default")
+    arguments.add_argument("--input", type=int, help="number of one input of the parser that --only names")
     arguments.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     arguments.add_argument("--out", type=Path, default=RESULTS)
     told = arguments.parse_args()
     if told.worker:
         work(told.worker[0], int(told.worker[1]), int(told.worker[2]), told.seed, told.out)
     elif told.input is not None:
-        again(told.only, told.input, told.seed)
+        again(told.only[0], told.input, told.seed)
     else:
         found = soak(told.inputs, told.seed, told.only)
         told.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,6 +1,7 @@
 """The figures of the report page, as inline SVG."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name is a name, also with two dollar signs
 }
+NOT_XML = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
 LARGEST = 1e6  # of what is drawn; a ratio, loss or score beyond it is no longer one
 
 
@@ -189,10 +191,13 @@ def draw_svg(draw: Any, size: tuple[float, float]) -> str:
         draw: Function that receives a matplotlib `Figure` and draws on it.
         size: Width and height of the figure, in inches.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph"
+        )  # matplotlib's font lacks a letter; the text is drawn by the reader's
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue()
+    text = buffer.getvalue().translate(NOT_XML)
     return text[text.index("<svg") :]
