@@ -31,6 +31,7 @@ from rsft.face.evaluation.protocol import read_protocol
 from rsft.face.networks.backbones.checkpoints import read_weights
 from rsft.face.networks.backbones.dlib import read_dlib_resnet
 from rsft.face.networks.bundle import load_bundle
+from rsft.face.networks.load import KNOWN
 from rsft.face.networks.onnx.graph import read_onnx
 from rsft.face.networks.packages import package_file
 from rsft.face.pictures.landmarks import read_landmarks
@@ -119,11 +120,8 @@ def checkpoint(root: Path) -> None:
 
 
 def dlib_stream(root: Path) -> None:
-    whole = package_file("face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat", DLIB_SHA256)
-    (root / "x.dat").write_bytes(whole.read_bytes())
-
-
-DLIB_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+    known = KNOWN["dlib"]
+    (root / "x.dat").write_bytes(package_file(known.package, known.file, known.sha256).read_bytes())
 
 
 def tables(root: Path) -> None:
