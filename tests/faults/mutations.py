@@ -6,6 +6,7 @@ import re
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -175,7 +176,7 @@ def zip_member(content: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError):
         return flip(content, rng, others)
     if members:
         name = rng.choice(list(members))

@@ -29,7 +29,8 @@ FOREIGN = (
     EOFError,
     MemoryError,  # the file claims to hold more than it does
     RecursionError,
-    SyntaxError,  # this and the next: the header of a `.npy` is Python
+    SyntaxError,  # this and the next two: the header of a `.npy` is a literal of Python
+    TypeError,
     tokenize.TokenError,
     NotImplementedError,  # this and the next two: a `.npz` is a zip
     zipfile.BadZipFile,
@@ -103,10 +104,7 @@ def map_array(path: Path, what: str, kinds: str = "fiu") -> np.ndarray:
         InputError: The file cannot be read, or holds something else.
     """
     with reading(path, what):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"cannot read '{path}' as {what}: it is an archive (.npz) of arrays.")
+        array = np.lib.format.open_memmap(path, mode="r")
     plain = array.dtype.kind in kinds and array.dtype.isnative and array.dtype.itemsize <= 8
     if not plain:
         raise InputError(f"'{path}' needs real numbers in this machine's byte order, got {array.dtype}: convert it.")
