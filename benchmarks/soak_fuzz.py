@@ -21,6 +21,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -117,7 +118,7 @@ def table(parts: dict[str, dict[str, Any]]) -> str:
     return "\n".join([f"{'parser':24s}{'inputs':>9s}{'accepted':>9s}{'refused':>9s}{'bad':>6s}", *rows])
 
 
-def soak(inputs: int, seed: int, only: list[str] | None) -> dict[str, Any]:
+def soak(inputs: int, seed: int, only: list[str] | None, jobs: int) -> dict[str, Any]:
     """Divide a number of inputs among the parsers and return the counts."""
     from parsers import parsers
 
@@ -126,13 +127,13 @@ def soak(inputs: int, seed: int, only: list[str] | None) -> dict[str, Any]:
     parts: dict[str, dict[str, Any]] = {}
     started = time.monotonic()
     for name, number in wanted.items():
-        counts, bad = Counter[str](), list[tuple[int, str]]()
-        begun = time.monotonic()
-        for first in range(0, number, BLOCK):
-            folder = Path(tempfile.mkdtemp())
-            of_block = run_block(name, first, min(first + BLOCK, number), seed, folder)
-            shutil.rmtree(folder)
-            counts, bad = counts + of_block[0], bad + of_block[1]
+        begun, folder = time.monotonic(), Path(tempfile.mkdtemp())
+        blocks = [(name, first, min(first + BLOCK, number), seed, folder) for first in range(0, number, BLOCK)]
+        with ThreadPoolExecutor(jobs) as pool:
+            done = list(pool.map(lambda block: run_block(*block), blocks))
+        shutil.rmtree(folder)
+        counts = sum((of_block for of_block, _ in done), Counter[str]())
+        bad = [one for _, of_block in done for one in of_block]
         kinds = Counter(text for _, text in bad)
         parts[name] = {
             "inputs": counts.total(),
@@ -162,6 +163,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--inputs", type=int, default=1_000_000)
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--jobs", type=int, default=1, help="workers at a time")
     arguments.add_argument("--only", nargs="+", help="names of parsers; all by default")
     arguments.add_argument("--input", type=int, help="number of one input of the parser that --only names")
     arguments.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
@@ -172,7 +174,7 @@ def main() -> None:
     elif told.input is not None:
         again(told.only[0], told.input, told.seed)
     else:
-        found = soak(told.inputs, told.seed, told.only)
+        found = soak(told.inputs, told.seed, told.only, told.jobs)
         told.out.write_text(json.dumps(found, indent=1) + "\n")
         print(table(found["parsers"]))
         sys.exit(1 if found["bad"] else 0)

@@ -31,8 +31,7 @@ from rsft.face.evaluation.protocol import read_protocol
 from rsft.face.networks.backbones.checkpoints import read_weights
 from rsft.face.networks.backbones.dlib import read_dlib_resnet
 from rsft.face.networks.bundle import load_bundle
-from rsft.face.networks.load import KNOWN
-from rsft.face.networks.onnx.graph import read_onnx
+from rsft.face.networks.load import KNOWN, load_model
 from rsft.face.networks.packages import package_file
 from rsft.face.pictures.landmarks import read_landmarks
 from rsft.face.runs.recipe_file import read_recipe
@@ -200,7 +199,7 @@ def parsers() -> list[Parser]:
             Parser(f"checkpoint ({suffix})", [checkpoints], of_file(read_weights, f"x{suffix}"), (f"x{suffix}",))
             for suffix in (".pt", ".safetensors")
         ),
-        Parser("ONNX", [graphs], lambda root: read_onnx((root / "x.onnx").read_bytes(), root / "x.onnx"), slow=4),
+        Parser("ONNX", [graphs], of_file(load_model, "x.onnx"), slow=4),
         Parser("dlib stream", [tree(dlib_stream)], of_file(read_dlib_resnet, "x.dat"), slow=500),
     ]
 

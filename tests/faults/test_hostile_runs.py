@@ -80,11 +80,11 @@ def test_hostile_texts_of_every_file_are_shown_as_text(tmp_path: Path) -> None:
 
 
 def test_hostile_names_of_a_comparison_are_text_in_its_figure(tmp_path: Path) -> None:
-    name, value = "<script>$\\frac]]>\0é", {"value": 0.5, "low": None, "high": None}
+    name, value = "<script>$\\frac$]]>\0é", {"value": 0.5, "low": None, "high": None}
     found = {"metrics": [name], "values": {method: {name: value} for method in ("uniform", name)}}
     (tmp_path / "comparison.json").write_text(json.dumps(found))
     figure = write_figure(tmp_path).read_text()
-    assert check_harmless(figure).text.count("<script>$\\frac]]>") == 2
+    assert check_harmless(figure).text.count("<script>$\\frac$]]>") == 2
     assert ElementTree.fromstring(figure).tag.endswith("svg")
 
 
