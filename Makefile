@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEED := ratio_accuracy plan_scale sampler readers listing tuning cuts verification label_noise
 
-.PHONY: demo test lint bench soak evidence clean
+# libraries that a wheel of torch for a card needs; which wheel is right depends on the machine, so none is in the lock
+CARD := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime \
+	cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+
+.PHONY: demo test lint bench evidence soak lock sbom clean
 
 demo: .venv/installed
 	$(BIN)/rsft demo --out rsft-demo --overwrite
@@ -33,10 +37,30 @@ evidence: .venv/installed
 	$(BIN)/python benchmarks/stability.py
 	$(BIN)/python benchmarks/balanced.py
 
-.venv/installed: pyproject.toml constraints.txt
+# hours; the figures of the robustness that the short tests only sample
+soak: .venv/installed
+	$(BIN)/python benchmarks/soak_fuzz.py
+
+# all packages but torch and its libraries are compared with a hash before they are installed: see SECURITY.md
+.venv/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable ".[demo,dev]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[demo,dev]" --constraint constraints.txt
+	touch $@
+
+lock: .venv-tools/installed
+	printf 'hatchling\neditables\n' | .venv-tools/bin/uv pip compile pyproject.toml - --extra demo --extra dev --quiet \
+		--constraint constraints.txt --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
+		$(addprefix --no-emit-package ,torch $(CARD)) --output-file requirements.lock
+
+# a software bill of materials (CycloneDX) of what is installed
+sbom: .venv/installed .venv-tools/installed
+	.venv-tools/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --of JSON --output-file sbom.json
+
+.venv-tools/installed:
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/pip install --quiet uv cyclonedx-bom
 	touch $@
 
 clean:
-	rm -rf .venv rsft-demo
+	rm -rf .venv .venv-tools rsft-demo sbom.json

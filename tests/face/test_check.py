@@ -104,7 +104,7 @@ def test_embeddings_of_one_identity_or_incomplete_embeddings_are_refused(pool: P
     Features(["p0/0.png", "p0/1.png"], np.ones((2, 3), np.float32), np.ones((2, 1)), None, [], "x").save(folder)
     with pytest.raises(InputError, match="of a single identity"):
         check_pool(pool, embeddings=folder)
-    with pytest.raises(InputError, match="not a complete output of `rsft embed`"):
+    with pytest.raises(InputError, match=r"embedding\.json' as part of a complete output of `rsft embed`"):
         check_pool(pool, embeddings=tmp_path)
 
 

@@ -33,7 +33,7 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     console = Console(highlight=False)
     fmrs = list(metrics[TUNED]["target"]["tar_at_fmr"])
     fmrs = [fmr for fmr in fmrs if metrics[PRETRAINED]["target"]["tar_at_fmr"][fmr]["value"] is not None] or fmrs[:1]
-    table = Table(title=metrics["title"], title_justify="left", title_style="bold", box=box.SIMPLE)
+    table = Table(title=escape(metrics["title"]), title_justify="left", title_style="bold", box=box.SIMPLE)
     for heading in ("set", "system", *(f"TAR at FMR {fmr}" for fmr in fmrs), "EER"):
         table.add_column(heading, no_wrap=True)
     for key, name in SETS.items():
@@ -43,7 +43,7 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
                 tars = [str(Interval(**values["tar_at_fmr"][fmr])) for fmr in fmrs]
                 table.add_row(name if system == SYSTEMS[0] else "", system, *tars, f"{values['eer']:.3f}")
     console.print(table)
-    console.print(f"\n[bold]{metrics['verdict']['text']}[/bold]")
+    console.print(f"\n[bold]{escape(metrics['verdict']['text'])}[/bold]")
     console.print(
         f"Read {metrics['images_decoded']:,} of {metrics['pool_pictures']:,} pictures of the pool, embedded "
         f"{metrics['images_embedded']:,}, trained on {metrics['images_trained']:,} views; "
@@ -52,7 +52,7 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     )
     if metrics["promise"]:
         console.print(_promise_in_words(metrics["promise"]))
-    console.print(f"Report: {out}/report.html")
+    console.print(f"Report: {escape(out)}/report.html")
 
 
 def _promise_in_words(promise: dict[str, Any]) -> str:
@@ -92,9 +92,9 @@ def print_plan(plan: dict[str, Any]) -> None:
     """Print a plan."""
     console = Console(highlight=False)
     envelope, figures, arrival = plan["envelope"], plan["diagnostics"], plan["arrival"]
-    console.print(f"[bold]{plan['verdict']['outcome'].capitalize()}[/bold]: {plan['verdict']['reason']}.")
+    console.print(f"[bold]{plan['verdict']['outcome'].capitalize()}[/bold]: {escape(plan['verdict']['reason'])}.")
     for note in plan["notes"]:
-        console.print(f"Note: {note}.")
+        console.print(f"Note: {escape(note)}.")
     pilot = plan.get("pilot")
     rows = {
         "envelope": f"{envelope['rule']}: M = {plan['m']:.2f}" + _ends(pilot, "m", ".2f"),
@@ -127,7 +127,7 @@ def print_plan(plan: dict[str, Any]) -> None:
                 rows[name] = str(Interval(**arrival[key]["auc"]))
     table = Table(show_header=False)
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     console.print(table)
     if arrival and arrival["covariates"]:
         console.print(_covariate_table(arrival["covariates"]))
@@ -160,7 +160,7 @@ def _covariate_table(covariates: list[dict[str, Any]]) -> Table:
     for row in covariates:
         means = [f"{row[key]:.2f}" for key in ("pool", "accepted", "target")]
         gaps = [f"{row[key]['value']:+.2f} ± {row[key]['high'] - row[key]['value']:.2f}" for key in ("before", "after")]
-        table.add_row(row["name"], *means, *gaps)
+        table.add_row(escape(row["name"]), *means, *gaps)
     return table
 
 
@@ -272,7 +272,7 @@ def print_comparison(result: dict[str, Any]) -> None:
     """Print the figures of every method, the differences of rejection from them, and their cost."""
     console = Console(highlight=False)
     for metric in result["metrics"]:
-        table = Table(title=metric, title_justify="left", title_style="bold", box=box.SIMPLE)
+        table = Table(title=escape(metric), title_justify="left", title_style="bold", box=box.SIMPLE)
         for heading in ("method", "value", "rejection minus method"):
             table.add_column(heading, no_wrap=True)
         for method, values in result["values"].items():
@@ -287,7 +287,7 @@ def print_comparison(result: dict[str, Any]) -> None:
         figures = (cost["samples"], f"{cost['distinct']:.0f}", f"{cost['seconds']:.0f}")
         table.add_row(method, f"{cost['learning_rate']:.3g}", *map(str, figures))
     console.print(table)
-    console.print(f"[bold]{result['verdict']}[/bold]")
+    console.print(f"[bold]{escape(result['verdict'])}[/bold]")
 
 
 def print_check(found: dict[str, Any]) -> None:

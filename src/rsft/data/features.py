@@ -1,17 +1,21 @@
 """Storage of the features of pictures: embeddings, activations where tuning starts, and covariates."""
 
 import json
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.compute as pc
+from pydantic import BaseModel
 
 from rsft.data.columns import Coded, Strings, first_part
 from rsft.data.joined_arrays import JoinedArrays
 from rsft.data.packed_views import Activations, PackedViews
+from rsft.data.reading import map_array, read_json, reading
 from rsft.disk.room import save_array, telling_full
 from rsft.errors import InputError
 
@@ -21,6 +25,8 @@ NUISANCES_FILE = "nuisances.npy"
 ACTIVATIONS_FILE = "activations.npy"
 KEPT_FILE = "kept_views.npy"
 COVARIATES_FILE = "covariates.npz"
+OUTPUT = "part of a complete output of `rsft embed`"
+MAX_NUMBER, MAX_HEADER = 16, 1 << 16  # bytes of a covariate of an item, and of the header of an array
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,14 @@ class Features:
             (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1))
 
 
+class _Description(BaseModel):
+    """The shape of `embedding.json`."""
+
+    fingerprint: str
+    items: list[str]
+    quarantined: list[tuple[str, str]]
+
+
 def load_features(folder: Path) -> Features:
     """Read features that `Features.save` wrote; activations are memory-mapped.
 
@@ -117,33 +131,67 @@ def load_features(folder: Path) -> Features:
         folder: The folder, an output of `rsft embed`.
 
     Raises:
-        InputError: A file is missing or damaged, or the number of embeddings differs from that of the ids.
+        InputError: A file is missing or damaged, or does not have a row for each item.
     """
-    try:
-        description: dict[str, Any] = json.loads((folder / DESCRIPTION_FILE).read_text())
-        ids, embeddings = description["items"], np.load(folder / EMBEDDINGS_FILE)
-        features = Features(
-            ids,
-            embeddings,
-            np.load(folder / NUISANCES_FILE),
-            _load_activations(folder, len(ids)),
-            [(item, reason) for item, reason in description["quarantined"]],
-            description["fingerprint"],
-            dict(np.load(folder / COVARIATES_FILE)),
+    told: _Description = read_json(folder / DESCRIPTION_FILE, _Description, OUTPUT)
+    if pc.count_distinct(pyarrow.array(told.items, pyarrow.large_string())).as_py() < len(told.items):
+        raise InputError(f"'{folder / DESCRIPTION_FILE}' names an item twice: embed again.")
+    return Features(
+        told.items,
+        _finite(folder / EMBEDDINGS_FILE, told.items),
+        _finite(folder / NUISANCES_FILE, told.items),
+        _load_activations(folder, len(told.items)),
+        told.quarantined,
+        told.fingerprint,
+        _load_covariates(folder / COVARIATES_FILE, len(told.items)),
+    )
+
+
+def _finite(path: Path, items: Sequence[str]) -> np.ndarray:
+    """Read an array with a row of finite numbers for each item into memory."""
+    rows: np.ndarray = np.array(map_array(path, OUTPUT, "f"))
+    _check_rows(path, rows, len(items), {2})
+    broken = np.flatnonzero(~np.isfinite(rows).all(1))
+    if len(broken):
+        raise InputError(
+            f"'{path}' has a number that is not finite in row {broken[0]}, '{items[broken[0]]}': check the model."
         )
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"'{folder}' is not a complete output of `rsft embed`: {error}.") from error
-    if len(ids) != len(embeddings):
-        raise InputError(f"'{folder}' names {len(ids)} items but has {len(embeddings)} embeddings: embed again.")
-    return features
+    return rows
+
+
+def _check_rows(path: Path, array: np.ndarray, rows: int, dimensions: Container[int]) -> None:
+    """Raise `InputError` unless an array has this many rows and one of these numbers of dimensions."""
+    if array.ndim not in dimensions or len(array) != rows:
+        raise InputError(f"'{path}' has shape {array.shape}, but its description needs {rows} rows: embed again.")
 
 
 def _load_activations(folder: Path, items: int) -> np.ndarray | PackedViews | None:
     """Map the activations of a folder, if it has any."""
     if not (folder / ACTIVATIONS_FILE).exists():
         return None
-    array: np.ndarray = np.load(folder / ACTIVATIONS_FILE, mmap_mode="r")
-    return PackedViews(array, np.load(folder / KEPT_FILE)) if (folder / KEPT_FILE).exists() else array[:items]
+    array = map_array(folder / ACTIVATIONS_FILE, OUTPUT, "f")
+    if not (folder / KEPT_FILE).exists():
+        _check_rows(folder / ACTIVATIONS_FILE, array, items, range(3, 9))
+        return array
+    kept = map_array(folder / KEPT_FILE, OUTPUT, "b")
+    _check_rows(folder / KEPT_FILE, kept, items, {2})
+    _check_rows(folder / ACTIVATIONS_FILE, array, int(kept.sum()), range(2, 8))
+    return PackedViews(array, np.array(kept))
+
+
+def _load_covariates(path: Path, items: int) -> dict[str, np.ndarray]:
+    """Read the covariates, (items,) numbers each."""
+    with reading(path, OUTPUT):
+        with zipfile.ZipFile(path) as archive:
+            largest = max((member.file_size for member in archive.infolist()), default=0)
+        if largest > items * MAX_NUMBER + MAX_HEADER:  # before it is inflated
+            raise InputError(f"'{path}' has arrays of {largest} bytes, too many for {items} items: embed again.")
+        with np.load(path, allow_pickle=False) as stored:
+            covariates = {name: stored[name] for name in stored.files}
+    for name, values in covariates.items():
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub" or values.shape != (items,):
+            raise InputError(f"'{path}' needs one number for each of {items} items as '{name}': embed again.")
+    return covariates
 
 
 def join_features(parts: Sequence[Features]) -> Features:

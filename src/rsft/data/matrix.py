@@ -8,14 +8,21 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from rsft.data.column_names import PATH, spelled
+from rsft.data.reading import map_array, reading
 from rsft.data.table import PARQUET, TABLES, column_names, read_table
 from rsft.errors import InputError
 
 NPY, SAFETENSORS = ".npy", ".safetensors"
 NO_LABEL = -1
+REAL = {
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+}
 
 
 class Matrix(NamedTuple):
@@ -130,36 +137,30 @@ def _check_labelled(lacking: np.ndarray, source: str | os.PathLike[str], place: 
 
 def _map_array(path: Path, key: str | None) -> np.ndarray | Tensor:
     """Memory-map a `.safetensors` tensor or a `.npy` array of real numbers."""
-    from safetensors import SafetensorError, safe_open
+    if path.suffix.lower() == SAFETENSORS:
+        with reading(path, f"a feature matrix ({SAFETENSORS})"), safe_open(path, "pt") as file:  # maps the file
+            names = list(file.keys())
+            if key is None and len(names) == 1:
+                (key,) = names
+            if key not in names:
+                raise InputError(f"'{path}' needs a tensor named after a colon; it has {', '.join(names)}.")
+            return _real(file.get_tensor(key), path)
+    if key is not None:
+        raise InputError(f"'{path}' holds a single array: remove ':{key}' from its name.")
+    return map_array(path, f"a feature matrix ({NPY})")
 
-    try:
-        if path.suffix.lower() == SAFETENSORS:
-            with safe_open(path, "pt") as file:  # maps the file
-                names = list(file.keys())
-                if key is None and len(names) == 1:
-                    (key,) = names
-                if key not in names:
-                    raise InputError(f"'{path}' needs a tensor named after a colon; it has {', '.join(names)}.")
-                return file.get_tensor(key)
-        if key is not None:
-            raise InputError(f"'{path}' holds a single array: remove ':{key}' from its name.")
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
-    plain = array.dtype.kind in "fiu" and array.dtype.isnative and array.dtype.itemsize <= 8
-    if not plain:
-        raise InputError(f"'{path}' needs real numbers in this machine's byte order, got {array.dtype}: convert it.")
-    return array
+
+def _real(tensor: Tensor, path: Path) -> Tensor:
+    """Return a tensor; raise `InputError` if it does not hold real numbers."""
+    if tensor.dtype not in REAL:
+        raise InputError(f"'{path}' needs real numbers, got {tensor.dtype}: convert it.")
+    return tensor
 
 
 def _parquet(path: Path) -> pa.parquet.ParquetFile:
     """Open a Parquet file."""
-    try:
+    with reading(path, f"a table ({PARQUET})"):
         return pa.parquet.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
 
 
 def _read_parquet(path: Path, key: str | None) -> tuple[np.ndarray, Sequence[str] | None]:
@@ -179,14 +180,19 @@ def _read_parquet(path: Path, key: str | None) -> tuple[np.ndarray, Sequence[str
     types = [schema.field(name).type.value_type if lists else schema.field(name).type for name in taken]
     wide = any(pa.types.is_float64(kind) or (pa.types.is_integer(kind) and kind.bit_width > 16) for kind in types)
     rows, first = np.empty((0, 0), np.float64 if wide else np.float32), 0
-    for batch in file.iter_batches(columns=list(taken)):
-        block = _unpacked(batch.column(0), path, first) if lists else np.column_stack([_plain(c) for c in batch])
-        if first == 0:
-            rows = np.empty((file.metadata.num_rows, block.shape[1]), rows.dtype)
-        elif block.shape[1] != rows.shape[1]:
-            raise InputError(f"'{path}' has {block.shape[1]} features in row {first}, but {rows.shape[1]} before it.")
-        rows[first : first + len(block)] = block
-        first += len(block)
+    with reading(path, f"a feature matrix ({PARQUET})"):
+        for batch in file.iter_batches(columns=list(taken)):
+            block = _unpacked(batch.column(0), path, first) if lists else np.column_stack([_plain(c) for c in batch])
+            if first == 0:
+                rows = np.empty((file.metadata.num_rows, block.shape[1]), rows.dtype)
+            elif block.shape[1] != rows.shape[1]:
+                raise InputError(
+                    f"'{path}' has {block.shape[1]} features in row {first}, not {rows.shape[1]} as before."
+                )
+            rows[first : first + len(block)] = block
+            first += len(block)
+    if first < len(rows):
+        raise InputError(f"'{path}' is damaged: it promises {len(rows)} rows and has {first}.")
     return rows, None if lists else taken
 
 

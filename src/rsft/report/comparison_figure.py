@@ -1,14 +1,15 @@
 """The figure of a comparison."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.report.figures import COLOURS, draw_svg
+from rsft.report.shape import Comparison
 from rsft.types import TUNED
 
 RESULT_FILE = "comparison.json"
@@ -26,13 +27,15 @@ def write_figure(folder: Path, result: str = RESULT_FILE) -> Path:
         The path of the figure.
 
     Raises:
-        InputError: The folder holds no such file.
+        InputError: The folder holds no such file, or one of another shape.
+        OSError: The figure cannot be written.
     """
     path = folder / result
     if not path.is_file():
         raise InputError(f"'{folder}' holds no {result}: let `rsft compare --out {folder}` finish.")
+    found: Comparison = read_json(path, Comparison, "the result of `rsft compare`")
     figure = path.with_suffix(".svg")
-    replace_file(figure, comparison_figure(json.loads(path.read_text())).encode())
+    replace_file(figure, comparison_figure(found.model_dump(exclude_unset=True)).encode())
     return figure
 
 

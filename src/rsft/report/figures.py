@@ -1,6 +1,8 @@
 """The figures of the report page, as inline SVG."""
 
 import io
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -20,7 +22,10 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "svg.hashsalt": "rsft",  # makes the output reproducible byte by byte
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name is a name, also with two dollar signs
 }
+NOT_XML = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
+LARGEST = 1e6  # of what is drawn; a ratio, loss or score beyond it is no longer one
 
 
 def tar_figure(systems: dict[str, dict[str, Any]], sets: dict[str, str], fmr: str) -> str:
@@ -43,9 +48,9 @@ def tar_figure(systems: dict[str, dict[str, Any]], sets: dict[str, str], fmr: st
                 if tar["value"] is None:
                     continue
                 x = column + 0.16 * (place - (len(systems) - 1) / 2)
-                spread = [[tar["value"] - tar["low"]], [tar["high"] - tar["value"]]]
                 label = name if column == 0 else None
-                axes.errorbar(x, tar["value"], spread, fmt="o", color=_colour(name), capsize=4, label=label)
+                axes.plot([x, x], _drawable([tar["low"], tar["high"]]), marker="_", markersize=8, color=_colour(name))
+                axes.plot(x, _drawable([tar["value"]]), "o", color=_colour(name), label=label)
                 axes.annotate(f"{tar['value']:.3f}", (x, tar["value"]), (7, 0), textcoords="offset points", va="center")
         axes.set_xticks(range(len(sets)), list(sets.values()))
         axes.set_xlim(-0.5, len(sets) - 0.5)
@@ -81,11 +86,11 @@ def det_figure(curves: dict[str, dict[str, list[float]]]) -> str:
     return draw_svg(draw, (6.4, 4.2))
 
 
-def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
+def ratio_figure(items: dict[str, np.ndarray], log_m: float) -> str:
     """Draw a histogram of the log density ratio of the pool, its accepted part, and the envelope.
 
     Args:
-        items: Columns of `accepted.parquet`: "log_ratio" and "acceptance", lists of N values.
+        items: Columns of `accepted.parquet`: "log_ratio" and "acceptance", (N,) float64.
         log_m: Logarithm of the envelope constant M.
 
     Returns:
@@ -94,9 +99,10 @@ def ratio_figure(items: dict[str, list[Any]], log_m: float) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        log_ratio, acceptance = np.array(items["log_ratio"]), np.array(items["acceptance"])
-        finite = np.isfinite(log_ratio)
-        bins = np.linspace(log_ratio[finite].min(), max(log_ratio[finite].max(), log_m), 60).tolist()
+        log_ratio, acceptance = _drawable(items["log_ratio"]), _drawable(items["acceptance"])
+        finite = np.isfinite(log_ratio) & np.isfinite(acceptance)
+        ends = [*log_ratio[finite], log_m]
+        bins = np.linspace(min(ends), max(ends), 60).tolist()
         axes.hist(log_ratio[finite], bins, color="#cbd5e1", label="pool")
         axes.hist(log_ratio[finite], bins, weights=acceptance[finite], color=COLOURS[TUNED], label="accepted per epoch")
         axes.axvline(log_m, color="#b91c1c", linewidth=1.2)
@@ -124,8 +130,16 @@ def path_figure(path: list[dict[str, float]], chosen: float) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         shares = [point["share"] for point in path]
-        axes.plot(shares, [point["target"] for point in path], "o-", color=COLOURS[TUNED], label="target-like pairs")
-        axes.plot(shares, [point["others"] for point in path], "o-", color=COLOURS[PRETRAINED], label="other pairs")
+        axes.plot(
+            shares,
+            _drawable([point["target"] for point in path]),
+            "o-",
+            color=COLOURS[TUNED],
+            label="target-like pairs",
+        )
+        axes.plot(
+            shares, _drawable([point["others"] for point in path]), "o-", color=COLOURS[PRETRAINED], label="other pairs"
+        )
         axes.axvline(chosen, color="#b91c1c", linewidth=1.2)
         axes.annotate("kept", (chosen, 0), (4, 6), xycoords=("data", "axes fraction"), textcoords="offset points",
                       color="#b91c1c")  # fmt: skip
@@ -148,15 +162,21 @@ def loss_figure(history: list[dict[str, float]]) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        loss = np.array([record["loss"] for record in history if "loss" in record])
+        loss = _drawable([record["loss"] for record in history if "loss" in record])
         window = max(1, len(loss) // 20)
-        mean = np.convolve(loss, np.ones(window) / window, mode="valid")
+        mean = np.convolve(loss, np.ones(window) / window, mode="valid") if len(loss) else loss
         axes.plot(np.arange(1, len(loss) + 1), loss, color="#cbd5e1", linewidth=0.8)
         axes.plot(np.arange(window, len(loss) + 1), mean, color=COLOURS[TUNED])
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
 
     return draw_svg(draw, (6.4, 2.4))
+
+
+def _drawable(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return numbers as an array (n,) float64, NaN in place of what no axis can hold."""
+    numbers = np.array(values, float)
+    return np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)
 
 
 def _colour(name: str) -> str:
@@ -171,10 +191,13 @@ def draw_svg(draw: Any, size: tuple[float, float]) -> str:
         draw: Function that receives a matplotlib `Figure` and draws on it.
         size: Width and height of the figure, in inches.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph"
+        )  # matplotlib's font lacks a letter; the text is drawn by the reader's
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue()
+    text = buffer.getvalue().translate(NOT_XML)
     return text[text.index("<svg") :]

@@ -59,7 +59,7 @@ def test_saved_features_are_loaded_unchanged(pool: Features, tmp_path: Path) -> 
     for name in ("embeddings", "nuisances", "activations"):
         np.testing.assert_array_equal(getattr(again, name), getattr(pool, name))
     (tmp_path / "embedding.json").unlink()
-    with pytest.raises(InputError, match="not a complete output"):
+    with pytest.raises(InputError, match="as part of a complete output"):
         load_features(tmp_path)
 
 

@@ -1,16 +1,15 @@
 """Load a model from the folder that stores it."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import safetensors
 import safetensors.torch
+from pydantic import BaseModel, Field
 from torch import nn
 
+from rsft.data.reading import read_json, reading
 from rsft.errors import InputError
 from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, build
 from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
@@ -27,8 +26,44 @@ from rsft.face.networks.bundle import (
 )
 from rsft.face.networks.onnx.graph import read_onnx
 
-DECLARED = ("name", "size", "order", "mean", "std", "template", "licence", "source", "thresholds", "parity", "cut")
 OF_FUSIONS = ("name", "licence", "source", "thresholds", "parity", "cut")  # the others follow from the parts
+MAX_PARTS = 16
+MAX_EMBEDDING, MAX_SIZE = 1 << 16, 1 << 12  # width, pixels; above, a few bytes of JSON would ask for gigabytes
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Declared(BaseModel):
+    """The arguments of `face_model` that a bundle may state; other entries are let through, null is as if absent."""
+
+    name: str | None = None
+    size: Annotated[int, Field(gt=0, le=MAX_SIZE)] | None = None
+    order: str | None = None
+    mean: Finite | list[Finite] | None = None
+    std: Finite | list[Finite] | None = None
+    template: list[tuple[Finite, Finite]] | None = None
+    licence: str | None = None
+    source: str | None = None
+    thresholds: dict[str, Finite] | None = None
+    parity: list[list[Finite]] | None = None
+    cut: int | None = None
+
+
+class _Part(_Declared):
+    """What the bundle of a fusion must state of each of its networks."""
+
+    name: str
+    size: Annotated[int, Field(gt=0, le=MAX_SIZE)]
+    embedding_size: Annotated[int, Field(gt=0, le=MAX_EMBEDDING)]
+
+
+class _Bundle(_Declared):
+    """What the bundle of a model folder must state."""
+
+    name: str
+    embedding_size: Annotated[int, Field(gt=0, le=MAX_EMBEDDING)]
+    fingerprint: str
+    parts: Annotated[list[_Part], Field(max_length=MAX_PARTS)] = []
 
 
 def read_declared(path: Path) -> dict[str, Any]:
@@ -43,34 +78,8 @@ def read_declared(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read, is not a JSON object, or an entry has the wrong type or is not finite.
     """
-    try:
-        return _declared_in(json.loads(path.read_text(encoding="utf-8")), path)
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"'{path}' is not a bundle: {error}.") from error
-
-
-def _declared_in(bundle: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the arguments of `face_model` that a description states."""
-    found = {key: bundle[key] for key in DECLARED if bundle.get(key) is not None}
-    kinds: dict[str, tuple[type, ...]] = {
-        "size": (int,),
-        "cut": (int,),
-        "thresholds": (dict,),
-        "template": (list,),
-        "parity": (list,),
-    }
-    kinds |= {"mean": (int, float, list), "std": (int, float, list)}
-    for key, value in found.items():
-        if not isinstance(value, kinds.get(key, (str,))) or not _finite(value):
-            raise InputError(f"'{path}': {key} cannot be {str(value)[:80]}.")
-    return found
-
-
-def _finite(value: Any) -> bool:
-    """Return whether all numbers in a JSON value are finite."""
-    if isinstance(value, dict | list):
-        return all(map(_finite, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+    declared: _Declared = read_json(path, _Declared, "a bundle")
+    return declared.model_dump(exclude_none=True)
 
 
 def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool = True) -> FaceModel:
@@ -87,22 +96,22 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
         ChangedModelError: The folder does not match its fingerprint.
     """
     declared = read_declared(folder / BUNDLE_FILE)
-    try:
-        bundle = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
+    bundle: _Bundle = read_json(folder / BUNDLE_FILE, _Bundle, "the bundle of a model")
+    with reading(folder / WEIGHTS_FILE, "the weights of a model"):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
-        graph = _graph(folder, GRAPH_FILE)
-        if network is None and bundle.get("parts"):
-            own = {key: declared[key] for key in OF_FUSIONS if key in declared}
-            model = replace(_load_fusion(folder, bundle["parts"]), **own)
+    try:
+        if network is None and bundle.parts:
+            own = {name: declared[name] for name in OF_FUSIONS if name in declared}
+            model = replace(_load_fusion(folder, bundle.parts), **own)
         else:
+            graph = _graph(folder, GRAPH_FILE)
             network = _network_of(folder, bundle, graph) if network is None else network
-            model = face_model(network, graph=graph, **declared)
+            model = _made(network, graph, declared, folder)
         model.own_stages.load_state_dict(weights)
-        expected = bundle["fingerprint"]
-    except (OSError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise InputError(f"'{folder}' is not a whole model: {reason}.") from error
-    if check and model.fingerprint != expected:
+    if check and model.fingerprint != bundle.fingerprint:
         raise ChangedModelError(
             f"'{folder}' has weights, preprocessing or a crop that its {BUNDLE_FILE} does not describe: copy the model "
             f"folder again; `rsft models check {folder}` may say what is wrong."
@@ -110,30 +119,37 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
     return model
 
 
+def _made(network: nn.Module, graph: bytes | None, declared: Mapping[str, Any], folder: Path) -> FaceModel:
+    """Call `face_model`, and name the folder in its errors."""
+    try:
+        return face_model(network, graph=graph, **declared)
+    except InputError as error:
+        raise InputError(f"'{folder}' is not a whole model: {error}") from error
+
+
 def _graph(folder: Path, name: str) -> bytes | None:
     return (folder / name).read_bytes() if (folder / name).is_file() else None
 
 
-def _network_of(folder: Path, described: Mapping[str, Any], graph: bytes | None) -> nn.Module:
+def _network_of(folder: Path, described: _Bundle | _Part, graph: bytes | None) -> nn.Module:
     """Return the network that a description names, with any weights."""
-    name = described["name"]
     if graph is not None:
         return read_onnx(graph, folder / GRAPH_FILE).network
-    if name in (*ARCHITECTURES, "dlib"):
-        return build(name, described["embedding_size"])
-    if name.startswith(TIMM):
-        return read_timm(name, pretrained=False)[0]
+    if described.name in (*ARCHITECTURES, "dlib"):
+        return build(described.name, described.embedding_size)
+    if described.name.startswith(TIMM):
+        return read_timm(described.name, pretrained=False)[0]
     raise InputError(
-        f"'{folder}' holds the weights of '{name}', a network of your own: load it in Python as "
+        f"'{folder}' holds the weights of '{described.name}', a network of your own: load it in Python as "
         "`load_model(folder, network=...)`, or save it as ONNX."
     )
 
 
-def _load_fusion(folder: Path, parts: Sequence[Mapping[str, Any]]) -> FaceModel:
+def _load_fusion(folder: Path, parts: Sequence[_Part]) -> FaceModel:
     """Return the fusion of the networks that the descriptions name, with any weights."""
     models = []
     for index, part in enumerate(parts):
         graph = _graph(folder, PART_GRAPH_FILE.format(index))
-        network = _network_of(folder, part, graph)
-        models.append(face_model(network, graph=graph, **_declared_in(part, folder / BUNDLE_FILE)))
+        declared = part.model_dump(exclude_none=True, exclude={"embedding_size"})
+        models.append(_made(_network_of(folder, part, graph), graph, declared, folder))
     return fuse(models)

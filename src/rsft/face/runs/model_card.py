@@ -24,7 +24,7 @@ def write_card(folder: Path, metrics: dict[str, Any], plan: Plan, model: FaceMod
         plan: The plan of the run.
         model: The model of the run.
     """
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, finalize=_plain)
     environment.filters["interval"] = lambda value: str(Interval(**value))
     environment.filters["signed"] = lambda value: Interval(**value).signed()
     environment.filters["cell"] = lambda text: " ".join(text.split()).replace("|", "\\|")
@@ -44,3 +44,8 @@ def write_card(folder: Path, metrics: dict[str, Any], plan: Plan, model: FaceMod
         fmrs=list(metrics[TUNED]["target"]["tar_at_fmr"]),
     )
     (folder / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return text without HTML, which Markdown lets through: anybody may have named a model, a group or a reason."""
+    return value.replace("&", "&amp;").replace("<", "&lt;") if isinstance(value, str) else value

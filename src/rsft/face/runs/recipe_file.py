@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from rsft.errors import InputError
+from rsft.data.reading import reading
 from rsft.face.adaptation.recipe import Recipe, make_recipe
 
 
@@ -13,8 +13,6 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         InputError: The file is missing or not TOML, a key is unknown, or a value is out of range.
     """
-    try:
-        settings = tomllib.loads(path.read_text()).get("recipe", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot read '{path}': {error}.") from error
+    with reading(path, "a recipe (TOML)"):
+        settings = tomllib.loads(path.read_text(encoding="utf-8")).get("recipe", {})
     return make_recipe(settings, f"'{path}'")

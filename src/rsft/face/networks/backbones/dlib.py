@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsft.data.reading import reading
+
 # (output channels, stride) of the 14 residual blocks, in the order of the forward pass.
 BLOCKS = (
     *[(32, 1)] * 3,
@@ -111,33 +113,44 @@ def read_dlib_resnet(path: Path) -> nn.Sequential:
     by name and skips the training state between them.
 
     Args:
-        path: The file. Its content is not checked: the caller must have compared its sha256.
+        path: The file. That its numbers are dlib's is not checked: the caller must have compared its sha256.
 
     Returns:
         The network of `build_dlib_resnet` with dlib's weights.
+
+    Raises:
+        InputError: The file cannot be read, or its layers are not those of the network.
     """
-    data = path.read_bytes()
     network = build_dlib_resnet()
-    convolutions, affines = _tensors(data, b"con_4"), _tensors(data, b"affine_")
-    with torch.no_grad():
+    with reading(path, "the weights of dlib's network"), torch.no_grad():
+        data = path.read_bytes()
+        convolutions, affines = _tensors(data, b"con_4"), _tensors(data, b"affine_")
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
-                _fill(next(convolutions), module.weight, module.bias)
+                _fill(convolutions, module.weight, module.bias)
             elif isinstance(module, Affine):
-                _fill(next(affines), module.weight, module.bias)
+                _fill(affines, module.weight, module.bias)
         # dlib stores the map as (inputs, outputs).
-        weight = next(_tensors(data, b"fc_2", offset_integers=2))
-        network.get_parameter(f"{len(network) - 1}.fc.weight").copy_(torch.from_numpy(weight).reshape(256, 128).T)
+        linear = network.get_parameter(f"{len(network) - 1}.fc.weight")
+        linear.copy_(_next(_tensors(data, b"fc_2", offset_integers=2), linear.numel()).reshape(256, 128).T)
         network.get_buffer("0.mean").copy_(torch.tensor(_input_mean(data)).reshape(3, 1, 1))
     return network
 
 
-def _fill(parameters: np.ndarray, weight: Tensor, bias: Tensor | None) -> None:
+def _fill(stored: Iterator[np.ndarray], weight: Tensor, bias: Tensor | None) -> None:
     """Copy one layer's parameters, stored as a flat array with the weights first."""
-    values = torch.from_numpy(parameters)
+    values = _next(stored, weight.numel() + (0 if bias is None else bias.numel()))
     weight.copy_(values[: weight.numel()].reshape(weight.shape))
     if bias is not None:
         bias.copy_(values[weight.numel() :].reshape(bias.shape))
+
+
+def _next(stored: Iterator[np.ndarray], numbers: int) -> Tensor:
+    """Return the next layer's parameters, which must be this many."""
+    values = next(stored, np.empty(0, np.float32))
+    if len(values) != numbers:
+        raise ValueError(f"a layer has {len(values)} parameters and needs {numbers}")
+    return torch.from_numpy(values)
 
 
 def _tensors(data: bytes, name: bytes, offset_integers: int = 0) -> Iterator[np.ndarray]:
@@ -154,6 +167,8 @@ def _tensors(data: bytes, name: bytes, offset_integers: int = 0) -> Iterator[np.
         for _ in range(4):
             extent, at = _integer(data, at)
             size *= extent
+        if size < 0:  # NumPy would take the rest of the file
+            raise ValueError(f"a layer has {size} parameters")
         yield np.frombuffer(data, "<f4", size, at).copy()
         at = data.find(name, at + 4 * size)
 

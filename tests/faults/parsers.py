@@ -1,0 +1,213 @@
+"""The parsers under test, each with small valid inputs."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import forms
+import numpy as np
+import onnx
+import pyarrow
+import pyarrow.parquet
+import torch
+from attempts import Parser, Tree
+from drawn_people import tiny_model
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
+from small_run import write_run
+from torch import nn
+
+from rsft.data.features import Features, load_features
+from rsft.data.images import find_images
+from rsft.data.manifest import read_attributes
+from rsft.data.matrix import read_labels, read_matrix
+from rsft.data.packed_views import PackedViews
+from rsft.data.shares import read_shares
+from rsft.errors import UnreadableImageError
+from rsft.face.evaluation.protocol import read_protocol
+from rsft.face.networks.backbones.checkpoints import read_weights
+from rsft.face.networks.backbones.dlib import read_dlib_resnet
+from rsft.face.networks.load import KNOWN, load_model
+from rsft.face.networks.packages import package_file
+from rsft.face.networks.saved import load_bundle
+from rsft.face.pictures.landmarks import read_landmarks
+from rsft.face.runs.recipe_file import read_recipe
+from rsft.report.comparison_figure import write_figure
+from rsft.report.page import render
+from rsft.report.run import read_run
+
+PICTURES_READ = 4
+ROWS = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+PAIRS = "a,b,same,fold\n10/a.png,10/deep/b.png,1,0\n10/a.png,9/a.png,0,1\n"
+POINTS = ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
+
+
+def tree(make: Callable[[Path], object]) -> Tree:
+    """Return the files that a function writes into a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make(root)
+        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def look(path: Path) -> None:
+    """List the pictures of a set and read a few."""
+    images = find_images(path, labelled=True)
+    for row in range(min(len(images), PICTURES_READ)):
+        with suppress(UnreadableImageError):  # a picture is left out, not the set
+            images.read(row)
+
+
+def pictures(name: str, *makes: Callable[[Path], Path], mutated: tuple[str, ...] = ("",), slow: int = 1) -> Parser:
+    """Return the parser of one storage form of pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = makes[0](Path(folder)).name
+    return Parser(name, [tree(make) for make in makes], lambda root: look(root / file), mutated, slow)
+
+
+def features(packed: bool) -> Tree:
+    kept = np.array([[True, True], [False, True]])
+    views = np.zeros((3, 2), np.float16)
+    whole = np.zeros((2, 2, 2), np.float16)
+    stored = Features(
+        ["a/1", "a/2"],
+        ROWS[:2],
+        ROWS[:2],
+        PackedViews(views, kept) if packed else whole,
+        [("a/3", "no face")],
+        "0123456789abcdef",
+        {"light": np.zeros(2), "noise": np.ones(2)},
+    )
+    return tree(stored.save)
+
+
+def matrix_files(root: Path) -> None:
+    np.save(root / "x.npy", ROWS)
+    save_file({"x": ROWS}, root / "x.safetensors")
+    pyarrow.parquet.write_table(pyarrow.table({"e": list(ROWS), "light": ["day"] * 4}), root / "x.parquet")
+    np.save(root / "y.npy", np.arange(4))
+    (root / "y.csv").write_text("label\na\nb\na\nb\n")
+
+
+def graph(root: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"]),
+        helper.make_node("PRelu", ["b", "p"], ["c"]),
+        helper.make_node("Flatten", ["c"], ["d"]),
+        helper.make_node("Gemm", ["d", "g"], ["y"]),
+    ]
+    shapes = {"w": (2, 3, 3, 3), "s": (2,), "p": (2, 1, 1), "g": (128, 4)}
+    proto = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3, 8, 8))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in shapes.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(proto, opset_imports=opset, ir_version=8), root / "x.onnx")
+
+
+def checkpoint(root: Path) -> None:
+    state = nn.Linear(3, 2).state_dict()
+    torch.save({"state_dict": state, "epoch": 3}, root / "x.pt")
+    save_file({name: value.numpy() for name, value in state.items()}, root / "x.safetensors")
+
+
+def dlib_stream(root: Path) -> None:
+    known = KNOWN["dlib"]
+    (root / "x.dat").write_bytes(package_file(known.package, known.file, known.sha256).read_bytes())
+
+
+def tables(root: Path) -> None:
+    forms.as_csv(root)
+    (root / "pairs.csv").write_text(PAIRS)
+    rows = [f"{item},30,40,70,40,50,60,35,80,65,80" for item in forms.PICTURES]
+    (root / "points.csv").write_text("\n".join([f"path,{POINTS}", *rows]) + "\n")
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a", "b"], "light": ["day", None]}), root / "x.parquet")
+
+
+def labels(root: Path) -> None:
+    for name in ("y.npy", "y.csv"):
+        read_labels(root / name)
+
+
+def of_file(read: Callable[[Path], object], name: str) -> Callable[[Path], object]:
+    return lambda root: read(root / name)
+
+
+def report(root: Path) -> None:
+    """Read a run folder; render it if it is small in number of faults, since drawing takes long."""
+    run = read_run(root / "run")
+    page = render(run)
+    assert "<script" not in page, "unescaped"
+
+
+def parsers() -> list[Parser]:
+    """Return all parsers under test."""
+    model = tiny_model()
+    network = nn.Sequential(*model.own_stages)
+    matrices, tabled, checkpoints, graphs = (tree(make) for make in (matrix_files, tables, checkpoint, graph))
+    run = tree(lambda root: write_run(root / "run"))
+    comparison = {"metrics": ["m"], "values": {"uniform": {"m": {"value": 0.5, "low": 0.1, "high": 0.9}}}}
+    figures: Tree = {"comparison.json": json.dumps(comparison).encode()}
+    tomls: Tree = {
+        "shares.toml": b'[light]\nday = 0.3\nnight = 0.7\n["of age"]\nold = 1.0\n',
+        "recipe.toml": b'[recipe]\nsteps = 4\nlearning_rate = 3e-5\nshares = [0.0, 0.5, 1.0]\ntrains = "lora"\n',
+    }
+    photographs: list[Tree] = [
+        {"x/p/x.jpg": forms.picture(1, kind)} for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP")
+    ]
+    return [
+        pictures(
+            "RecordIO", forms.as_rec, forms.as_rec_with_header, forms.as_rec_with_list, mutated=(".rec", ".idx", ".lst")
+        ),
+        Parser(
+            ".bin", [tree(partial(bin_file, protocol)) for protocol in (0, 2, 4, 5)], of_file(read_protocol, "x.bin")
+        ),
+        pictures("tar", forms.as_tar, mutated=(".tar",)),
+        pictures("shard", forms.as_one_shard),
+        pictures("manifest (CSV)", forms.as_csv, mutated=(".csv",)),
+        pictures("manifest (Parquet)", forms.as_parquet, mutated=(".parquet",)),
+        pictures("folder", forms.as_folder),
+        Parser("picture", photographs, of_file(look, "x")),
+        Parser("pairs", [tabled], lambda root: read_protocol(root / "pairs.csv", root / "faces"), ("pairs.csv",)),
+        Parser("landmarks", [tabled], of_file(read_landmarks, "points.csv"), ("points.csv",)),
+        Parser("attributes", [tabled], lambda root: read_attributes(root / "x.parquet", ["a", "b"]), ("x.parquet",)),
+        Parser("shares (TOML)", [tomls], of_file(read_shares, "shares.toml"), ("shares.toml",)),
+        Parser("recipe (TOML)", [tomls], of_file(read_recipe, "recipe.toml"), ("recipe.toml",)),
+        Parser("features", [features(False), features(True)], load_features),
+        *(
+            Parser(f"matrix ({suffix})", [matrices], of_file(whole_matrix, f"x{suffix}"), (f"x{suffix}",))
+            for suffix in (".npy", ".safetensors", ".parquet")
+        ),
+        Parser("labels", [matrices], labels, ("y.npy", "y.csv")),
+        Parser("run folder", [run], of_file(read_run, "run")),
+        Parser("report", [run], report, slow=100),
+        Parser("comparison", [figures], write_figure, slow=100),
+        Parser(
+            "bundle",
+            [tree(lambda root: model.save(root / "model"))],
+            lambda root: load_bundle(root / "model", network),
+            slow=2,
+        ),
+        *(
+            Parser(f"checkpoint ({suffix})", [checkpoints], of_file(read_weights, f"x{suffix}"), (f"x{suffix}",))
+            for suffix in (".pt", ".safetensors")
+        ),
+        Parser("ONNX", [graphs], of_file(load_model, "x.onnx"), slow=4),
+        Parser("dlib stream", [tree(dlib_stream)], of_file(read_dlib_resnet, "x.dat"), slow=500),
+    ]
+
+
+def whole_matrix(path: Path) -> None:
+    """Read a matrix and touch all of its rows."""
+    np.asarray(read_matrix(path).rows, dtype=float).sum()
+
+
+def bin_file(protocol: int, root: Path) -> None:
+    forms.write_bin(root / "x.bin", [forms.picture(n) for n in range(4)], [True, False], protocol)

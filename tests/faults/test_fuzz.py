@@ -1,0 +1,64 @@
+"""Every parser accepts a mutated input or refuses it in one line that names the file, and does nothing else.
+
+The long form is `benchmarks/soak_fuzz.py`.
+"""
+
+import warnings
+from pathlib import Path
+from random import Random
+
+import pytest
+from attempts import Parser, Watch, attempt, limited, prepare
+from parsers import parsers
+
+INPUTS = 200
+PARSERS = parsers()
+# Parsers that are not mended yet.
+PENDING = {
+    *("RecordIO", ".bin", "tar", "shard", "manifest (CSV)", "manifest (Parquet)", "folder", "picture", "pairs"),
+    *("landmarks", "shares (TOML)", "labels", "checkpoint (.pt)"),
+}
+CASES = [
+    pytest.param(parser, marks=[pytest.mark.xfail] if parser.name in PENDING else [], id=parser.name)
+    for parser in PARSERS
+]
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    return Watch(tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize("parser", CASES)
+def test_mutated_input_is_accepted_or_refused_in_one_line(parser: Parser, watch: Watch, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, at odd numbers
+        prepare(parser, tmp_path)
+        bad = {}
+        with limited():
+            for number in range(max(1, INPUTS // parser.slow)):
+                outcome = attempt(parser, Random(f"1/{parser.name}/{number}"), tmp_path / "x", watch)
+                if outcome.startswith("BAD"):
+                    bad[number] = outcome
+    assert not bad
+
+
+def test_the_hook_sees_what_it_should(watch: Watch, tmp_path: Path) -> None:
+    """Code that runs, a process, and a file outside are seen; a literal that is parsed is not."""
+    import ast
+    import subprocess
+
+    def fails(what: str) -> None:
+        if what == "exec":
+            exec("1")
+        elif what == "process":
+            subprocess.run(["true"], check=True)
+        elif what == "write":
+            open("/dev/null", "w").close()
+        else:
+            ast.literal_eval("[1]")
+
+    for what, seen in (("exec", "exec"), ("process", "subprocess.Popen"), ("write", "writes /dev/null"), ("parse", "")):
+        with watch.watching() as noted:
+            fails(what)
+        assert any(seen in note for note in noted) if seen else not noted, what
