@@ -25,10 +25,6 @@ bench: .venv/installed
 	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
 	for name in $(SPEED); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# commands killed at random moments, each continued; RSFT_KILLS says how often
-soak: .venv/installed
-	$(BIN)/python benchmarks/soak_kill.py --kills $(or $(RSFT_KILLS),200)
-
 # about four hours on two cores; RSFT_DATA, of which LFW="--lfw DIR --muct DIR", says where the faces are
 evidence: .venv/installed
 	for name in evidence prediction budget face_stability; do $(BIN)/python benchmarks/$$name.py $(LFW) || exit 1; done
@@ -37,9 +33,10 @@ evidence: .venv/installed
 	$(BIN)/python benchmarks/stability.py
 	$(BIN)/python benchmarks/balanced.py
 
-# hours; the figures of the robustness that the short tests only sample
+# hours: what the tests of faults only sample; RSFT_KILLS says how often a command is killed
 soak: .venv/installed
 	$(BIN)/python benchmarks/soak_fuzz.py
+	$(BIN)/python benchmarks/soak_kill.py --kills $(or $(RSFT_KILLS),200)
 
 # all packages but torch and its libraries are compared with a hash before they are installed: see SECURITY.md
 .venv/installed: pyproject.toml constraints.txt requirements.lock
