@@ -20,9 +20,10 @@ from rsft.data.images import find_images
 from rsft.errors import NoFaceError, UnreadableImageError
 from rsft.face.evaluation.pairs import PairList, list_all_pairs
 from rsft.face.networks.bundle import FaceModel
+from rsft.face.pictures.chip_views import MAX_MOVE, move
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.drawn_shifts import SHIFTS, low_resolution, mask, night
-from rsft.face.pictures.embedding import MAX_MOVE, embed, face_reader, move
+from rsft.face.pictures.embedding import embed, face_reader
 
 COPIES = 4
 MAX_POOL_PICTURES, MAX_EVALUATED_PICTURES = 12, 10  # of a person

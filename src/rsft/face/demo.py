@@ -22,8 +22,9 @@ from rsft.face.evaluation.trials import AnyTrial
 from rsft.face.evaluation.verification import verify
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import load_model
+from rsft.face.pictures.chip_views import MAX_MOVE, move
 from rsft.face.pictures.drawn_shifts import SHIFTS
-from rsft.face.pictures.embedding import MAX_MOVE, chip_reader, face_finder, move
+from rsft.face.pictures.embedding import chip_reader, face_finder
 from rsft.face.pictures.orl import orl_faces
 from rsft.face.runs.inputs import inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent

