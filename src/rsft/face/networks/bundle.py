@@ -250,6 +250,7 @@ def tuned(model: FaceModel, network: nn.Sequential, thresholds: Mapping[str, flo
 
 
 DECLARED = ("name", "size", "order", "mean", "std", "template", "licence", "source", "thresholds", "parity", "cut")
+CHOSEN = ("output", "weights")  # which output of a graph, or which weights of a checkpoint, beside a file only
 
 
 def read_declared(path: Path) -> dict[str, Any]:
@@ -266,7 +267,7 @@ def read_declared(path: Path) -> dict[str, Any]:
     """
     try:
         bundle = json.loads(path.read_text(encoding="utf-8"))
-        found = {key: bundle[key] for key in DECLARED if bundle.get(key) is not None}
+        found = {key: bundle[key] for key in (*DECLARED, *CHOSEN) if bundle.get(key) is not None}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"'{path}' is not a bundle: {error}.") from error
     kinds: dict[str, tuple[type, ...]] = {

@@ -80,7 +80,7 @@ def test_networks_have_the_published_names_and_shapes_and_are_recognised(name: s
     assert {key: tuple(state[key].shape) for key in some} == some
     filled = {key: torch.zeros(tensor.shape, dtype=tensor.dtype) for key, tensor in state.items()}
     prefix = {"adaface": "model.", "inception": "module."}.get(name.split("-")[0], "")
-    found, network = recognise({prefix + key: tensor for key, tensor in filled.items()}, Path("x.pt"))
+    found, network = recognise({"": {prefix + key: tensor for key, tensor in filled.items()}}, Path("x.pt"))
     assert found == name
     assert not network.training
 
@@ -88,9 +88,9 @@ def test_networks_have_the_published_names_and_shapes_and_are_recognised(name: s
 def test_cvlface_takes_rgb_and_adaface_bgr_and_heads_are_ignored() -> None:
     state = ARCHITECTURES["adaface-ir18"].build(64).state_dict()
     of_net = {f"net.{key}": tensor for key, tensor in state.items()}
-    assert recognise(of_net, Path("x.pt"))[0] == "cvlface-ir18"
+    assert recognise({"": of_net}, Path("x.pt"))[0] == "cvlface-ir18"
     of_model = {f"model.{key}": tensor for key, tensor in state.items()} | {"head.kernel": torch.zeros(64, 10)}
-    assert recognise(of_model, Path("x.ckpt"))[0] == "adaface-ir18"
+    assert recognise({"": of_model}, Path("x.ckpt"))[0] == "adaface-ir18"
     assert (ARCHITECTURES["cvlface-ir18"].order, ARCHITECTURES["adaface-ir18"].order) == ("RGB", "BGR")
 
 
@@ -157,8 +157,8 @@ def test_invalid_and_unknown_checkpoints_are_refused(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="holds no named weights"):
         read_weights(tmp_path / "list.pt")
     with pytest.raises(InputError, match="has the weights of no supported network"):
-        recognise({"some.weight": torch.zeros(2)}, Path("x.pt"))
+        recognise({"": {"some.weight": torch.zeros(2)}}, Path("x.pt"))
     state: dict[str, Tensor] = ARCHITECTURES["mobilefacenet"].build(8).state_dict()
     del state["layers.3.layers.0.layers.0.layers.0.weight"]
     with pytest.raises(InputError, match=r"looks like mobilefacenet but is not: .*layers\.3"):
-        recognise(state, Path("x.pt"))
+        recognise({"": state}, Path("x.pt"))
