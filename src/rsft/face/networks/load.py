@@ -226,9 +226,9 @@ def _normalisation(converted: Converted, path: Path, has_bundle: bool) -> tuple[
             "beside it."
         )
     if not has_bundle:
-        first = f"normalises pixels in {kind} itself" if kind else "has no normalisation of its own"
+        first = f"takes pixels in {kind}" if kind else "has no normalisation of its own"
         kept = {"0..255": "no other normalisation", "0..1": "x / 255"}.get(kind or "", "(x - 127.5) / 127.5")
-        turned = ", whose channels it turns," if entry.order == ORDERS[1] else ""
+        turned = " (which it turns to BGR)" if entry.order == ORDERS[1] else ""
         log.warning(
             "warning: '%s' has no %s beside it: its graph %s, so RGB%s, %s and insightface's crop are assumed.",
             path,

@@ -109,6 +109,9 @@ class Conversion:
             elif node.op_type in ("Shape", "Size") and not foreign:
                 self._constants[node.output[0]] = self._shape(node, live[0])
                 self.folded.append(label)
+            elif node.op_type == "CastLike" and node.input[0] in self._constants and not foreign:
+                self._constants[node.output[0]] = self._constants.array(node.input[0]).astype(np.float32)
+                self.folded.append(label)
             elif node.op_type in ALIASES and not foreign:
                 self._check_cast(node)
                 first = node.input[0]
@@ -182,15 +185,15 @@ class Conversion:
 
     def _check_cast(self, node: Any) -> None:
         """Raise an error if a cast of live values is not between floating-point numbers."""
-        from onnx import TensorProto
+        from onnx import TensorProto, helper
 
-        to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
+        to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), TensorProto.FLOAT)
+        if node.op_type == "CastLike" and node.input[1] not in self._nodes:
+            to = helper.np_dtype_to_tensor_dtype(self._constants.array(node.input[1]).dtype)
         if to in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
             self.is_half = True
-        elif node.op_type == "Cast" and to not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        elif to not in (TensorProto.FLOAT, TensorProto.DOUBLE):
             raise UnsupportedError("it makes whole numbers of values, which is not supported")
-        if node.op_type == "CastLike" and node.input[0] not in self._nodes:
-            raise UnsupportedError("it casts a constant to the type of a live value, which is not supported")
         if node.op_type == "Dropout" and len(node.input) > 2 and bool(self._constants.array(node.input[2])):
             raise UnsupportedError("it is in training mode: export the network in evaluation mode")
 

@@ -4,7 +4,8 @@ Whatever the nodes are (Sub and Mul, a batch normalisation, channels turned by S
 as long as each channel of the result is `scale * x + shift` of one channel of the picture, they are a normalisation.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 import torch.fx
@@ -14,7 +15,7 @@ from torch.fx import GraphModule, Node
 from rsft.face.networks.onnx.operators import MOVING
 from rsft.face.networks.preprocess import ORDERS
 
-HEAVY = (nn.Conv2d, nn.Linear)
+LAYERS = (nn.Conv2d, nn.Linear)
 TOLERANCE = 1e-3  # of the largest value
 # Where the value that becomes 0 must lie, for pixels of a kind, and how the kind is made from 0..255: (mean, std).
 KINDS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -80,7 +81,8 @@ class Entry:
     def seen(self) -> str:
         """Return what pixels in 0..255 become, for a message."""
         ends = [(shift, 255 * scale + shift) for scale, shift in zip(self.scale, self.shift, strict=True)]
-        return f"{min(map(min, ends)):.4g}..{max(map(max, ends)):.4g}"
+        low, high = min(map(min, ends)), max(map(max, ends))
+        return f"{low:.4g}..{high:.4g}" if min(self.scale) > 0 else f"{high:.4g}..{low:.4g}"
 
 
 def find_entry(network: GraphModule, size: int) -> Entry:
@@ -94,23 +96,40 @@ def find_entry(network: GraphModule, size: int) -> Entry:
     for channel in range(3):
         pictures[1 + channel, channel] = 1
     pictures[4] = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0))
-    runner = torch.fx.Interpreter(network)
-    runner.args_iter = iter((pictures,))
     found: tuple[Node, Tensor, Tensor] | None = None
-    with torch.inference_mode():
-        for node in network.graph.nodes:
-            if node.op == "output" or _is_heavy(network, node):
-                break
-            runner.env[node] = value = runner.run_node(node)
-            fitted = _fitted(value, pictures) if node.op != "get_attr" else None
-            if fitted is not None:
-                found = (node, *fitted)
+    values = _values(network, pictures)
+    for node, value in values:
+        is_layer = _is_layer(network, node)
+        fitted = _fitted(value, pictures) if node.op != "get_attr" else None
+        if is_layer and fitted is None:
+            break
+        if fitted is not None:
+            found = (node, *fitted)
     assert found is not None  # the input itself
     node, matrix, shift = found
     turned = matrix.abs().argmax(1).tolist()
     scale = matrix.abs().amax(1) * matrix.sum(1).sign()
     order = {(0, 1, 2): ORDERS[0], (2, 1, 0): ORDERS[1]}.get(tuple(turned))
-    return Entry(_tidy(scale), _tidy(shift), order, _unclear(network, node))
+    entry = Entry(_tidy(scale), _tidy(shift), order, _unclear(network, node))
+    kind = "-1..1" if entry.is_plain else entry.pixels()
+    if kind is not None:  # a Relu or Clip before it is noticed on the pixels that the graph takes
+        mean, std = KINDS[kind][1]
+        range_of_kind = (pictures[4:] * 255 - mean) / std
+        value = next(value for other, value in _values(network, range_of_kind) if other is node)
+        if not _follows(value, matrix, shift, range_of_kind):
+            return replace(entry, unclear="limit (Relu or Clip)")
+    return entry
+
+
+def _values(network: GraphModule, pictures: Tensor) -> Iterator[tuple[Node, object]]:
+    """Yield the nodes of a converted graph in their order with their values, as far as asked for."""
+    runner = torch.fx.Interpreter(network)
+    runner.args_iter = iter((pictures,))
+    for node in network.graph.nodes:
+        if node.op != "output":
+            with torch.inference_mode():
+                runner.env[node] = runner.run_node(node)
+            yield node, runner.env[node]
 
 
 def _tidy(values: Tensor) -> tuple[float, ...]:
@@ -118,16 +137,11 @@ def _tidy(values: Tensor) -> tuple[float, ...]:
     return tuple(float(f"{value:.6g}") for value in values.tolist())
 
 
-def _is_heavy(network: GraphModule, node: Node) -> bool:
-    """Return whether a node is a layer that mixes channels or places by its weights."""
-    if node.op != "call_module":
-        return False
-    module = network.get_submodule(str(node.target))
-    layers = [layer for layer in module.modules() if isinstance(layer, HEAVY)]
-    depthwise = all(
-        isinstance(layer, nn.Conv2d) and layer.groups == 3 and layer.weight.shape == (3, 1, 1, 1) for layer in layers
+def _is_layer(network: GraphModule, node: Node) -> bool:
+    """Return whether a node has weights that mix channels or places."""
+    return node.op == "call_module" and any(
+        isinstance(module, LAYERS) for module in network.get_submodule(str(node.target)).modules()
     )
-    return bool(layers) and not depthwise
 
 
 def _fitted(value: object, pictures: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -135,11 +149,8 @@ def _fitted(value: object, pictures: Tensor) -> tuple[Tensor, Tensor] | None:
 
     Each row of the matrix has one entry that is not 0, in another column than the other rows.
     """
-    if not isinstance(value, Tensor) or value.ndim != 4:
-        return None
-    if value.shape != pictures.shape:
-        value = value.permute(0, 3, 1, 2)
-    if value.shape != pictures.shape:
+    value = _channels_second(value, pictures)
+    if value is None:
         return None
     shift = value[0, :, 0, 0]
     matrix = (value[1:4, :, 0, 0] - shift).T
@@ -147,9 +158,25 @@ def _fitted(value: object, pictures: Tensor) -> tuple[Tensor, Tensor] | None:
     used = matrix.abs() > limit
     if not bool((used.sum(0) == 1).all() and (used.sum(1) == 1).all()):
         return None
+    matrix = matrix * used
+    return (matrix, shift) if _follows(value, matrix, shift, pictures) else None
+
+
+def _channels_second(value: object, pictures: Tensor) -> Tensor | None:
+    """Return a value with channels as the pictures have them; None if it has another shape."""
+    if not isinstance(value, Tensor) or value.ndim != 4:
+        return None
+    if value.shape != pictures.shape:
+        value = value.permute(0, 3, 1, 2)
+    return value if value.shape == pictures.shape else None
+
+
+def _follows(value: object, matrix: Tensor, shift: Tensor, pictures: Tensor) -> bool:
+    """Return whether each pixel of a value is the matrix times the pixel of the picture, and the shift."""
+    value = _channels_second(value, pictures)
     expected = torch.einsum("oc,nchw->nohw", matrix, pictures) + shift[:, None, None]
-    rounding = 1e-6 * float(value.abs().max())
-    return (matrix * used, shift) if bool(((value - expected).abs() <= limit + rounding).all()) else None
+    limit = TOLERANCE * float(matrix.abs().max()) * float(pictures.abs().max())
+    return value is not None and bool(((value - expected).abs() <= limit + 1e-6 * value.abs().max()).all())
 
 
 def _unclear(network: GraphModule, node: Node) -> str | None:
@@ -158,7 +185,7 @@ def _unclear(network: GraphModule, node: Node) -> str | None:
     waiting, seen = [node], {node}
     while waiting:
         for user in waiting.pop().users:
-            if user in seen or user.op == "output" or _is_heavy(network, user):
+            if user in seen or user.op == "output" or _is_layer(network, user):
                 continue
             if user.meta.get("operator") not in MOVING:
                 return str(user.meta.get("operator"))

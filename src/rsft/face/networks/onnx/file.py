@@ -94,7 +94,7 @@ def whole(model: Any, source: str | Path, known: set[str]) -> Any:
     try:
         if model.functions:
             model = inliner.inline_local_functions(model)
-        composed = sorted({node.op_type for node in model.graph.node if _is_composed(node, version, known)})
+        composed = sorted({node.op_type for node in _live(model.graph) if _is_composed(node, version, known)})
         if composed:
             ids = [(domain, name) for name in composed for domain in ("", "ai.onnx")]
             model = inliner.inline_selected_functions(model, ids, inline_schema_functions=True)
@@ -103,6 +103,17 @@ def whole(model: Any, source: str | Path, known: set[str]) -> Any:
     if len(model.graph.node) > MAX_NODES:
         raise InputError(f"'{source}' has {len(model.graph.node)} nodes: at most {MAX_NODES} are read.")
     return model
+
+
+def _live(graph: Any) -> list[Any]:
+    """Return the nodes that depend on more of the input than its shape."""
+    live = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+    found = []
+    for node in graph.node:
+        if node.op_type not in ("Shape", "Size") and live & set(node.input):
+            live |= set(node.output)
+            found.append(node)
+    return found
 
 
 def _is_composed(node: Any, version: int, known: set[str]) -> bool:

@@ -201,15 +201,39 @@ def expanded(x: Tensor, extra: int, shape: tuple[int, ...]) -> Tensor:
     return x.expand(shape)
 
 
+class TakeEach(nn.Module):
+    """Values of each picture at fixed places, from a row with the values of all pictures.
+
+    Args:
+        size: Number of values of a picture.
+        places: (1, ...) places among them; the result is (B, ...).
+    """
+
+    def __init__(self, size: int, places: Tensor) -> None:
+        super().__init__()
+        self.size, self.shape = size, places.shape[1:]
+        self.take = Take(1, places.flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.take(x.reshape(-1, self.size)).reshape(-1, *self.shape)
+
+
 def gather(op: Operation) -> nn.Module:
     """Entries of a dimension at fixed indices."""
-    axis, indices = _own_axis(op, op.get("axis", 0), "picks from"), op.given(1)
-    size = op.given(0).shape[axis]
-    if indices.ndim > 1 or not bool(((indices >= -size) & (indices < size)).all()):
-        raise UnsupportedError(f"its indices must be one row of numbers from {-size} to {size - 1}")
+    x, indices = op.given(0), op.given(1)
+    axis = op.get("axis", 0)
+    size = x.shape[axis]
+    if not bool(((indices >= -size) & (indices < size)).all()):
+        raise UnsupportedError(f"its indices must be from {-size} to {size - 1}")
+    indices = indices % size
+    if x.ndim == 1 and indices.ndim > 1 and len(indices) == 1:
+        return TakeEach(size, indices)  # as torch writes `as_strided`
+    axis = _own_axis(op, axis, "picks from")
     if indices.ndim == 0:
-        return Apply(torch.select, axis, int(indices) % size)
-    return Take(axis, indices % size)
+        return Apply(torch.select, axis, int(indices))
+    if indices.ndim > 1:
+        raise UnsupportedError(f"its indices of shape {tuple(indices.shape)} must be one row")
+    return Take(axis, indices)
 
 
 def cut(op: Operation) -> nn.Module:
