@@ -158,6 +158,8 @@ class Conversion:
         elif one.ndim != 2 or self._batch[output] != 0:
             told = tuple(self._values[output][1].shape)
             raise InputError(f"'{self._source}' needs an output (batch, embedding), for two it gives {told}.")
+        if not one.isfinite().all():
+            raise InputError(f"'{self._source}' gives no finite numbers for a picture: its weights are damaged.")
         self._graph.output(node)
         return GraphModule(self._root, self._graph).eval()
 

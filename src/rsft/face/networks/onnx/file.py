@@ -9,6 +9,7 @@ from rsft.errors import InputError
 
 MIN_OPSET = 7  # before, operators were broadcast by another rule; onnxruntime reads none of those either
 MAX_NODES = 50_000
+MAX_DEPTH = 50  # of functions that use functions
 
 
 def read_file(path: Path) -> bytes:
@@ -81,6 +82,7 @@ def whole(model: Any, source: str | Path, known: set[str]) -> Any:
     Raises:
         InputError: A weight lies in another file, the opset is missing or too old, or there are too many nodes.
     """
+    import onnx
     from onnx import inliner
 
     for tensor in _tensors(model.graph):
@@ -89,10 +91,13 @@ def whole(model: Any, source: str | Path, known: set[str]) -> Any:
                 f"'{source}' keeps weight '{tensor.name}' in another file (external_data): load it by its path with "
                 "that file beside it, or export with external_data=False."
             )
-    if (version := opset(model)) < MIN_OPSET:
-        raise InputError(f"'{source}' is of opset {version or 'none'}: opsets from {MIN_OPSET} on are read.")
+    version, newest = opset(model), onnx.defs.onnx_opset_version()
+    if not MIN_OPSET <= version <= newest:
+        raise InputError(
+            f"'{source}' is of opset {version or 'none'}: {MIN_OPSET} to {newest} are read by the installed onnx."
+        )
     try:
-        if model.functions:
+        if model.functions and _expanded(model) <= MAX_NODES:
             model = inliner.inline_local_functions(model)
         composed = sorted({node.op_type for node in _live(model.graph) if _is_composed(node, version, known)})
         if composed:
@@ -100,9 +105,27 @@ def whole(model: Any, source: str | Path, known: set[str]) -> Any:
             model = inliner.inline_selected_functions(model, ids, inline_schema_functions=True)
     except Exception as error:  # errors of the C++ library have no common base
         raise InputError(f"the functions of '{source}' cannot be put in their place: {short(error)}.") from error
-    if len(model.graph.node) > MAX_NODES:
-        raise InputError(f"'{source}' has {len(model.graph.node)} nodes: at most {MAX_NODES} are read.")
+    if (nodes := _expanded(model)) > MAX_NODES:
+        raise InputError(f"'{source}' has {nodes} nodes: at most {MAX_NODES} are read.")
     return model
+
+
+def _expanded(model: Any) -> int:
+    """Return the number of nodes of a graph once its functions are in their place."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(key: tuple[str, str], within: tuple[tuple[str, str], ...]) -> int:
+        if key not in functions or key in within:
+            return 1
+        if len(within) > MAX_DEPTH:
+            return MAX_NODES + 1
+        if key not in sizes:
+            nodes = functions[key].node
+            sizes[key] = sum(size((node.domain, node.op_type), (*within, key)) for node in nodes)
+        return sizes[key]
+
+    return sum(size((node.domain, node.op_type), ()) for node in model.graph.node)
 
 
 def _live(graph: Any) -> list[Any]:
@@ -110,7 +133,7 @@ def _live(graph: Any) -> list[Any]:
     live = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     found = []
     for node in graph.node:
-        if node.op_type not in ("Shape", "Size") and live & set(node.input):
+        if node.op_type not in ("Shape", "Size") and live & {*node.input, *inner_names(node)}:
             live |= set(node.output)
             found.append(node)
     return found

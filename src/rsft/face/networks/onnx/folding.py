@@ -15,7 +15,9 @@ from rsft.face.networks.onnx.file import short
 from rsft.face.networks.onnx.operation import UnsupportedError
 from rsft.face.networks.onnx.runtime import session
 
-MAX_VALUES = 2**27  # of one value; half a gigabyte in float32, ten times the largest matrix of a face network
+MAX_VALUES = 2**25  # that a node computes; 128 MiB in float32, more than twice the largest matrix of a face network
+MAX_WEIGHTS = 2**27  # of one initialiser
+MAX_COMPUTED = 2**28  # of all that is computed once
 IR_VERSION = 10  # of the small graphs that are computed
 SMALL = 1024  # values up to which a constant can be a shape, which the size of an output may depend on
 
@@ -35,7 +37,7 @@ class Constants:
         self._tensors: dict[str, Any] = {}
         self._arrays: dict[str, np.ndarray] = {}
         self._opsets = dict(opsets)
-        self._source = source
+        self._source, self._computed = source, 0
         for tensor in tensors:
             self.add(tensor)
 
@@ -47,7 +49,7 @@ class Constants:
 
     def add(self, tensor: Any) -> None:
         """Add an initialiser."""
-        if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > MAX_VALUES:
+        if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > MAX_WEIGHTS:
             raise InputError(f"'{self._source}': weight '{tensor.name}' of shape {list(tensor.dims)} cannot be.")
         self._tensors[tensor.name] = tensor
 
@@ -110,6 +112,9 @@ class Constants:
             if not isinstance(value, np.ndarray):
                 raise UnsupportedError(f"it gives a {type(value).__name__}, not numbers")
             self._arrays[name] = value
+            self._computed += value.size
+        if self._computed > MAX_COMPUTED:
+            raise UnsupportedError(f"what the graph computes of constants is more than {MAX_COMPUTED} numbers")
 
     def live_shapes(self, node: Any, shapes: Mapping[str, Sequence[int]]) -> list[list[int]]:
         """Return the shapes of a node's outputs that can be told, given those of its inputs that are not constants."""

@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 from rsft.errors import InputError
 from rsft.face.networks.onnx.conversion import ALIASES, Conversion, Input
 from rsft.face.networks.onnx.entry import Entry, find_entry
-from rsft.face.networks.onnx.file import opset, parse, whole
+from rsft.face.networks.onnx.file import inner_names, opset, parse, whole
 from rsft.face.networks.onnx.folding import Constants
 from rsft.face.networks.onnx.operators import OPERATORS
 
@@ -94,7 +94,9 @@ def _input(graph: Any, source: str | Path) -> Input:
     """Return the graph's one input."""
     from onnx import TensorProto
 
-    used = {name for node in graph.node for name in node.input}  # quantised graphs still list inputs they replaced
+    used = {
+        name for node in graph.node for name in (*node.input, *inner_names(node))
+    }  # quantised graphs still list inputs they replaced
     arrays = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name in used - arrays]
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]

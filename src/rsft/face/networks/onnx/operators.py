@@ -50,11 +50,6 @@ def hard_sigmoid(x: Tensor, slope: float, middle: float) -> Tensor:
     return (x * slope + middle).clamp(0, 1)
 
 
-def swish(x: Tensor, slope: float) -> Tensor:
-    """Return `x` times the sigmoid of `slope * x`."""
-    return x * torch.sigmoid(x * slope)
-
-
 def _clip(op: Operation) -> nn.Module:
     bounds = [op.get("min"), op.get("max")]  # attributes up to opset 10, inputs since
     for index in (1, 2):
@@ -125,7 +120,6 @@ OPERATORS: dict[str, Builder] = {
     "Squeeze": shapes.squeeze,
     "Sub": _function(torch.sub),
     "Sum": _function(total),
-    "Swish": lambda op: Apply(swish, op.get("alpha", 1.0)),
     "Tanh": lambda op: nn.Tanh(),
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,

@@ -28,7 +28,7 @@ def session(graph: bytes) -> Any:
     options.log_severity_level = FATAL_ONLY
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def run_onnx(graph: bytes, pictures: np.ndarray, output: str | None = None) -> np.ndarray:
