@@ -56,10 +56,11 @@ def of_rsft(name: str) -> Callable[[], nn.Module]:
     return lambda: build(name, 128)
 
 
-def of_timm(name: str) -> Callable[[], nn.Module]:
+def of_timm(name: str, fused: bool = True) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         import timm
 
+        timm.layers.set_fused_attn(fused)
         sized = {"img_size": TIMM[name]} if name.startswith("vit") else {}
         return timm.create_model(name, num_classes=64, **sized)
 
@@ -80,6 +81,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "AdaFace ir18": (of_rsft("adaface-ir18"), 112),
     "facenet-pytorch InceptionResnetV1": (of_facenet, 160),
     **{f"timm {name}": (of_timm(name), size) for name, size in TIMM.items()},
+    "timm vit_tiny_patch16_224, attention in parts": (of_timm("vit_tiny_patch16_224", fused=False), 112),
 }
 SMALL = ("insightface mobilefacenet", "timm mobilenetv3_small_050")
 LARGE = ("insightface iresnet50", "insightface iresnet100")

@@ -68,6 +68,7 @@ MARKS = {
     "inception-resnet-v1": ("mixed_6a.branch0.conv.weight", "last_linear.weight"),
 }
 WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and of torch.compile
+TOLD = 5  # names in a message
 MAX_DEPTH = 4  # of dictionaries within a checkpoint
 
 log = logging.getLogger(__name__)
@@ -217,7 +218,7 @@ def _tell_rest(held: Mapping[str, Weights], chosen: _Candidate, used: Weights, s
     rest = [f"{place}.{name}".lstrip(".") for place, own in held.items() for name in own if (place, name) not in taken]
     where = f"from '{chosen.name}', " if chosen.name else ""
     if rest or where:
-        some = f" ({', '.join(rest[:3])}{', ...' if len(rest) > 3 else ''})" if rest else ""
+        some = f" ({', '.join(rest[:TOLD])}{', ...' if len(rest) > TOLD else ''})" if rest else ""
         log.info("%s: %s%d other tensors passed over%s", source.name, where, len(rest), some)
 
 
