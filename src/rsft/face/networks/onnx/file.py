@@ -235,7 +235,9 @@ def _pack(tensor: Any, path: Path) -> None:
 
     place = _place(tensor)
     name = place.get("location", "")
-    if not _is_inside(name) or not (path.parent / name).resolve().is_relative_to(path.parent.resolve()):
+    # the hub's cache has links beside the graph, to files that all lie in one folder
+    folders = (path.parent.resolve(), path.resolve().parent)
+    if not _is_inside(name) or not any((path.parent / name).resolve().is_relative_to(folder) for folder in folders):
         raise InputError(f"'{path}' keeps weight '{tensor.name}' in '{name}', outside its folder, which is not read.")
     file = path.parent / name
     if not file.is_file():
