@@ -281,6 +281,47 @@ def test_half_precision_and_a_length_of_one(tmp_path: Path) -> None:
     assert found.dtype == torch.float32
 
 
+def branch(kind: str, of: str) -> onnx.GraphProto:
+    made = helper.make_node(kind, [of], ["chosen"])
+    return helper.make_graph([made], kind, [], [helper.make_tensor_value_info("chosen", TensorProto.FLOAT, None)])
+
+
+def test_the_branch_that_a_constant_chooses_is_taken(tmp_path: Path) -> None:
+    head = [
+        node("Shape", "x", output="shape"),
+        node("ReduceMax", "shape", output="widest", keepdims=0),
+        node("Equal", "widest", "size", output="is_size"),
+        helper.make_node(
+            "If", ["is_size"], ["n"], then_branch=branch("Identity", "x"), else_branch=branch("Sqrt", "x")
+        ),
+    ]
+    pixels = torch.rand(2, 3, SIZE, SIZE) * 255
+    found = load_model(saved(tmp_path / "m.onnx", head, {"size": np.array(SIZE)})).network(pixels)
+    torch.testing.assert_close(found, expected((pixels - 127.5) / 127.5), rtol=1e-4, atol=1e-4)
+
+
+def test_functions_that_use_each_other_without_end_are_refused(tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(saved(tmp_path / "m.onnx", *WRITTEN["plainly"]).read_bytes())
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
+    for number in range(40):  # 2^40 nodes
+        twice = [
+            helper.make_node(f"F{number + 1}", ["a"], ["b"], domain="own"),
+            helper.make_node(f"F{number + 1}", ["b"], ["c"], domain="own"),
+        ]
+        model.functions.append(helper.make_function("own", f"F{number}", ["a"], ["c"], twice, opsets))
+    last = [helper.make_node("Relu", ["a"], ["c"])]
+    model.functions.append(helper.make_function("own", "F40", ["a"], ["c"], last, opsets))
+    model.graph.node[0].op_type, model.graph.node[0].domain = "F0", "own"
+    model.opset_import.append(opsets[1])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="nodes: at most 50000 are read"):
+        load_model(tmp_path / "m.onnx")
+    model.functions[3].node[0].op_type = "F2"  # a circle
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"at most 50000 are read|cannot be put in their place"):
+        load_model(tmp_path / "m.onnx")
+
+
 def test_damaged_graphs_are_refused_in_one_line(tmp_path: Path) -> None:
     whole = bytearray(saved(tmp_path / "m.onnx", *WRITTEN["behind nodes that change nothing"]).read_bytes())
     draw = np.random.default_rng(0)

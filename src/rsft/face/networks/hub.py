@@ -55,6 +55,8 @@ def hub_file(name: str) -> Path:
             )
         except EntryNotFoundError:
             pass  # the bundle is optional
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(

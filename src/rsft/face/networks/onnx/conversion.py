@@ -131,8 +131,10 @@ class Conversion:
         """Convert the branch of an If that a constant chooses."""
         from onnx.helper import get_attribute_value
 
-        if node.op_type != "If" or node.input[0] not in self._constants:
-            raise UnsupportedError("what it computes depends on the picture, which is not supported")
+        if node.op_type != "If":
+            raise UnsupportedError("this operator is not supported")
+        if node.input[0] not in self._constants:
+            raise UnsupportedError("which of its graphs it computes depends on the picture, which is not supported")
         if depth >= MAX_DEPTH:
             raise UnsupportedError(f"more than {MAX_DEPTH} graphs lie within each other")
         branches = {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
