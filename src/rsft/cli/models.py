@@ -55,4 +55,7 @@ def check(
         return
     print(f"{model}: differs by {found['error']:.1g} from {found['reference']}; licence {found['licence']}")
     if found["reference"] == RUNTIME:
-        print("  The model has no recorded outputs, so its crop, colour order and normalisation are not checked.")
+        print(
+            "  The model has no recorded outputs, so its crop and colour order are not checked, and its normalisation"
+        )
+        print("  only for being one of pixels in 0..255.")

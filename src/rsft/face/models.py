@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import torch
-
 from rsft.errors import InputError
 from rsft.face.networks.backbones.checkpoints import ARCHITECTURES
 from rsft.face.networks.bundle import ChangedModelError, FaceModel
 from rsft.face.networks.load import KNOWN, ModelLike, load_model
-from rsft.face.networks.onnx.runtime import run_onnx
-from rsft.face.networks.parity import MAX_ERROR, compare, drawn_chips, relative_error
+from rsft.face.networks.onnx.graph import read_onnx
+from rsft.face.networks.parity import compare
+from rsft.face.networks.runtime_parity import check_pixels, compare_with_runtime
 
 RECORDED, RUNTIME = "recorded outputs", "onnxruntime"
 
@@ -69,7 +68,9 @@ def check_model(model: ModelLike) -> dict[str, Any]:
     if found.parity is not None:
         reference, error = RECORDED, _compare_recorded(found, str(model))
     elif found.graph is not None:
-        reference, error = RUNTIME, _compare_runtime(found, found.graph)
+        converted = read_onnx(found.graph, str(model))
+        check_pixels(found, converted)
+        reference, error = RUNTIME, compare_with_runtime(found, converted)
     elif found.parts:
         checked = [check_model(part) for part in found.parts]
         reference = " and ".join(dict.fromkeys(part["reference"] for part in checked))
@@ -99,14 +100,3 @@ def _compare_recorded(model: FaceModel, name: str) -> float:
         )
         raise InputError(f"the outputs of '{name}' differ by {parity.error:.1%} from those recorded with it; {reason}.")
     return parity.error
-
-
-def _compare_runtime(model: FaceModel, graph: bytes) -> float:
-    """Return the relative error of the converted network against onnxruntime, or raise an error if it is too large."""
-    pictures = torch.from_numpy(drawn_chips(model.template, model.size)).permute(0, 3, 1, 2).float()
-    with torch.inference_mode():
-        given, found = model.preprocess(pictures), model.network(pictures)
-    error = relative_error(found.numpy(), run_onnx(graph, given.numpy()))
-    if error > MAX_ERROR:
-        raise InputError(f"the converted network of '{model}' differs by {error:.1%} from its outputs in onnxruntime.")
-    return error

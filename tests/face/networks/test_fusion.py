@@ -9,11 +9,13 @@ from torch import nn
 
 from rsft.errors import InputError
 from rsft.face.adaptation.whitening import fold_in
+from rsft.face.export import export
 from rsft.face.models import check_model
 from rsft.face.networks.bundle import FaceModel, face_model, fuse
 from rsft.face.networks.chip_points import ARCFACE, DLIB, scaled
 from rsft.face.networks.fusion import Crop, common_chip
 from rsft.face.networks.load import load_model
+from rsft.face.networks.parity import drawn_chips
 from rsft.face.pictures.embedding import face_reader
 from rsft.face.pictures.orl import orl_faces
 
@@ -88,6 +90,15 @@ def test_a_fusion_is_saved_whole_and_loaded_without_its_parts(tmp_path: Path) ->
     (tmp_path / "model" / "graph-0.onnx").unlink()
     with pytest.raises(InputError, match="network of your own"):
         load_model(tmp_path)
+
+
+def test_its_graph_gives_the_same_embeddings(tmp_path: Path) -> None:
+    fused = load_model("sface+dlib")
+    assert export(fused, onnx=tmp_path / "fused.onnx")["error"] < 1e-4
+    again = load_model(tmp_path / "fused.onnx")
+    chips = torch.from_numpy(drawn_chips(fused.template, fused.size)).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        torch.testing.assert_close(again.network(chips), fused.network(chips), atol=1e-4, rtol=0)
 
 
 def test_each_network_sees_nearly_its_own_crop_of_a_photograph() -> None:

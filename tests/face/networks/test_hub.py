@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import safetensors.torch
 import torch
+from small_graphs import FLAT, graph, node
 
 from rsft.cli.main import run
 from rsft.errors import InputError
@@ -59,6 +62,19 @@ def test_a_checkpoint_and_its_bundle_are_read_from_the_cache(put: Put, weights: 
     network = MobileFaceNet(64).eval()
     network.load_state_dict(weights)
     torch.testing.assert_close(model.network(chips), network((chips - 127.5) / 127.5))
+
+
+def test_weights_beside_an_onnx_file_are_fetched_with_it(put: Put, tmp_path: Path) -> None:
+    kernel = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)
+    nodes = [node("Conv", "x", "k", output="h"), FLAT]
+    model = onnx.load_model_from_string(graph(nodes, {"k": kernel}))
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], "net.data", length=kernel.nbytes)
+    model.graph.initializer[0].ClearField("raw_data")
+    put("nets/net.onnx", model.SerializeToString())
+    with pytest.raises(InputError, match="without network access the file must be in the hub's cache"):
+        hub_file("hub:someone/faces/nets/net.onnx")
+    put("nets/net.data", kernel.tobytes())
+    assert load_model("hub:someone/faces/nets/net.onnx").embedding_size == 4
 
 
 def test_a_warning_is_logged_if_the_hub_cannot_be_asked_for_a_bundle(

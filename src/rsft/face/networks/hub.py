@@ -1,10 +1,11 @@
 """Files of the Hugging Face hub; no code of the hub is run."""
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rsft.errors import InputError
 from rsft.face.networks.backbones.checkpoints import SUFFIXES
+from rsft.face.networks.onnx.file import external_files
 
 PREFIX = "hub:"
 
@@ -12,8 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def hub_file(name: str) -> Path:
-    """Fetch a model file into the hub's cache, with its bundle `FILE.json` of the same commit if there is one.
+    """Fetch a model file into the hub's cache, with what lies beside it at the same commit.
 
+    That is the files in which an ONNX file keeps its weights, and its bundle `FILE.json` if there is one.
     The bundle has the name of the file with the suffix `.json`. A warning is logged if the hub cannot be asked for it.
 
     Args:
@@ -43,6 +45,8 @@ def hub_file(name: str) -> Path:
     try:
         path = Path(hf_hub_download(repo_id, file))
         commit = path.parents[file.count("/")].name
+        for beside in external_files(path) if path.suffix.lower() == ".onnx" else ():
+            hf_hub_download(repo_id, (PurePosixPath(file).parent / beside).as_posix(), revision=commit)
         try:
             hf_hub_download(repo_id, bundle, revision=commit)
         except LocalEntryNotFoundError:
@@ -51,6 +55,8 @@ def hub_file(name: str) -> Path:
             )
         except EntryNotFoundError:
             pass  # the bundle is optional
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(

@@ -21,8 +21,13 @@ from rsft.face.networks.chip_points import ARCFACE, DLIB, Template, scaled
 from rsft.face.networks.fusion import SEPARATOR
 from rsft.face.networks.hub import PREFIX as HUB
 from rsft.face.networks.hub import hub_file
-from rsft.face.networks.onnx.graph import USUAL_SIZE, read_onnx
+from rsft.face.networks.onnx.entry import KINDS
+from rsft.face.networks.onnx.file import keep_output, read_file
+from rsft.face.networks.onnx.graph import USUAL_SIZE, Converted, read_onnx
+from rsft.face.networks.onnx.runtime import NotRunError
 from rsft.face.networks.packages import package_file, package_folder
+from rsft.face.networks.preprocess import ORDERS
+from rsft.face.networks.runtime_parity import check_pixels, compare_with_runtime
 from rsft.face.networks.saved import load_bundle, read_declared
 
 PARITY_FILE = "parity.json"
@@ -181,27 +186,17 @@ def _load_known(name: str) -> FaceModel:
 
 
 def _load_onnx(path: Path) -> FaceModel:
-    """Load an ONNX file with the bundle beside it; warn if there is none."""
-    graph = path.read_bytes()
-    converted = read_onnx(graph, path)
+    """Load an ONNX file with the bundle beside it, and compare it with onnxruntime."""
+    graph, declared = read_file(path), _beside(path)
+    converted = read_onnx(graph, path, declared.pop("output", None))
     usual: dict[str, Any] = {
         "name": path.stem,
         "size": converted.size,
         "template": scaled(ARCFACE, converted.size / USUAL_SIZE),
         "source": path.name,
-    } | (RAW if converted.normalises else {})
-    declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
-    if not declared:
-        begins = "begins" if converted.normalises else "does not begin"
-        normalisation = "no other normalisation" if converted.normalises else "(x - 127.5) / 127.5"
-        log.warning(
-            "warning: '%s' has no %s beside it: its graph %s with a normalisation, so RGB, %s and insightface's crop "
-            "are assumed.",
-            path,
-            path.with_suffix(".json").name,
-            begins,
-            normalisation,
-        )
+    }
+    if not {"mean", "std"} <= declared.keys():
+        usual["mean"], usual["std"] = _normalisation(converted, path, bool(declared))
     log.info(
         "%s: %d parameters, %d nodes folded, %d initialisers do not train",
         path.name,
@@ -209,12 +204,58 @@ def _load_onnx(path: Path) -> FaceModel:
         len(converted.folded),
         len(converted.constants),
     )
-    return face_model(converted.network, graph=graph, **(usual | declared))
+    model = face_model(converted.network, graph=keep_output(graph, converted.output), **(usual | declared))
+    try:
+        check_pixels(model, converted)
+    except InputError as error:
+        log.warning("warning: %s", error)
+    try:
+        compare_with_runtime(model, converted)
+    except NotRunError as error:
+        log.warning("warning: '%s' was not compared with its graph: %s", path, error)
+    return model
+
+
+def _normalisation(converted: Converted, path: Path, has_bundle: bool) -> tuple[float, float]:
+    """Return the mean and std to use before a graph, by what it does to pixels itself; warn of what is assumed.
+
+    Raises:
+        InputError: It cannot be told which pixels the graph takes.
+    """
+    entry = converted.entry
+    kind = "0..255" if converted.takes_bytes else entry.pixels()
+    beside = path.with_suffix(".json").name
+    if kind is None and (entry.unclear or not entry.is_plain):
+        what = f"has a {entry.unclear} before its first layer" if entry.unclear else f"makes {entry.seen()} of 0..255"
+        raise InputError(
+            f"'{path}' {what}, so it cannot be told which pixels it takes: state order, mean and std in {beside} "
+            "beside it."
+        )
+    if not has_bundle:
+        first = f"takes pixels in {kind}" if kind else "has no normalisation of its own"
+        kept = {"0..255": "no other normalisation", "0..1": "x / 255"}.get(kind or "", "(x - 127.5) / 127.5")
+        turned = " (which it turns to BGR)" if entry.order == ORDERS[1] else ""
+        log.warning(
+            "warning: '%s' has no %s beside it: its graph %s, so RGB%s, %s and insightface's crop are assumed.",
+            path,
+            beside,
+            first,
+            turned,
+            kept,
+        )
+    return KINDS[kind or "-1..1"][1]
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """Return what the bundle `NAME.json` beside a file states; nothing if there is none."""
+    beside = path.with_suffix(".json")
+    return read_declared(beside) if beside.is_file() else {}
 
 
 def _load_checkpoint(path: Path) -> FaceModel:
     """Load a checkpoint with the bundle beside it, if there is one."""
-    name, network = recognise(read_weights(path), path)
+    declared = _beside(path)
+    name, network = recognise(read_weights(path), path, declared.pop("weights", None))
     family = ARCHITECTURES[name]
     usual: dict[str, Any] = {
         "size": family.size,
@@ -224,5 +265,4 @@ def _load_checkpoint(path: Path) -> FaceModel:
         "template": family.template,
         "source": path.name,
     }
-    declared = read_declared(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
     return face_model(network, **(usual | declared | {"name": name}))

@@ -5,6 +5,7 @@ real person, are the same on every machine, and differ for another crop.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -119,11 +120,16 @@ def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
         wanted: (N, D) expected outputs.
 
     Returns:
-        The relative distance; infinity if the shapes differ or `found` has values that are not finite.
+        The relative distance; infinity if the shapes differ or there are values that are not finite.
     """
-    if found.shape != wanted.shape or not np.isfinite(found).all():
-        return float("inf")
-    return float((np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)).max())
+    if found.shape != wanted.shape or not np.isfinite(found).all() or not np.isfinite(wanted).all():
+        return math.inf
+    found, wanted = found.astype(np.float64), wanted.astype(np.float64)  # whose squares do not overflow
+    lengths = np.linalg.norm(wanted, axis=1)
+    distances = np.linalg.norm(found - wanted, axis=1)
+    if not lengths.all():
+        return math.inf if distances.any() else 0.0
+    return float((distances / lengths).max())
 
 
 def _mistakes(network: nn.Sequential, template: Template, size: int) -> Iterator[tuple[str, nn.Module, Template]]:

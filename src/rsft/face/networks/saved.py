@@ -49,6 +49,13 @@ class _Declared(BaseModel):
     cut: int | None = None
 
 
+class _Beside(_Declared):
+    """What a bundle beside a file may state besides."""
+
+    output: str | None = None  # of a graph
+    weights: str | None = None  # of a checkpoint that has several
+
+
 class _Part(_Declared):
     """What the bundle of a fusion must state of each of its networks."""
 
@@ -78,7 +85,7 @@ def read_declared(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read, is not a JSON object, or an entry has the wrong type or is not finite.
     """
-    declared: _Declared = read_json(path, _Declared, "a bundle")
+    declared: _Beside = read_json(path, _Beside, "a bundle")
     return declared.model_dump(exclude_none=True)
 
 
@@ -95,8 +102,8 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
         InputError: The folder is incomplete or damaged, or `network` is needed and was not given.
         ChangedModelError: The folder does not match its fingerprint.
     """
-    declared = read_declared(folder / BUNDLE_FILE)
     bundle: _Bundle = read_json(folder / BUNDLE_FILE, _Bundle, "the bundle of a model")
+    declared = bundle.model_dump(exclude_none=True, include=set(_Declared.model_fields))
     with reading(folder / WEIGHTS_FILE, "the weights of a model"):
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
     try:

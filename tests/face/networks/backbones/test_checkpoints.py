@@ -1,5 +1,6 @@
 """Checkpoints are recognised by the names and shapes of weights that their authors publish."""
 
+import logging
 import pickle
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_networks_have_the_published_names_and_shapes_and_are_recognised(name: s
     assert {key: tuple(state[key].shape) for key in some} == some
     filled = {key: torch.zeros(tensor.shape, dtype=tensor.dtype) for key, tensor in state.items()}
     prefix = {"adaface": "model.", "inception": "module."}.get(name.split("-")[0], "")
-    found, network = recognise({prefix + key: tensor for key, tensor in filled.items()}, Path("x.pt"))
+    found, network = recognise({"": {prefix + key: tensor for key, tensor in filled.items()}}, Path("x.pt"))
     assert found == name
     assert not network.training
 
@@ -88,9 +89,9 @@ def test_networks_have_the_published_names_and_shapes_and_are_recognised(name: s
 def test_cvlface_takes_rgb_and_adaface_bgr_and_heads_are_ignored() -> None:
     state = ARCHITECTURES["adaface-ir18"].build(64).state_dict()
     of_net = {f"net.{key}": tensor for key, tensor in state.items()}
-    assert recognise(of_net, Path("x.pt"))[0] == "cvlface-ir18"
+    assert recognise({"": of_net}, Path("x.pt"))[0] == "cvlface-ir18"
     of_model = {f"model.{key}": tensor for key, tensor in state.items()} | {"head.kernel": torch.zeros(64, 10)}
-    assert recognise(of_model, Path("x.ckpt"))[0] == "adaface-ir18"
+    assert recognise({"": of_model}, Path("x.ckpt"))[0] == "adaface-ir18"
     assert (ARCHITECTURES["cvlface-ir18"].order, ARCHITECTURES["adaface-ir18"].order) == ("RGB", "BGR")
 
 
@@ -137,6 +138,79 @@ def test_an_onnx_export_has_the_same_outputs_and_can_be_read_again(mobile: nn.Mo
     np.testing.assert_allclose(again, expected, atol=1e-4 * scale, rtol=0)
 
 
+def shifted(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Other weights of the same names."""
+    return {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("place", "prefix"),
+    [
+        ("", "module._orig_mod."),
+        ("state_dict", ""),
+        ("state_dict_backbone", "module."),
+        ("model", "backbone."),
+        ("ema.module", "_orig_mod."),
+        ("state_dict", "model.net.module."),
+    ],
+)
+def test_training_checkpoints_are_read_wherever_the_weights_lie(
+    mobile: nn.Module, place: str, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved: dict[str, object] = {prefix + name: tensor.half() for name, tensor in mobile.state_dict().items()}
+    saved |= {"head.kernel": torch.zeros(32, 10)}
+    for key in reversed(place.split(".") if place else []):
+        saved = {key: saved}
+    saved |= {"epoch": 3, "state_dict_softmax_fc": {"weight": torch.zeros(10, 32)}}
+    saved |= {"optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}}}
+    torch.save(saved, tmp_path / "x.ckpt")
+    with caplog.at_level(logging.INFO, "rsft"):
+        model = load_model(tmp_path / "x.ckpt")
+    chips = torch.full((1, 3, 112, 112), 200.0)
+    wanted = mobile((chips - 127.5) / 127.5)
+    torch.testing.assert_close(model.network(chips), wanted, atol=2e-2 * float(wanted.detach().abs().max()), rtol=0)
+    assert "other tensors passed over (" in caplog.text
+    assert "state_dict_softmax_fc.weight" in caplog.text
+
+
+def test_of_two_networks_in_a_checkpoint_one_is_asked_for_by_name(mobile: nn.Module, tmp_path: Path) -> None:
+    path, state = tmp_path / "x.pt", mobile.state_dict()
+    torch.save({"state_dict": state, "ema": {key: value.clone() for key, value in state.items()}}, path)
+    assert load_model(path).embedding_size == 32  # twice the same
+    torch.save({"state_dict": state, "ema": shifted(state)}, path)
+    with pytest.raises(InputError, match=r"2 networks \('state_dict', 'ema'\): state which .* \"weights\" in x\.json"):
+        load_model(path)
+    path.with_suffix(".json").write_text('{"weights": "ema"}')
+    found = load_model(path).own_stages.state_dict()
+    torch.testing.assert_close(sum(t.sum() for t in found.values()), sum(t.sum() for t in shifted(state).values()))
+    path.with_suffix(".json").write_text('{"weights": "nonesuch"}')
+    with pytest.raises(InputError, match="has no weights 'nonesuch' of a network: it has 'state_dict', 'ema'"):
+        load_model(path)
+    both = {f"model.{k}": v for k, v in state.items()} | {f"ema_model.{k}": v for k, v in shifted(state).items()}
+    with pytest.raises(InputError, match=r"\('state_dict.model', 'state_dict.ema_model'\)"):
+        recognise({"state_dict": both}, path)
+
+
+def test_the_head_beside_a_network_does_not_say_how_wide_it_is() -> None:
+    state = ARCHITECTURES["mobilefacenet"].build(16).state_dict() | {"classifier.weight": torch.zeros(1000, 16)}
+    assert recognise({"": state}, Path("x.pt"))[0] == "mobilefacenet"
+
+
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    state = ARCHITECTURES["mobilefacenet"].build(8).state_dict()
+    for bad in (torch.full((8,), torch.nan), torch.ones(8, dtype=torch.int8)):
+        with pytest.raises(InputError, match=r"weight 'features\.layers\.3\.weight' is not of finite floating-point"):
+            recognise({"": state | {"features.layers.3.weight": bad}}, Path("x.pt"))
+
+
+def test_it_is_said_that_the_order_of_colours_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    state = ARCHITECTURES["adaface-ir18"].build(8).state_dict()
+    recognise({"": {f"module.model.{name}": tensor for name, tensor in state.items()}}, Path("x.pt"))
+    assert "BGR" not in caplog.text
+    recognise({"": {f"backbone.{name}": tensor for name, tensor in state.items()}}, Path("x.pt"))
+    assert "so BGR is assumed" in caplog.text
+
+
 class Runs:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return Path.touch, (Path("ran"),)  # type: ignore[return-value]
@@ -157,8 +231,8 @@ def test_invalid_and_unknown_checkpoints_are_refused(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="holds no named weights"):
         read_weights(tmp_path / "list.pt")
     with pytest.raises(InputError, match="has the weights of no supported network"):
-        recognise({"some.weight": torch.zeros(2)}, Path("x.pt"))
+        recognise({"": {"some.weight": torch.zeros(2)}}, Path("x.pt"))
     state: dict[str, Tensor] = ARCHITECTURES["mobilefacenet"].build(8).state_dict()
     del state["layers.3.layers.0.layers.0.layers.0.weight"]
     with pytest.raises(InputError, match=r"looks like mobilefacenet but is not: .*layers\.3"):
-        recognise(state, Path("x.pt"))
+        recognise({"": state}, Path("x.pt"))
