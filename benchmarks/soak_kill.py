@@ -167,8 +167,11 @@ def of_comparison(out: Path) -> dict[str, Any]:
 
 
 def files_of(out: Path) -> list[str]:
-    """The paths of all files below a folder."""
-    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    """The paths of all files below a folder.
+
+    The lock file of a process that was killed locks nobody out, and stays until the next command that writes there.
+    """
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
 @dataclass(frozen=True)
@@ -287,8 +290,8 @@ class Soak:
         counted["resumed"] += 1
         same = command.found(out) == expected
         counted["identical"] += same
-        left = [path.name for path in folder.iterdir() if path != out]
-        left += [path for path in files_of(out) if Path(path).name.endswith((".new", ".lock"))]
+        left = [path.name for path in folder.iterdir() if path != out and path.suffix != ".lock"]
+        left += [str(path) for path in out.rglob(".*") if path.suffix in (".new", ".gone")]
         counted["left over"] += bool(left)
         if left or not same:
             print(f"{name} {stops}: identical: {same}, left over: {left[:3]}", flush=True)

@@ -132,7 +132,7 @@ def test_a_pool_that_changed_before_a_resume_is_refused_in_one_line(
 
     with monkeypatch.context() as patch:
         patch.setattr(open_pool, "select", stop)
-        rsft(*line, code=1)
+        rsft(*line, code=130)
     kept = sorted((tmp_path / "run.partial").rglob("*.jsonl"))
     content = [path.read_bytes() for path in kept]
     assert len(content[0].splitlines()) >= 48

@@ -21,5 +21,5 @@ if __name__ == "__main__":
     embedding.PART_PICTURES = embedding.BATCH_SIZE
     killed = int(sys.argv.pop(1))
     if os.environ["RANK"] == str(killed):
-        vars(embedding)["_save_whole"] = die
+        vars(embedding)["save_part"] = die
     run()
