@@ -12,16 +12,6 @@ from attempts import Parser, Watch, attempt, limited, prepare
 from parsers import parsers
 
 INPUTS = 200
-PARSERS = parsers()
-# Parsers that are not mended yet.
-PENDING = {
-    *("RecordIO", ".bin", "tar", "shard", "manifest (CSV)", "manifest (Parquet)", "folder", "picture", "pairs"),
-    *("landmarks", "shares (TOML)", "labels", "checkpoint (.pt)"),
-}
-CASES = [
-    pytest.param(parser, marks=[pytest.mark.xfail] if parser.name in PENDING else [], id=parser.name)
-    for parser in PARSERS
-]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +19,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
     return Watch(tmp_path_factory.getbasetemp())
 
 
-@pytest.mark.parametrize("parser", CASES)
+@pytest.mark.parametrize("parser", parsers(), ids=lambda parser: parser.name)
 def test_mutated_input_is_accepted_or_refused_in_one_line(parser: Parser, watch: Watch, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, at odd numbers
