@@ -79,3 +79,7 @@ def test_the_doctor_says_what_is_there_and_no_path() -> None:
     assert re.search(r"torch \d", printed)
     assert re.search(r"dlib +installed", printed)
     assert "/" not in printed
+
+
+def test_the_nearest_name_is_offered_for_a_misspelt_model() -> None:
+    assert "no model 'Sfce' (did you mean 'sface'?): give" in refused("models", "check", "Sfce")

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -150,8 +151,10 @@ def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> Face
         return _load_file(path)
     if SEPARATOR in name:
         return fuse([_load(part, Path(part), None, check) for part in name.split(SEPARATOR)])
+    near = get_close_matches(name.lower(), KNOWN, 1)
+    meant = f" (did you mean '{near[0]}'?)" if near else ""
     raise InputError(
-        f"no model '{name}': give {', '.join(repr(known) for known in KNOWN)}, the folder of a run or of its model/, "
+        f"no model '{name}'{meant}: give {', '.join(repr(known) for known in KNOWN)}, the folder of a run or of its model/, "
         f"an .onnx file, a checkpoint ({', '.join(SUFFIXES)}), timm:NAME, hub:ORG/NAME/FILE, or several of them joined "
         f"by '{SEPARATOR}'."
     )
