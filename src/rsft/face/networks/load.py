@@ -154,7 +154,7 @@ def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> Face
     near = get_close_matches(name.lower(), KNOWN, 1)
     meant = f" (did you mean '{near[0]}'?)" if near else ""
     raise InputError(
-        f"no model '{name}'{meant}: give {', '.join(repr(known) for known in KNOWN)}, the folder of a run or of its model/, "
+        f"no model '{name}'{meant}: give {', '.join(map(repr, KNOWN))}, the folder of a run or of its model/, "
         f"an .onnx file, a checkpoint ({', '.join(SUFFIXES)}), timm:NAME, hub:ORG/NAME/FILE, or several of them joined "
         f"by '{SEPARATOR}'."
     )
