@@ -27,7 +27,8 @@ class PartDifference:
     """How one part of two runs differs.
 
     Attributes:
-        same: Whether it is the same to the last bit.
+        same: Whether it is the same to the last bit; of the accepted pictures, whether they are the same and were
+            trained on as often.
         text: What differs and by how much, in one line; "the same" otherwise.
         figures: The numbers behind the text, for JSON.
     """
@@ -148,7 +149,8 @@ def _of_accepted(before: Path, now: Path, *, named: bool) -> PartDifference:
     }
     same_rows = len(had) == len(has) == len(both)
     if same_rows and accepted[0] == accepted[1] and not steps.any():
-        return PartDifference(True, "the same", figures)
+        step = figures["largest_change_of_log_ratio"]
+        return PartDifference(True, f"the same, with log ratios within {step:.2g}" if step else "the same", figures)
     counts = f"of {len(accepted[0])} and {len(accepted[1])}"
     text = (
         f"{figures['accepted_then_only']} pictures were accepted then only and {figures['accepted_now_only']} now "
