@@ -23,6 +23,7 @@ from rsft.cli.forget import forget
 from rsft.cli.models import models
 from rsft.cli.plan import plan
 from rsft.cli.report import report
+from rsft.cli.rerun import rerun
 from rsft.cli.threshold import threshold
 from rsft.cli.verbosity import is_verbose, tells
 from rsft.errors import InputError, InputWarning, InterruptedTrainingError, RsftError
@@ -35,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (demo, plan, fit, compare, evaluate, threshold, embed, export, forget, convert, report, doctor):
+for command in (demo, plan, fit, compare, evaluate, threshold, embed, export, forget, convert, report, rerun, doctor):
     app.command()(tells(command))
 for name, group in (("data", data), ("models", models), ("gallery", gallery)):
     app.add_typer(group, name=name)

@@ -19,7 +19,7 @@ from rsft.data.table import column_names, read_table
 from rsft.data.text import without_lines
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
-from rsft.face.runs.pseudonyms import SALT_FILE, Pseudonyms
+from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
 from rsft.types import PathLike
 
@@ -85,14 +85,7 @@ def _use(identity: str, run: Path) -> dict[str, Any]:
 
 def _pseudonyms(rows: pyarrow.Table, run: Path) -> Pseudonyms:
     """Return the mapping from names to the names used in a run."""
-    if (rows.schema.metadata or {}).get(b"ids") != b"hashed":
-        return Pseudonyms(None)
-    try:
-        return Pseudonyms((run / SALT_FILE).read_text())
-    except OSError as error:
-        raise InputError(
-            f"'{run}' names people by salted hashes, and its {SALT_FILE} cannot be read: {error}."
-        ) from error
+    return Pseudonyms.of_run(run, hashed=(rows.schema.metadata or {}).get(b"ids") == b"hashed")
 
 
 def _through(identity: str, run: Path) -> str | None:
