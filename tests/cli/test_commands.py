@@ -198,7 +198,7 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_is_said(faces: Path) -> None:
-    assert "Make room or choose another" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
+    assert "Choose another --out" in refused(*fit_arguments(faces), "--out", "/proc/rsft-run", code=1)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def read_run(folder: Path) -> dict[str, Any]:
         InputError: A file is missing, damaged or of another shape, so the folder is not a complete run folder of this
             version of rsft.
     """
+    if not (folder / CONFIG_FILE).exists():
+        raise InputError(f"'{folder}' is not a complete run folder: it has no {CONFIG_FILE}. Give the --out of a run.")
     with reading(folder / CONFIG_FILE, PART):
         config = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     return {
