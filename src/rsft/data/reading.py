@@ -1,7 +1,7 @@
 """The one place where an error of reading a file becomes an `InputError` that names the file."""
 
-import os
 import struct
+import tarfile
 import tokenize
 import zipfile
 import zlib
@@ -16,6 +16,7 @@ import pyarrow
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
+from rsft.data.regular import check_regular
 from rsft.errors import InputError, RsftError
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ FOREIGN = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
+    tarfile.TarError,
     pyarrow.ArrowException,
     SafetensorError,
 )
@@ -53,9 +55,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
     Raises:
         InputError: The file is missing, not a regular file, or cannot be parsed.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for, a device read without end
-        raise InputError(f"cannot read '{path}' as {what}: it is no regular file.")
     try:
+        check_regular(path)  # a pipe would be waited for, a device read without end
         yield
     except RsftError:
         raise

@@ -13,6 +13,7 @@ import numpy as np
 
 from rsft.data.fingerprint import ids_fingerprint
 from rsft.data.images import ImageSet
+from rsft.data.reading import read_json
 from rsft.disk.access import PRIVATE_FOLDER
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
@@ -46,10 +47,10 @@ def check_same_inputs(
         noted["the model"] = [1, model.fingerprint]
     folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     file = folder / INPUTS_FILE
-    before = json.loads(file.read_text()) if file.exists() else noted
+    before = read_json(file, dict[str, tuple[int, str]], "the inputs of a run") if file.exists() else noted
     for name, (count, digest) in noted.items():
-        had = before.get(name, [0, ""])
-        if had != [count, digest]:
+        had = tuple(before.get(name, (0, "")))
+        if had != (count, digest):
             how = f"it had {had[0]} items and now has {count}" if had[0] != count else "it is another one"
             raise InputError(
                 f"{name} has changed since the run was interrupted ({how}): put the old one back, or start anew, with "

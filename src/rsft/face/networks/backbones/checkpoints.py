@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from rsft.data.regular import check_regular
 from rsft.errors import InputError
 from rsft.face.networks.backbones.dlib import build_dlib_resnet
 from rsft.face.networks.backbones.inception import InceptionResnetV1
@@ -89,6 +90,7 @@ def read_weights(path: Path) -> dict[str, Weights]:
         InputError: The file is damaged, holds objects other than tensors and plain values, or holds no tensors.
     """
     try:
+        check_regular(path)
         if path.suffix.lower() == ".safetensors":
             found: Any = safetensors.torch.load_file(path)
         else:
