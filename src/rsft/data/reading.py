@@ -45,12 +45,13 @@ REASON_LENGTH = 200
 
 
 @contextmanager
-def reading(path: Path, what: str) -> Iterator[None]:
+def reading(path: Path, what: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turn the errors of parsing a file into `InputError`; only parsing belongs into the block.
 
     Args:
         path: The file.
         what: What it should be, as in "a feature matrix".
+        also: Errors of this parser beside `FOREIGN`.
 
     Raises:
         InputError: The file is missing, not a regular file, or cannot be parsed.
@@ -60,7 +61,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
         yield
     except RsftError:
         raise
-    except FOREIGN as error:
+    except (*FOREIGN, *also) as error:
         raise InputError(f"cannot read '{path}' as {what}: {_reason(error)}.") from error
 
 
