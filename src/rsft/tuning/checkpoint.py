@@ -94,6 +94,7 @@ class Checkpoints:
             document: _Document = read_json(newest / STATE_FILE, _Document, "a checkpoint")
             with reading(newest / TENSORS_FILE, "the tensors of a checkpoint"):
                 tensors = safetensors.torch.load_file(newest / TENSORS_FILE)
+                state: dict[str, Any] = _with_tensors(document.state, tensors) if document.version == VERSION else {}
         except InputError as error:
             raise InputError(f"{error} Remove '{newest}' to use the checkpoint before.") from error
         if document.version != VERSION:
@@ -107,7 +108,6 @@ class Checkpoints:
                 f"the checkpoint '{newest}' has another configuration: {'; '.join(differences)}. Restore these values, "
                 "or start in an empty folder."
             )
-        state: dict[str, Any] = _with_tensors(document.state, tensors)
         return state
 
     def _whole(self) -> list[Path]:

@@ -53,8 +53,8 @@ def check_same_inputs(
         if had != (count, digest):
             how = f"it had {had[0]} items and now has {count}" if had[0] != count else "it is another one"
             raise InputError(
-                f"{name} has changed since the run was interrupted ({how}): put the old one back, or start anew, with "
-                "another --out or with --overwrite where the command has it."
+                f"{name} has changed since the run was interrupted ({how}, by '{file}'): put the old one back, or "
+                "start anew, with another --out or with --overwrite where the command has it."
             )
     replace_file(file, json.dumps(noted).encode())
 
