@@ -182,8 +182,8 @@ def test_probabilities_of_every_form_are_drawn_alike_or_refused() -> None:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (["day", None], "no value at row 1"),
-        ([1.0, math.nan], "no value at row 1"),
+        (["day", None], "1 of 2 have none, the first is item 1 with None"),
+        ([1.0, math.nan], "the first is item 1 with nan"),
         ([["day"], ["night"]], "texts, numbers or tuples of these, got a list at row 0"),
         (np.zeros((2, 1)), "one value for each item"),
         ("day", "one value for each item"),

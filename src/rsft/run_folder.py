@@ -134,6 +134,18 @@ def _check_replaceable(out: Path, *, overwrite: bool, resume: bool | None) -> No
             )
 
 
+def remove(out: Path) -> None:
+    """Remove a finished folder that rsft wrote.
+
+    Raises:
+        InputError: rsft did not write it, a file was added to it, or another process writes it.
+    """
+    out = resolved(out)
+    with locked(out):
+        _check_ours(out, finished=True)
+        discard(out)
+
+
 def adding_to(out: Path, *, inputs: Iterable[object] = ()) -> Path:
     """Create a folder that a command adds to over several calls, and return its path without links.
 

@@ -47,7 +47,7 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
     present = {path.name for path in folder.iterdir()}
     assert present == {
         ".rsft.json", "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md",
-        "plan.json", "report.html", "thumbnails",
+        "pictures.parquet", "plan.json", "report.html", "thumbnails",
     }  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     for system in ("pretrained", "tuned"):
@@ -202,7 +202,8 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check", "threshold", "forget"]
+    "command",
+    ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check", "threshold", "forget", "rerun"],
 )
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
     assert "--json" in rsft(*command.split(), "--help").stdout

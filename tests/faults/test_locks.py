@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from forked import context, hold, wait_for
 
+from rsft.baselines import Method
 from rsft.compare import compare
 from rsft.data.convert import convert
 from rsft.disk import lock
@@ -65,10 +66,17 @@ def test_comparisons_and_conversions_are_locked_too(tmp_path: Path) -> None:
     (tmp_path / "pool" / "ann" / "1.png").write_bytes(b"\x89PNG")
     with locked(tmp_path / "faces.rec"), pytest.raises(InputError, match=r"faces.rec' is being written by process"):
         convert(tmp_path / "pool", tmp_path / "faces.rec")
-    out = adding_to(tmp_path / "comparison")
+    out, never = adding_to(tmp_path / "comparison"), Method(lambda seed: iter([]))
     with locked(out / "runs"), pytest.raises(InputError, match=r"runs' is being written by process"):
         compare(
-            lambda *a: None, lambda model: {"m": 0.0}, {}, start=0, steps=1, batch_size=1, learning_rates=[1], out=out
+            lambda *a: None,
+            lambda model: {"m": 0.0},
+            {"uniform": never},
+            start=0,
+            steps=1,
+            batch_size=1,
+            learning_rates=[1],
+            out=out,
         )
 
 

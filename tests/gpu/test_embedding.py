@@ -8,6 +8,7 @@ import torch
 from devices import Run, set_tf32
 from drawn_people import draw_people, tiny_model
 
+from rsft import threads
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images
 from rsft.face.adaptation.views import embed_activations
@@ -68,7 +69,7 @@ def test_the_number_of_threads_that_read_does_not_matter(
     monkeypatch.setattr(embedding, "READ_AHEAD", 3)
     found = []
     for count in (1, 5):
-        monkeypatch.setattr(embedding, "readers", lambda count=count: count)
+        monkeypatch.setattr(threads, "readers", lambda count=count: count)
         found.append(embedded("dlib", photographs))
     np.testing.assert_array_equal(found[0].embeddings, found[1].embeddings)
     np.testing.assert_array_equal(_flat(found[0]), _flat(found[1]))

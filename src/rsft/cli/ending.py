@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 8.0  # after which a command that has not ended by itself, such as in a long computation, is ended
 OF_SIGNAL = 128  # what shells add to the number of a signal for the exit code
 CONTINUED = {
-    **dict.fromkeys(("fit", "embed"), "run again with --resume to reuse what was embedded"),
+    **dict.fromkeys(("fit", "rerun", "embed"), "run again with --resume to reuse what was embedded"),
     "compare": "what was trained is kept: run again with the same --out to continue",
 }
 

@@ -23,9 +23,9 @@ from rsft.cli.forget import forget
 from rsft.cli.models import models
 from rsft.cli.plan import plan
 from rsft.cli.report import report
+from rsft.cli.rerun import rerun
 from rsft.cli.threshold import threshold
 from rsft.cli.verbosity import is_verbose, tells
-from rsft.disk.room import FULL, full_disk
 from rsft.errors import InputError, InputWarning, InterruptedTrainingError, RsftError
 from rsft.threads import use_real_cores
 
@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (demo, plan, fit, compare, evaluate, threshold, embed, export, forget, convert, report, doctor):
+for command in (demo, plan, fit, compare, evaluate, threshold, embed, export, forget, convert, report, rerun, doctor):
     app.command()(tells(command))
 for name, group in (("data", data), ("models", models), ("gallery", gallery)):
     app.add_typer(group, name=name)
@@ -77,9 +77,11 @@ def _say_failed(error: Exception) -> int:
     """Print an error and return the exit code; raise it if it is a defect of rsft."""
     if isinstance(error, InputError | ValueError):
         return _fail(error, 2)
-    if isinstance(error, OSError) and error.errno in FULL:
-        return _fail(full_disk(Path(error.filename or ".")), 1)
-    if isinstance(error, RsftError | OSError):
+    if isinstance(error, OSError):
+        from rsft.disk.room import FULL, full_disk
+
+        return _fail(full_disk(Path(error.filename or ".")) if error.errno in FULL else error, 1)
+    if isinstance(error, RsftError):
         return _fail(error, 1)
     if isinstance(error, ModuleNotFoundError):
         return _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)

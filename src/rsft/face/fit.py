@@ -22,13 +22,15 @@ from rsft.face.evaluation.verification import VerificationReport, verify
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike
 from rsft.face.pictures.embedding import face_finder
+from rsft.face.pictures.parts import noted_digests
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, read_inputs
 from rsft.face.runs.open_pool import Chosen, OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
 from rsft.face.runs.results import Findings, FitResult, PoolUsed, headline_fmr, summarise
+from rsft.face.runs.run_config import run_config
 from rsft.face.runs.run_files import shipped_model, write_run
-from rsft.face.runs.same_inputs import check_same_inputs
+from rsft.face.runs.same_inputs import check_same_inputs, noted_inputs
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import check_output, writing
 from rsft.tuning.distributed import first_enters, is_first, join, on_first
@@ -62,6 +64,7 @@ def fit(
     overwrite: bool = False,
     resume: bool = False,
     show_faces: bool = False,
+    salt: str | None = None,
     listener: Listener = silent,
 ) -> FitResult:
     """Adapt a pretrained face model to the population in `target`, using pictures of a labelled pool.
@@ -91,6 +94,8 @@ def fit(
         resume: Reuse what an interrupted run has embedded, and continue its training.
         show_faces: Put some pictures of the pool into the report, and names in place of salted hashes into the run
             folder.
+        salt: Salt of these hashes, by default a new random one. Runs with one salt have the same hashes for the same
+            names, so that they can be compared.
         listener: Callback that receives (stage, done, total) as each stage advances.
 
     Raises:
@@ -129,9 +134,14 @@ def fit(
                 values = [group_of[item] for item in features.evaluated[TARGET].ids]
                 of_groups = on_first(lambda: _rates(trials[TARGET], reports[TARGET], groups or "", values, seed))
         with stages.stage("write"):
+            pseudonym = new_pseudonyms(show=show_faces, salt=salt)
+            noted = noted_inputs(
+                inputs.sets, protocols=inputs.protocols, model=inputs.model, points=inputs.points, groups=group_of
+            )
+            config = run_config(sources, recipe, seed=seed, groups=groups, out=out, noted=noted, pseudonym=pseudonym)
             found = Findings(
                 title=f"{inputs.model.name}, tuned to {inputs.sets[TARGET].root.name}",
-                config=_config(sources, recipe, groups, seed),
+                config=config,
                 seed=seed,
                 seconds=stages.seconds,
                 pool=PoolUsed(
@@ -156,10 +166,13 @@ def fit(
                 ],
                 passed_over=inputs.passed_over,
             )
-            pseudonym = new_pseudonyms(show=show_faces)
             metrics = summarise(found, pseudonym)
             shipped = shipped_model(inputs.model, found, f"rsft, from {inputs.model.name} {inputs.model.fingerprint}")
-            on_first(lambda: run.write(found, metrics, shipped, pseudonym, show_faces))
+            on_first(
+                lambda: run.write(
+                    found, metrics, shipped, pseudonym, show_faces, {POOL: opened.digests, **run.digests()}
+                )
+            )
     return FitResult(metrics["verdict"]["text"], metrics, plan, shipped, out)
 
 
@@ -241,8 +254,19 @@ class _Run:
         evaluated = features.evaluated[key]
         return trial_of({PRETRAINED: None, TUNED: suffix}, usable(self.inputs.protocols[key], evaluated), evaluated)
 
+    def digests(self) -> dict[str, dict[str, str]]:
+        """Return the digest of each picture of all sets but the pool; call it in the first process only."""
+        cache, sets = self.folder / CACHE_FOLDER, self.inputs.sets
+        return {name: noted_digests(cache / name, images) for name, images in sets.items() if name != POOL}
+
     def write(
-        self, found: Findings, metrics: dict[str, Any], shipped: FaceModel, pseudonym: Pseudonyms, show_faces: bool
+        self,
+        found: Findings,
+        metrics: dict[str, Any],
+        shipped: FaceModel,
+        pseudonym: Pseudonyms,
+        show_faces: bool,
+        used: Mapping[str, Mapping[str, str]],
     ) -> None:
         """Write the files of the run, and remove what was kept for resuming."""
         inputs, faces = self.inputs, None
@@ -250,15 +274,10 @@ class _Run:
             to_face = face_finder(inputs.model, aligned=inputs.aligned, landmarks=inputs.points[POOL])
             faces = inputs.sets[POOL], to_face
         licence = inputs.model.licence
-        write_run(self.folder, found, metrics, shipped, licence_of_source=licence, pseudonym=pseudonym, faces=faces)
+        options: dict[str, Any] = {"licence_of_source": licence, "pseudonym": pseudonym, "faces": faces, "used": used}
+        write_run(self.folder, found, metrics, shipped, **options)
         for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
             discard(self.folder / finished)
-
-
-def _config(sources: Sources, recipe: Recipe, groups: str | None, seed: int) -> dict[str, Any]:
-    """Return the contents of `config.toml`."""
-    more = {"seed": seed, "recipe": recipe.model_dump(exclude_none=True)}
-    return sources.to_dict() | ({} if groups is None else {"groups": groups}) | more
 
 
 def _rates(

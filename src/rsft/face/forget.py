@@ -15,12 +15,11 @@ from rsft.data.composition import spellings
 from rsft.data.features import DESCRIPTION_FILE, Description
 from rsft.data.listing import identity_of
 from rsft.data.reading import read_json, reading
-from rsft.data.regular import read_regular
 from rsft.data.table import column_names, read_table
 from rsft.data.text import without_lines
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
-from rsft.face.runs.pseudonyms import SALT_FILE, Pseudonyms
+from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
 from rsft.types import PathLike
 
@@ -88,14 +87,7 @@ def _use(identity: str, run: Path) -> dict[str, Any]:
 
 def _pseudonyms(rows: pyarrow.Table, run: Path) -> Pseudonyms:
     """Return the mapping from names to the names used in a run."""
-    if (rows.schema.metadata or {}).get(b"ids") != b"hashed":
-        return Pseudonyms(None)
-    try:
-        return Pseudonyms(read_regular(run / SALT_FILE).decode())
-    except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"'{run}' names people by salted hashes, and its {SALT_FILE} cannot be read: {error}."
-        ) from error
+    return Pseudonyms.of_run(run, hashed=(rows.schema.metadata or {}).get(b"ids") == b"hashed")
 
 
 def _through(identity: str, run: Path) -> str | None:
@@ -104,9 +96,9 @@ def _through(identity: str, run: Path) -> str | None:
         return None
     with reading(run / CONFIG_FILE, OF_RUN):
         model = Path(tomllib.loads((run / CONFIG_FILE).read_text(encoding="utf-8")).get("model", ""))
-    start = model.parent if model.name == "model" else model
-    if not (start / ACCEPTED_FILE).is_file() or start.resolve() == run.resolve():
-        return None
+        start = model.parent if model.name == "model" else model
+        if not (start / ACCEPTED_FILE).is_file() or start.resolve() == run.resolve():
+            return None
     before = _use(identity, start)
     return str(start) if before["trained"] or before["through"] else None
 

@@ -91,7 +91,7 @@ def retain_pool(log_ratio: Any, retain_fraction: float) -> Tensor:
 
 def _equally_long(log_ratios: Sequence[Any], call: str) -> list[Tensor]:
     """Return the log ratios as float64; raise ValueError unless all are (N,). `call` names the function in messages."""
-    rows = [as_log_ratio(log_ratio, f"{call}(log_ratio)").double() for log_ratio in log_ratios]
+    rows = [as_log_ratio(log_ratio, call).double() for log_ratio in log_ratios]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
         raise ValueError(f"`{call}` needs (N,) log ratios of one length, got lengths {sorted(lengths)}.")

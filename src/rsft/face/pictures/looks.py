@@ -75,7 +75,9 @@ class Looks:
         self._find = face_finder(model, aligned=aligned, landmarks=landmarks)
         way = f"{self._template.tolist()} {model.size} {way_to_faces(aligned=aligned, landmarks=landmarks)}"
         file = self._file = None if folder is None else folder / f"looks-{zlib.crc32(way.encode()):08x}.jsonl"
-        self._known = on_first(lambda: _read(file, images) if file is not None and file.exists() else {})
+        kept = on_first(lambda: _read(file, images) if file is not None and file.exists() else {})
+        self._known = {item: look for item, (look, _) in kept.items()}
+        self._stamps = {item: stamp for item, (_, stamp) in kept.items()}
         self.decoded = 0
 
     def __call__(self, items: np.ndarray) -> list[Look]:
@@ -89,6 +91,10 @@ class Looks:
     def known(self) -> np.ndarray:
         """The pictures that were looked at, (n,) int64 ascending."""
         return np.array(sorted(self._known), np.int64)
+
+    def digests(self) -> dict[str, str]:
+        """Return id -> digest of the bytes of each picture that was looked at, see `Stamp`; empty without a folder."""
+        return {self._images.ids[item]: stamp.digest for item, stamp in sorted(self._stamps.items())}
 
     def quarantined(self) -> list[tuple[str, str]]:
         """Return the id and the reason of each picture that was looked at and cannot be used."""
@@ -110,6 +116,7 @@ class Looks:
         with reading() as pool:
             found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
         self._known |= {item: look for item, (look, _) in found.items()}
+        self._stamps |= {item: stamp for item, (_, stamp) in found.items() if stamp is not None}
         if self._file is not None and is_first():
             with telling_full(self._file), open(self._file, "a") as file:
                 file.writelines(_line(item, *found[item]) for item in new)
@@ -141,13 +148,13 @@ def _line(item: int, look: Look, stamp: Stamp | None) -> str:
     return json.dumps([item, dict(look.covariates), points, look.reason, stamp]) + "\n"
 
 
-def _read(file: Path, images: ImageSet) -> dict[int, Look]:
+def _read(file: Path, images: ImageSet) -> dict[int, tuple[Look, Stamp]]:
     """Read the lines of a file; one that was cut off is left out, and the file ends before it from then on.
 
     Raises:
         InputError: The file is damaged, or one of the pictures has changed since.
     """
-    found: dict[int, Look] = {}
+    found: dict[int, tuple[Look, Stamp]] = {}
     with reading_file(file, FOUND):
         content = read_regular(file)
     whole = content[: content.rfind(b"\n") + 1]
@@ -161,6 +168,7 @@ def _read(file: Path, images: ImageSet) -> dict[int, Look]:
     changed = first_changed((line[4] for line in told), (images.sources[line[0]] for line in told))
     if changed is not None:
         raise changed_picture(images, told[changed][0], file)
-    for item, measured, points, reason, _ in told:
-        found[item] = Look(measured, None if points is None else np.array(points, np.float32), reason)
+    for item, measured, points, reason, stamp in told:
+        look = Look(measured, None if points is None else np.array(points, np.float32), reason)
+        found[item] = look, Stamp(*stamp)
     return found

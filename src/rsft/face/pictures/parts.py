@@ -86,6 +86,21 @@ def save_part(features: Features, path: Path, images: ImageSet, part: range, sta
         make_private(new)
 
 
+def noted_digests(folder: Path, images: ImageSet) -> dict[str, str]:
+    """Return id -> digest of the bytes of each picture, see `Stamp`, from the parts of a whole set.
+
+    Args:
+        folder: The folder that was given to `rsft.face.pictures.embedding.embed`.
+        images: The set.
+    """
+    for parts in sorted(path for path in folder.iterdir() if path.is_dir()):
+        noted = [json.loads(file.read_text()) for file in sorted(parts.glob(f"[0-9]*/{PICTURES_FILE}"))]
+        stamps = [Stamp(*stamp) for part in noted for stamp in part["stamps"]]
+        if len(stamps) == len(images):  # other parts are of a call that was interrupted
+            return {item: stamp.digest for item, stamp in zip(images.ids, stamps, strict=True)}
+    return {}
+
+
 def load_part(path: Path, images: ImageSet) -> Features:
     """Read the features of a part that `has_part`, with the names of its pictures."""
     found = load_features(path)

@@ -63,10 +63,9 @@ class Sources:
         return [value for value in vars(self).values() if value is not None and not isinstance(value, bool)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the given paths as text, and `aligned`, for `config.toml`."""
-        options = ("aligned", "allow_overlap", "drop_overlap")
-        texts = {name: str(value) for name, value in vars(self).items() if value is not None and name not in options}
-        return texts | {"aligned": self.aligned}
+        """Return the given paths as text, and the options, for `config.toml`."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value if isinstance(value, bool) else str(value) for name, value in given.items()}
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,11 @@ class OpenPool:
         """Id and reason of each picture that was opened and cannot be used."""
         return self._looks.quarantined()
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Id -> digest of the bytes of each picture that was opened; empty without a folder."""
+        return self._looks.digests()
+
     def plan(self) -> Plan:
         """Make the plan, from a pilot that grows until it tells enough.
 

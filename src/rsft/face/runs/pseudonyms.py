@@ -9,6 +9,9 @@ import os
 import secrets
 from pathlib import Path
 
+from rsft.data.regular import read_regular
+from rsft.errors import InputError
+
 SALT_FILE = "salt.txt"
 SALT_BYTES = 16
 HASH_DIGITS = 16
@@ -30,6 +33,24 @@ class Pseudonyms:
             return name
         return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()[:HASH_DIGITS]
 
+    @classmethod
+    def of_run(cls, folder: Path, *, hashed: bool) -> "Pseudonyms":
+        """Return the pseudonyms of a run.
+
+        Args:
+            folder: The run folder.
+            hashed: Whether the run names pictures by hashes.
+
+        Raises:
+            InputError: It does, and its salt cannot be read.
+        """
+        try:
+            return cls(read_regular(folder / SALT_FILE).decode() if hashed else None)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"'{folder}' names people by salted hashes, and its {SALT_FILE} cannot be read: {error}."
+            ) from error
+
     def save(self, folder: Path) -> None:
         """Write the salt into a folder, readable by its owner only; without a salt, remove an old one."""
         if self.salt is None:
@@ -39,6 +60,6 @@ class Pseudonyms:
             file.write(self.salt)
 
 
-def new_pseudonyms(*, show: bool = False) -> Pseudonyms:
-    """Return pseudonyms with a new random salt, or ones that leave names unchanged if `show` is set."""
-    return Pseudonyms(None if show else secrets.token_hex(SALT_BYTES))
+def new_pseudonyms(*, show: bool = False, salt: str | None = None) -> Pseudonyms:
+    """Return pseudonyms with a salt, by default a new random one; if `show` is set, ones that leave names unchanged."""
+    return Pseudonyms(None if show else salt or secrets.token_hex(SALT_BYTES))

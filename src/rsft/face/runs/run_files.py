@@ -1,7 +1,7 @@
 """The files of a finished run: metrics, plan, model, model card, thumbnails and report."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rsft.face.runs.model_card import write_card
 from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.face.runs.results import NAMED, Findings, write_plan
 from rsft.face.runs.thumbnails import save_thumbnails
+from rsft.face.runs.used_inputs import write_used
 from rsft.report.page import write_report
 from rsft.report.run import CONFIG_FILE, METRICS_FILE, REPORT_FILE
 from rsft.types import TUNED
@@ -43,6 +44,7 @@ def write_run(
     licence_of_source: str,
     pseudonym: Pseudonyms = NAMED,
     faces: tuple[ImageSet, ToFace] | None = None,
+    used: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Write all files of a run.
 
@@ -55,6 +57,7 @@ def write_run(
         pseudonym: Replaces the names of pictures and people.
         faces: The pictures of the pool and the function that aligns them, to show some in the report. By default, the
             report shows none.
+        used: The pictures that were read, see `write_used`. By default, they are not noted.
     """
     plan, times_trained = found.plans[0], found.tuned[0].line.times_trained
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1))
@@ -69,6 +72,8 @@ def write_run(
         pseudonym=pseudonym,
         times_trained=times_trained,
     )
+    if used is not None:
+        write_used(folder, used, pseudonym)
     discard(folder / MODEL_FOLDER)  # left by an attempt that was interrupted later
     shipped.save(folder / MODEL_FOLDER, licence_of_source=licence_of_source)
     write_card(folder, metrics, plan, shipped)
