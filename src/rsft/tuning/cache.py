@@ -128,6 +128,8 @@ class CachedActivations(Dataset[Batch]):
         with evaluating(self._prefix):
             given = self._prefix(inputs.to(own.device))
         self._given = [_Shape.of(tensor) for tensor in given]
+        if self._shapes and [shape.sizes for shape in self._shapes] != [shape.sizes for shape in self._given]:
+            raise InputError(f"'{self.folder / DESCRIPTION_FILE}' states other shapes: remove the store.")
         flat = torch.cat([shape.to_flat(tensor) for shape, tensor in zip(self._given, given, strict=True)], 1)
         stored: np.ndarray = flat.cpu().numpy()
         with np.errstate(over="ignore"):
@@ -160,6 +162,10 @@ class CachedActivations(Dataset[Batch]):
             return False
         self._shapes = read_json(self.folder / DESCRIPTION_FILE, list[_Shape], STORE)
         self._filled = _opened(self.folder / FILLED_FILE, (len(self),), np.dtype(bool))
+        for shard, _ in self._by_shard(np.flatnonzero(self._filled)):
+            if not self._path(shard).exists():
+                raise InputError(f"'{self._path(shard)}' is missing: remove the store '{self.folder}'.")
+            self._shard(shard)
         return True
 
     def _begin(self) -> None:
@@ -178,9 +184,12 @@ class CachedActivations(Dataset[Batch]):
         shards = rows // self._rows_per_shard
         return [(int(shard), np.flatnonzero(shards == shard)) for shard in np.unique(shards)]
 
+    def _path(self, number: int) -> Path:
+        return self.folder / f"shard-{number:05d}.npy"
+
     def _shard(self, number: int) -> np.ndarray:
         if number not in self._shards:
-            path = self.folder / f"shard-{number:05d}.npy"
+            path = self._path(number)
             rows = min(self._rows_per_shard, len(self) - number * self._rows_per_shard)
             make_or_open = _opened if path.exists() else _mapped
             self._shards[number] = make_or_open(path, (rows, self._width), self._dtype)
