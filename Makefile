@@ -37,6 +37,7 @@ evidence: .venv/installed
 soak: .venv/installed
 	$(BIN)/python benchmarks/soak_fuzz.py
 	$(BIN)/python benchmarks/soak_kill.py --kills $(or $(RSFT_KILLS),200)
+	$(BIN)/python benchmarks/robustness.py
 
 # all packages but torch and its libraries are compared with a hash before they are installed: see SECURITY.md
 .venv/installed: pyproject.toml constraints.txt requirements.lock

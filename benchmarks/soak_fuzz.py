@@ -1,21 +1,23 @@
 """Damaged and hostile input for every parser: is each accepted or refused in one line, with nothing else done?
 
     python benchmarks/soak_fuzz.py --inputs 1000000
+    python benchmarks/soak_fuzz.py --inputs 5000 --only tar     (one parser, whose results are replaced)
     python benchmarks/soak_fuzz.py --only tar --input 4711      (one input again, with its traceback)
 
 Each input is a small valid one with seeded mutations (`tests/faults/mutations.py`); number N of a parser is the same in
-every run with one seed. Workers are processes of their own with a limit on their address space. An input is bad if it
-ends in any error but one of rsft in one line that names the file, kills the worker, takes over three seconds, adds
-more than 512 MiB to the peak of memory, or if Python's audit hooks see that it runs code, unpickles, starts a process,
-asks the network or writes outside its folder. Writes `benchmarks/results/soak_fuzz.json`.
+every run with one seed. Workers are forked, with a limit on their address space. An input is bad if it
+ends in any error but one of rsft in one line that names the file, kills the worker, takes three seconds of processor
+time or waits for 30, adds more than 512 MiB to the peak of memory, or if Python's audit hooks see that it runs code,
+unpickles, starts a process, asks the network or writes outside its folder. Writes `benchmarks/results/soak_fuzz.json`.
 """
 
 import argparse
 import json
+import logging
+import multiprocessing
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +33,7 @@ RESULTS = Path(__file__).parent / "results" / "soak_fuzz.json"
 sys.path[:0] = [str(ROOT / "tests" / part) for part in ("faults", "data", "face")]
 
 BLOCK = 4000  # inputs of a worker, before another starts afresh
-STUCK = 60.0  # seconds without an outcome, after which a worker is killed
+STUCK = 120.0  # seconds without an outcome, after which a worker is killed
 LETTERS = {"accepted": "a", "refused": "r"}
 
 
@@ -39,22 +41,22 @@ def random_of(seed: int, name: str, number: int) -> Random:
     return Random(f"{seed}/{name}/{number}")
 
 
-def work(name: str, first: int, last: int, seed: int, out: Path) -> None:
+def work(parser: Any, first: int, last: int, seed: int, out: Path) -> None:
     """Give a parser the inputs `first` to `last` - 1; write a letter for each outcome, and a line for each bad one."""
     warnings.simplefilter("ignore")
+    logging.disable()
     from attempts import Watch, attempt, limited, prepare
-    from parsers import parsers
 
-    parser = next(parser for parser in parsers() if parser.name == name)
     with tempfile.TemporaryDirectory(dir=os.environ.get("SOAK_DIR")) as scratch:
         prepare(parser, Path(scratch))
         watch = Watch(Path(scratch))
         with limited(), open(out, "ab", buffering=0) as letters, open(out.with_suffix(".bad"), "a", buffering=1) as bad:
             for number in range(first, last):
-                outcome = attempt(parser, random_of(seed, name, number), Path(scratch, "x"), watch)
+                outcome = attempt(parser, random_of(seed, parser.name, number), Path(scratch, "x"), watch)
                 if outcome not in LETTERS:
                     bad.write(json.dumps([number, outcome]) + "\n")
                 letters.write(LETTERS.get(outcome, "b").encode())
+    os._exit(0)  # a fork of a thread has nothing else to end
 
 
 def again(name: str, number: int, seed: int) -> None:
@@ -70,42 +72,31 @@ def again(name: str, number: int, seed: int) -> None:
     print(parser.read(folder / "x"))
 
 
-def run_block(name: str, first: int, last: int, seed: int, folder: Path) -> tuple[Counter[str], list[tuple[int, str]]]:
+def run_block(
+    parser: Any, first: int, last: int, seed: int, folder: Path
+) -> tuple[Counter[str], list[tuple[int, str]]]:
     """Let workers do a block of inputs; one that dies or is stuck leaves its input as bad, and another goes on."""
     counts, bad = Counter[str](), list[tuple[int, str]]()
     while first < last:
         out = folder / f"{first}"
-        command = [
-            sys.executable,
-            __file__,
-            "--worker",
-            name,
-            str(first),
-            str(last),
-            "--seed",
-            str(seed),
-            "--out",
-            str(out),
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)
+        out.touch()
+        worker = multiprocessing.get_context("fork").Process(target=work, args=(parser, first, last, seed, out))
+        worker.start()
         done, since = -1, time.monotonic()
-        while process.poll() is None:
-            time.sleep(0.2)
-            now = out.stat().st_size if out.exists() else -1
+        while worker.is_alive():
+            worker.join(0.2)
+            now = out.stat().st_size
             if now != done:
                 done, since = now, time.monotonic()
             elif time.monotonic() - since > STUCK:
-                process.kill()
-        letters = out.read_bytes().decode() if out.exists() else ""
+                worker.kill()
+        letters = out.read_bytes().decode()
         counts += Counter(letters)
         if out.with_suffix(".bad").exists():
             bad += [tuple(json.loads(line)) for line in out.with_suffix(".bad").read_text().splitlines()]
         first += len(letters)
-        if process.returncode != 0:
-            errors = b"" if process.stderr is None else process.stderr.read()
-            if not letters and not out.exists():
-                raise SystemExit(f"the worker of {name} did not start: {errors.decode()[-2000:]}")
-            bad.append((first, f"BAD worker ended by {process.returncode}: {errors.decode()[-200:]}"))
+        if worker.exitcode != 0:
+            bad.append((first, f"BAD worker ended by {worker.exitcode}"))
             counts["b"] += 1
             first += 1
     return counts, bad
@@ -118,24 +109,26 @@ def table(parts: dict[str, dict[str, Any]]) -> str:
     return "\n".join([f"{'parser':24s}{'inputs':>9s}{'accepted':>9s}{'refused':>9s}{'bad':>6s}", *rows])
 
 
-def soak(inputs: int, seed: int, only: list[str] | None, jobs: int) -> dict[str, Any]:
+def soak(inputs: int, seed: int, only: list[str] | None, jobs: int) -> dict[str, dict[str, Any]]:
     """Divide a number of inputs among the parsers and return the counts."""
+    import torch
     from parsers import parsers
 
-    shares = {parser.name: 1 / parser.slow for parser in parsers() if only is None or parser.name in only}
-    wanted = {name: max(1, round(inputs * share / sum(shares.values()))) for name, share in shares.items()}
+    torch.set_num_threads(1)  # the workers are forked
+    chosen = [parser for parser in parsers() if only is None or parser.name in only]
+    total = sum(1 / parser.slow for parser in chosen)
     parts: dict[str, dict[str, Any]] = {}
-    started = time.monotonic()
-    for name, number in wanted.items():
+    for parser in chosen:
+        number = max(1, round(inputs / parser.slow / total))
         begun, folder = time.monotonic(), Path(tempfile.mkdtemp())
-        blocks = [(name, first, min(first + BLOCK, number), seed, folder) for first in range(0, number, BLOCK)]
+        blocks = [(parser, first, min(first + BLOCK, number), seed, folder) for first in range(0, number, BLOCK)]
         with ThreadPoolExecutor(jobs) as pool:
             done = list(pool.map(lambda block: run_block(*block), blocks))
         shutil.rmtree(folder)
         counts = sum((of_block for of_block, _ in done), Counter[str]())
         bad = [one for _, of_block in done for one in of_block]
         kinds = Counter(text for _, text in bad)
-        parts[name] = {
+        parts[parser.name] = {
             "inputs": counts.total(),
             "accepted": counts["a"],
             "refused": counts["r"],
@@ -146,14 +139,16 @@ def soak(inputs: int, seed: int, only: list[str] | None, jobs: int) -> dict[str,
                 for text, times in kinds.most_common(40)
             ],
         }
-        print(table({name: parts[name]}).splitlines()[1], flush=True)
-        for kind in parts[name]["kinds"]:
+        print(table({parser.name: parts[parser.name]}).splitlines()[1], flush=True)
+        for kind in parts[parser.name]["kinds"]:
             print(f"    {kind['times']:>6} x {kind['what']} (input {kind['first']})", flush=True)
+    return parts
+
+
+def summary(parts: dict[str, dict[str, Any]], seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
-        "inputs": sum(part["inputs"] for part in parts.values()),
-        "bad": sum(part["bad"] for part in parts.values()),
-        "seconds": round(time.monotonic() - started),
+        **{name: sum(part[name] for part in parts.values()) for name in ("inputs", "bad", "seconds")},
         "python": platform.python_version(),
         "parsers": parts,
     }
@@ -166,18 +161,17 @@ def main() -> None:
     arguments.add_argument("--jobs", type=int, default=1, help="workers at a time")
     arguments.add_argument("--only", nargs="+", help="names of parsers; all by default")
     arguments.add_argument("--input", type=int, help="number of one input of the parser that --only names")
-    arguments.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     arguments.add_argument("--out", type=Path, default=RESULTS)
     told = arguments.parse_args()
-    if told.worker:
-        work(told.worker[0], int(told.worker[1]), int(told.worker[2]), told.seed, told.out)
-    elif told.input is not None:
+    if told.input is not None:
         again(told.only[0], told.input, told.seed)
     else:
-        found = soak(told.inputs, told.seed, told.only, told.jobs)
+        before = json.loads(told.out.read_text()) if told.only and told.out.exists() else {"parsers": {}}
+        parts = soak(told.inputs, told.seed, told.only, told.jobs)
+        found = summary(before["parsers"] | parts, told.seed)
         told.out.write_text(json.dumps(found, indent=1) + "\n")
         print(table(found["parsers"]))
-        sys.exit(1 if found["bad"] else 0)
+        sys.exit(1 if any(part["bad"] for part in parts.values()) else 0)
 
 
 if __name__ == "__main__":

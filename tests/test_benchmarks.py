@@ -25,3 +25,10 @@ def test_the_page_of_real_shifts_is_that_of_its_results(monkeypatch: pytest.Monk
     monkeypatch.syspath_prepend(FOLDER)
     real_shifts = importlib.import_module("real_shifts")
     assert real_shifts.PAGE.read_text() == real_shifts.page(json.loads(real_shifts.RESULTS.read_text()))
+
+
+def test_the_page_on_robustness_is_that_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    robustness = importlib.import_module("robustness")
+    kill, fuzz = (json.loads((FOLDER / "results" / f"soak_{name}.json").read_text()) for name in ("kill", "fuzz"))
+    assert robustness.PAGE.read_text() == robustness.page(kill, fuzz)

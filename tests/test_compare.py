@@ -100,6 +100,17 @@ def test_an_interrupted_comparison_continues(tmp_path: Path) -> None:
         compare(failing, measure, METHODS, **options | {"steps": 9})
 
 
+def test_a_damaged_file_of_a_comparison_is_named(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"start": {"effect": 0.0}, "steps": 8, "batch_size": 6, "learning_rates": RATES}
+    options |= {"validate": validate, "seeds": 1, "out": tmp_path}
+    compare(train, measure, METHODS, **options)
+    for path in (next((tmp_path / "runs").glob("*.json")), tmp_path / "compare.json"):
+        for damaged in ("{", '{"seed": "x"}' if path.parent != tmp_path else "[]"):
+            path.write_text(damaged)
+            with pytest.raises(InputError, match=f"cannot read '{path}'"):
+                compare(train, measure, METHODS, **options)
+
+
 def test_parallel_workers_give_the_same_result() -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the test module
     assert run(workers=2).to_dict()["values"] == run().to_dict()["values"]

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 
 from rsft.baselines import REJECTION, Batch, Method
+from rsft.data.reading import read_json
 from rsft.disk.lock import locked
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
@@ -22,6 +23,7 @@ from rsft.run_folder import adding_to
 from rsft.types import PRETRAINED, Interval
 
 CONFIG_FILE, RESULT_FILE, RUNS_FOLDER = "compare.json", "comparison.json", "runs"
+COMPARISON = "the settings of a comparison"
 
 # (batches, learning rate, seed) -> trained model. len(batches) is the number of steps.
 Train = Callable[["Batches", float, int], Any]
@@ -316,7 +318,7 @@ class _Store:
         settings = json.loads(json.dumps(settings))
         path = folder / CONFIG_FILE
         if path.exists():
-            there = json.loads(path.read_text())
+            there = read_json(path, dict[str, Any], COMPARISON)
             changed = [name for name in {**there, **settings} if there.get(name) != settings.get(name)]
             if changed:
                 name = changed[0]
@@ -329,7 +331,7 @@ class _Store:
     def read(self, method: str, learning_rate: float, seed: int) -> Trained | None:
         """Return a stored training, or None."""
         path = self._path(method, learning_rate, seed)
-        return Trained(**json.loads(path.read_text())) if path.exists() else None
+        return read_json(path, Trained, "a training of a comparison") if path.exists() else None
 
     def write(self, run: Trained) -> None:
         """Store a training."""

@@ -5,7 +5,19 @@ from typing import Any
 
 
 class RsftError(Exception):
-    """Base class of the exceptions of rsft. Each message is one line that states what to do."""
+    r"""Base class of the exceptions of rsft. Each message is one line that states what to do.
+
+    Names that come from files may hold anything: what cannot be printed, such as the end of a line or the codes of a
+    terminal, is shown by its escape.
+
+    >>> print(InputError("no picture 'a\nb'"))
+    no picture 'a\nb'
+    """
+
+    def __str__(self) -> str:
+        return "".join(
+            sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in super().__str__()
+        )
 
 
 class InputError(RsftError, ValueError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft.data.apart import check_apart, resolved
+from rsft.data.regular import read_regular
 from rsft.disk.access import PRIVATE_FOLDER, make_private, make_usual
 from rsft.disk.lock import check_free, locked
 from rsft.disk.room import FULL, free_bytes, full_disk
@@ -231,9 +232,9 @@ def _check_ours(folder: Path, *, finished: bool) -> None:
 def _check_marked(folder: Path, verb: str) -> dict[str, list[str]]:
     """Return the contents of the mark, or raise an error that names the action, such as "replace"."""
     try:
-        mark: dict[str, list[str]] = json.loads((folder / MARK_FILE).read_text(encoding="utf-8"))
+        mark: dict[str, list[str]] = json.loads(read_regular(folder / MARK_FILE))
         listed = isinstance(mark["files"], list)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         listed = False
     if not listed:
         old = next((name for name in OLD_FILES if (folder / name).is_file()), None)

@@ -132,13 +132,13 @@ def test_unreadable_data_sets_are_rejected(tmp_path: Path) -> None:
     whole = first.read_bytes()
     for damage in (whole[: len(whole) // 2], b"no arrow"):
         first.write_bytes(damage)
-        with pytest.raises(InputError, match="not a complete output of `save_to_disk`"):
+        with pytest.raises(InputError, match="as part of a complete output of `save_to_disk`"):
             find_images(tmp_path / "saved")
     first.unlink()
-    with pytest.raises(InputError, match="not a complete output of `save_to_disk`"):
+    with pytest.raises(InputError, match="as part of a complete output of `save_to_disk`"):
         find_images(tmp_path / "saved")
     (tmp_path / "saved" / "state.json").write_text("[]")
-    with pytest.raises(InputError, match="not a complete output of `save_to_disk`"):
+    with pytest.raises(InputError, match="as part of a complete output of `save_to_disk`"):
         find_images(tmp_path / "saved")
     two = made().add_column("mask", [{"bytes": b"x", "path": None}] * 4, feature=datasets.Image())
     two.to_parquet(tmp_path / "two.parquet")

@@ -58,7 +58,7 @@ def test_paths_without_pictures_are_rejected(folder: Path, tmp_path: Path) -> No
         tmp_path / "empty": "holds no picture",
         tmp_path / "notes.md": "neither a folder nor a .tar",
         folder / "a" / "notes.txt": "needs a column 'path', got no picture",
-        tmp_path / "broken.tar": "not a complete, uncompressed .tar",
+        tmp_path / "broken.tar": "as an uncompressed .tar archive",
     }.items():
         with pytest.raises(InputError, match=words):
             find_images(path)

@@ -113,9 +113,9 @@ def test_the_rows_tell_which_of_two_signs_in_the_header_parts_the_cells(tmp_path
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.csv")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         read_table(tmp_path / "x.csv")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         read_table(tmp_path)
 
 

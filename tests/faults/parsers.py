@@ -15,6 +15,7 @@ import pyarrow.parquet
 import torch
 from attempts import Parser, Tree
 from drawn_people import tiny_model
+from notes import read_notes, write_notes
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 from small_run import write_run
@@ -40,6 +41,7 @@ from rsft.report.page import render
 from rsft.report.run import read_run
 
 PICTURES_READ = 4
+NOTES = (".json", ".jsonl", ".npy", ".safetensors", ".toml", ".parquet")
 ROWS = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 PAIRS = "a,b,same,fold\n10/a.png,10/deep/b.png,1,0\n10/a.png,9/a.png,0,1\n"
 POINTS = ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -187,6 +189,7 @@ def parsers() -> list[Parser]:
         ),
         Parser("labels", [matrices], labels, ("y.npy", "y.csv")),
         Parser("run folder", [run], of_file(read_run, "run")),
+        Parser("notes of runs", [tree(write_notes)], read_notes, NOTES, slow=10),
         Parser("report", [run], report, slow=100),
         Parser("comparison", [figures], write_figure, slow=100),
         Parser(

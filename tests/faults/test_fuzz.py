@@ -3,6 +3,7 @@
 The long form is `benchmarks/soak_fuzz.py`.
 """
 
+import json
 import warnings
 from pathlib import Path
 from random import Random
@@ -11,7 +12,9 @@ import pytest
 from attempts import Parser, Watch, attempt, limited, prepare
 from parsers import parsers
 
-INPUTS = 200
+INPUTS = 150  # of each parser, divided by how slow it is
+PARSERS = parsers()
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "soak_fuzz.json"
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
     return Watch(tmp_path_factory.getbasetemp())
 
 
-@pytest.mark.parametrize("parser", parsers(), ids=lambda parser: parser.name)
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
 def test_mutated_input_is_accepted_or_refused_in_one_line(parser: Parser, watch: Watch, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, at odd numbers
@@ -31,6 +34,12 @@ def test_mutated_input_is_accepted_or_refused_in_one_line(parser: Parser, watch:
                 if outcome.startswith("BAD"):
                     bad[number] = outcome
     assert not bad
+
+
+def test_the_figures_of_the_long_form_are_of_all_parsers() -> None:
+    found = json.loads(RESULTS.read_text())
+    assert set(found["parsers"]) == {parser.name for parser in PARSERS}
+    assert found["inputs"] == sum(part["inputs"] for part in found["parsers"].values())
 
 
 def test_the_hook_sees_what_it_should(watch: Watch, tmp_path: Path) -> None:

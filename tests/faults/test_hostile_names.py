@@ -8,6 +8,7 @@ from drawn_people import tiny_model
 from small_run import SOME, metrics, plan
 
 from rsft.cli import show
+from rsft.errors import InputError
 from rsft.face.runs.model_card import write_card
 from rsft.plan import plan_from_ratio
 
@@ -49,3 +50,7 @@ def test_names_are_no_html_of_the_card(tmp_path: Path) -> None:
     card = (tmp_path / "model_card.md").read_text()
     assert "<" not in card
     assert card.count("&lt;img src=x onerror=alert(1)>") == 4
+
+
+def test_an_error_is_one_line_of_printable_signs_whatever_a_file_calls_things() -> None:
+    assert str(InputError("no 'a\n\x1b[2J\udcff é'")) == r"no 'a\n\x1b[2J\udcff é'"

@@ -185,7 +185,7 @@ def test_links_of_a_run_folder_are_neither_shown_nor_written_through(tmp_path: P
     assert "accepted-01.jpg' as part of a complete run folder" in refused("report", folder)
     (folder / "thumbnails" / "accepted-01.jpg").unlink()
     os.mkfifo(folder / "thumbnails" / "accepted-01.jpg")
-    assert "no regular file" in refused("report", folder)
+    assert "not a regular file" in refused("report", folder)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_another_configuration_is_rejected_and_the_message_names_the_difference(
     with pytest.raises(InputError, match="has version 0"):
         Checkpoints(tmp_path).load({})
     state.write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot read"):
         Checkpoints(tmp_path).load({})
 
 

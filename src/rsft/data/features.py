@@ -116,7 +116,7 @@ class Features:
             (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1))
 
 
-class _Description(BaseModel):
+class Description(BaseModel):
     """The shape of `embedding.json`."""
 
     fingerprint: str
@@ -133,7 +133,7 @@ def load_features(folder: Path) -> Features:
     Raises:
         InputError: A file is missing or damaged, or does not have a row for each item.
     """
-    told: _Description = read_json(folder / DESCRIPTION_FILE, _Description, OUTPUT)
+    told: Description = read_json(folder / DESCRIPTION_FILE, Description, OUTPUT)
     if pc.count_distinct(pyarrow.array(told.items, pyarrow.large_string())).as_py() < len(told.items):
         raise InputError(f"'{folder / DESCRIPTION_FILE}' names an item twice: embed again.")
     return Features(

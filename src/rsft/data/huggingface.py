@@ -18,12 +18,14 @@ import pyarrow
 import pyarrow.parquet
 
 from rsft.data.listing import Listing, item_id, join_listings, suffix_of
+from rsft.data.reading import reading
 from rsft.data.regular import read_regular
 from rsft.data.sources import Part, Source, columnar
 from rsft.errors import InputError
 from rsft.missing import is_missing, label_name
 
 STATE_FILE, SPLITS_FILE = "state.json", "dataset_dict.json"
+SAVED = "part of a complete output of `save_to_disk`"
 CAST = (
     "If it was decoded, as by `map`, cast the data set to the features that it had, `rows.cast(features)`, so that the "
     "stored bytes and the names of classes are read."
@@ -45,18 +47,17 @@ def list_saved(folder: Path) -> Listing:
     Raises:
         InputError: The folder has splits below it, is incomplete, or does not store pictures as bytes.
     """
-    try:
-        if (folder / SPLITS_FILE).is_file():
-            splits = json.loads((folder / SPLITS_FILE).read_text())["splits"]
+    if (folder / SPLITS_FILE).is_file():
+        with reading(folder / SPLITS_FILE, SAVED):
+            splits = [str(name) for name in json.loads(read_regular(folder / SPLITS_FILE))["splits"]]
             raise InputError(
                 f"'{folder}' has the splits {', '.join(splits)}: name one, such as '{folder / splits[0]}'."
             )
+    with reading(folder / STATE_FILE, SAVED):
         files = [
             _file(folder, entry["filename"]) for entry in json.loads(read_regular(folder / STATE_FILE))["_data_files"]
         ]
-        tables = [_mapped(path) for path in files]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, pyarrow.ArrowException) as error:
-        raise InputError(f"'{folder}' is not a complete output of `save_to_disk`: {error}.") from error
+    tables = [_mapped(path) for path in files]
     return join_listings(
         [_list_table(table, folder, number_from, place) for table, number_from, place in _numbered(tables)]
     )
@@ -78,10 +79,8 @@ def list_table(path: Path) -> Listing:
     Raises:
         InputError: The file has another number of picture columns, or a row without the bytes of a picture.
     """
-    try:
+    with reading(path, "a table (Parquet)"):
         table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"cannot read '{path}': {error}.".replace("\n", " ")) from error
     return _list_table(table, path, 0, None)
 
 
@@ -172,8 +171,9 @@ def _scalar(value: Any) -> Any:
 
 def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:
     """Map an Arrow file; the values of the table lie in the mapped buffer unless the file is compressed."""
-    whole = pyarrow.memory_map(str(path)).read_buffer()
-    return pyarrow.ipc.open_stream(pyarrow.BufferReader(whole)).read_all(), whole, path
+    with reading(path, SAVED):
+        whole = pyarrow.memory_map(str(path)).read_buffer()
+        return pyarrow.ipc.open_stream(pyarrow.BufferReader(whole)).read_all(), whole, path
 
 
 def _numbered(

@@ -1,7 +1,7 @@
 """The one place where an error of reading a file becomes an `InputError` that names the file."""
 
-import os
 import struct
+import tarfile
 import tokenize
 import zipfile
 import zlib
@@ -16,6 +16,7 @@ import pyarrow
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
+from rsft.data.regular import check_regular
 from rsft.errors import InputError, RsftError
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ FOREIGN = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
+    tarfile.TarError,
     pyarrow.ArrowException,
     SafetensorError,
 )
@@ -43,23 +45,23 @@ REASON_LENGTH = 200
 
 
 @contextmanager
-def reading(path: Path, what: str) -> Iterator[None]:
+def reading(path: Path, what: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turn the errors of parsing a file into `InputError`; only parsing belongs into the block.
 
     Args:
         path: The file.
         what: What it should be, as in "a feature matrix".
+        also: Errors of this parser beside `FOREIGN`.
 
     Raises:
         InputError: The file is missing, not a regular file, or cannot be parsed.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for, a device read without end
-        raise InputError(f"cannot read '{path}' as {what}: it is no regular file.")
     try:
+        check_regular(path)  # a pipe would be waited for, a device read without end
         yield
     except RsftError:
         raise
-    except FOREIGN as error:
+    except (*FOREIGN, *also) as error:
         raise InputError(f"cannot read '{path}' as {what}: {_reason(error)}.") from error
 
 

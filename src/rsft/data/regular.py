@@ -29,6 +29,12 @@ def open_regular(path: PathLike, buffering: int = -1) -> BinaryIO:
     return open(descriptor, "rb", buffering)
 
 
+def check_regular(path: PathLike) -> None:
+    """Raise the errors of `open_regular` for a file that a library opens by its path."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR, str(path))
+
+
 def read_regular(path: PathLike) -> bytes:
     """Read the whole of a file; see `open_regular`."""
     with open_regular(path, buffering=0) as file:

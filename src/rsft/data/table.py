@@ -14,11 +14,13 @@ import pyarrow.parquet
 from rsft.data.column_names import check_columns, spelled
 from rsft.data.columns import BLOCK, Strings, first_rows, plain_paths, true_rows
 from rsft.data.delimited import delimited_header, read_delimited
-from rsft.data.text import check_regular, text_file
+from rsft.data.reading import reading
+from rsft.data.text import text_file
 from rsft.errors import InputError
 from rsft.missing import MARKS, label_name
 
 PARQUET, JSON_LINES = ".parquet", (".jsonl", ".ndjson")
+OF_PARQUET = "a table (Parquet)"
 TABLES = (".csv", ".tsv", ".txt", *JSON_LINES, PARQUET)  # suffixes of tables; any other one is read as delimited text
 
 
@@ -130,7 +132,6 @@ def read_table(path: Path, required: Sequence[str] = (), optional: Sequence[str]
         InputError: The file cannot be read, or a row has more or fewer cells than the header, which is told with its
             line; two columns have the same name, or a column is absent; see `check_columns`.
     """
-    check_regular(path)
     known = (*required, *optional)
     suffix = path.suffix.lower()
     if suffix == PARQUET:
@@ -149,7 +150,6 @@ def column_names(path: Path) -> list[str]:
     Raises:
         InputError: The file cannot be read.
     """
-    check_regular(path)
     if path.suffix.lower() == PARQUET:
         return _schema(path).names
     with text_file(path) as file:
@@ -160,10 +160,7 @@ def column_names(path: Path) -> list[str]:
 
 def holds_parquet(path: Path, test: Callable[[pyarrow.Schema], bool]) -> bool:
     """Return whether a file is Parquet, and its schema passes a test."""
-    if path.suffix.lower() != PARQUET:
-        return False
-    check_regular(path)
-    return test(_schema(path))
+    return path.suffix.lower() == PARQUET and test(_schema(path))
 
 
 def _parquet(path: Path, required: Sequence[str], optional: Sequence[str], others: bool) -> Table:
@@ -172,29 +169,21 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str], other
     names = spelled(told, (*required, *optional), path)
     check_columns(names, required, optional, path)
     wanted = {name: own for name, own in zip(names, told, strict=True) if others or name in (*required, *optional)}
-    try:
+    with reading(path, OF_PARQUET):
         table = pyarrow.parquet.ParquetFile(path).read(columns=list(wanted.values()))
         columns = {name: table[own] for name, own in wanted.items()}
         for values in columns.values():
             if not pyarrow.types.is_primitive(values.type) and not pyarrow.types.is_nested(values.type):
                 values.validate(full=True)  # the file may hold what is not UTF-8
-    except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable(f"'{path}'", error) from error
     return Table(path, columns, None)
 
 
 def _schema(path: Path) -> pyarrow.Schema:
     """Read the schema of a Parquet file."""
-    try:
+    with reading(path, OF_PARQUET):
         schema = pyarrow.parquet.read_schema(path)
         list(schema.names)  # which may not be UTF-8
         return schema
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        raise _unreadable(f"'{path}'", error) from error
-
-
-def _unreadable(where: str, error: Exception) -> InputError:
-    return InputError(f"cannot read {where}: {error}.".replace("\n", " "))
 
 
 def _json_lines(path: Path) -> tuple[dict[str, Strings], "array[int]"]:
@@ -218,7 +207,7 @@ def _objects(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 told = json.loads(text, object_pairs_hook=_unique)
             except (ValueError, RecursionError) as error:
-                raise _unreadable(f"'{path}' line {line}", error) from error
+                raise InputError(f"cannot read '{path}' line {line}: {error}.") from error
             if not isinstance(told, dict) or any(isinstance(value, dict | list) for value in told.values()):
                 raise InputError(f"'{path}' line {line} needs an object of names with texts and numbers.")
             yield line, told

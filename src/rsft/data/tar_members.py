@@ -19,13 +19,11 @@ from rsft.data.columns import BLOCK, Strings, folder_part, join_strings, true_ro
 from rsft.data.formats import picture_suffixes
 from rsft.data.listing import is_valid, text_column
 from rsft.data.passed_over import LINK_OUT, LINK_TO_FOLDER, NO_ARCHIVE, NO_FILE, SPARSE, Tally
+from rsft.data.reading import reading
 from rsft.data.regular import open_regular
 from rsft.data.sources import Parts
 from rsft.data.tar_headers import next_archive, plain_files
 from rsft.errors import InputError
-
-# what `tarfile` raises for a damaged archive
-FOREIGN = (tarfile.TarError, ValueError, OverflowError, RecursionError, EOFError)
 
 
 class _Link(NamedTuple):
@@ -80,14 +78,11 @@ class _Members:
         size = file.seek(0, 2)
         file.seek(start)
         before = len(self.offsets)
-        try:
-            with tarfile.open(fileobj=file, mode="r:") as archive:
-                while (member := archive.next()) is not None:
-                    archive.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps an object for each
-                    self._add(member)
-                end = archive.offset
-        except FOREIGN as error:
-            raise InputError(f"'{self.path}' is not a complete, uncompressed .tar archive: {error}.") from error
+        with reading(self.path, "an uncompressed .tar archive"), tarfile.open(fileobj=file, mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps an object for each
+                self._add(member)
+            end = archive.offset
         if end >= size:
             raise InputError(f"'{self.path}' is truncated: its end-of-archive mark is missing. Copy it again.")
         following = next_archive(file, end)

@@ -1,11 +1,13 @@
 """Text files as people's programs save them: in UTF-8, or in UTF-16 or UTF-32 with a mark."""
 
 import codecs
+import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from rsft.data.regular import open_regular
 from rsft.errors import InputError
 
 # Mark at the start of a file -> its encoding. That of UTF-16 is the beginning of one of UTF-32.
@@ -28,25 +30,18 @@ def text_file(path: Path) -> Iterator[TextIO]:
     Raises:
         InputError: The file does not exist or cannot be read, there or within the block, or it is in another encoding.
     """
-    check_regular(path)
     encoding = "utf-8"
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
-        encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), encoding)
-        with open(path, encoding=encoding, newline="") as text:
-            yield text
+            encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), encoding)
+            file.seek(0)
+            with io.TextIOWrapper(file, encoding, newline="") as text:
+                yield text
     except UnicodeError as error:
         raise InputError(_not_text(path, encoding)) from error
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror or error}.") from error
-
-
-def check_regular(path: Path) -> None:
-    """Raise `InputError` unless there is a regular file."""
-    if not path.is_file():
-        what = "is no regular file" if path.exists() else "does not exist"
-        raise InputError(f"cannot read '{path}': it {what}.")
 
 
 def read_text(path: Path) -> str:
@@ -76,7 +71,7 @@ def _not_text(path: Path, encoding: str) -> str:
     """Return the message for a file that is not in its encoding, with the first line that is not."""
     if not encoding.startswith("utf-8"):
         return f"cannot read '{path}': its mark says {encoding.upper()}, and it is not. Save it as UTF-8."
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode()

@@ -110,5 +110,5 @@ def _holder(file: Path) -> str:
     try:
         told = json.loads(file.read_text())
         return f"process {told['process']} on {told['host']} since {told['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

@@ -63,7 +63,7 @@ def finish_moves(destination: Path) -> str | None:
     try:
         noted = json.loads((partial / MOVES_FILE).read_text())
         token, names = str(noted["token"]), noted["names"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if partial.is_dir() and not [path for path in partial.iterdir() if path.name != f".{MOVES_FILE}.new"]:
             token, names = "", None  # stopped before anything was written
         else:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rsft.baselines import REJECTION
-from rsft.compare import CONFIG_FILE, Comparison
+from rsft.compare import COMPARISON, CONFIG_FILE, Comparison
+from rsft.data.reading import read_json
 from rsft.disk.lock import locked
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
@@ -165,11 +166,10 @@ def _check_of_several(folder: Path, names: Sequence[str]) -> None:
         InputError: It holds a comparison of one network.
     """
     path = folder / CONFIG_FILE
-    known: Any = json.loads(path.read_text()) if path.exists() else {"models": []}
-    if "models" not in known:
+    known = read_json(path, dict[str, Any], COMPARISON) if path.exists() else {"models": []}
+    if not isinstance(known.get("models"), list):
         raise InputError(f"'{folder}' holds a comparison of one network: choose another folder.")
-    known = {"models": sorted({*known["models"], *names})}
-    replace_file(path, json.dumps(known).encode())
+    replace_file(path, json.dumps({"models": sorted({*map(str, known["models"]), *names})}).encode())
 
 
 def _with_name(listener: Listener, name: str) -> Listener:

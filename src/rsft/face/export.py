@@ -15,6 +15,7 @@ import torch
 
 from rsft.data.apart import check_apart
 from rsft.data.images import find_images
+from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file, whole_folder
 from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError
 from rsft.face.networks.bundle import FaceModel, rounded
@@ -101,8 +102,8 @@ def _check_made_here(onnx: Path, overwrite: bool) -> None:
 def _is_description(path: Path) -> bool:
     """Return whether a file is a `NAME.json` that `export` wrote."""
     try:
-        return "fingerprint" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return "fingerprint" in read_json(path, dict[str, Any], "the description of a model")
+    except InputError:
         return False
 
 

@@ -1,7 +1,6 @@
 """`rsft forget`: find the runs that used a person, and remove the person from manifests."""
 
 import io
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ import pyarrow.parquet
 
 from rsft.data.column_names import IDENTITY, PATH, spelled
 from rsft.data.composition import spellings
-from rsft.data.features import DESCRIPTION_FILE
+from rsft.data.features import DESCRIPTION_FILE, Description
 from rsft.data.listing import identity_of
+from rsft.data.reading import read_json, reading
 from rsft.data.table import column_names, read_table
 from rsft.data.text import without_lines
 from rsft.disk.whole import replace_file
@@ -23,6 +23,7 @@ from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
 from rsft.types import PathLike
 
+OF_RUN = "part of the output of a run"
 NAMED_COLUMNS = (PATH, "a", "b")  # columns with pictures, in a manifest or in a list of pairs
 
 
@@ -69,14 +70,15 @@ def _use(identity: str, run: Path) -> dict[str, Any]:
     """Return how a run used a person: one entry of "runs" in the result of `forget`."""
     spelt = spellings(identity)
     if (run / ACCEPTED_FILE).is_file():
-        rows = pyarrow.parquet.read_table(run / ACCEPTED_FILE)
-        pseudonyms = _pseudonyms(rows, run)
-        named = pyarrow.array({pseudonyms(name) for name in spelt}, rows.schema.field(IDENTITY).type)
-        mine = rows.filter(pyarrow.compute.is_in(rows[IDENTITY], value_set=named))
-        trained = sum(mine["times_trained"].to_pylist()) if "times_trained" in mine.column_names else None
-        use = {"pictures": len(mine), "accepted": sum(mine["accepted"].to_pylist()), "trained": trained}
+        with reading(run / ACCEPTED_FILE, OF_RUN):
+            rows = pyarrow.parquet.read_table(run / ACCEPTED_FILE)
+            pseudonyms = _pseudonyms(rows, run)
+            named = pyarrow.array({pseudonyms(name) for name in spelt}, rows.schema.field(IDENTITY).type)
+            mine = rows.filter(pyarrow.compute.is_in(rows[IDENTITY], value_set=named))
+            trained = sum(mine["times_trained"].to_pylist()) if "times_trained" in mine.column_names else None
+            use = {"pictures": len(mine), "accepted": sum(mine["accepted"].to_pylist()), "trained": trained}
     elif (run / DESCRIPTION_FILE).is_file():
-        items = json.loads((run / DESCRIPTION_FILE).read_text())["items"]
+        items = read_json(run / DESCRIPTION_FILE, Description, OF_RUN).items
         use = {"pictures": sum(identity_of(item) in spelt for item in items), "accepted": None, "trained": None}
     else:
         raise InputError(f"'{run}' is not the output of a run: it has neither {ACCEPTED_FILE} nor {DESCRIPTION_FILE}.")
@@ -90,13 +92,13 @@ def _pseudonyms(rows: pyarrow.Table, run: Path) -> Pseudonyms:
 
 def _through(identity: str, run: Path) -> str | None:
     """Return the run that this run started from, if that one used the person itself or through another run."""
-    try:
-        model = Path(tomllib.loads((run / CONFIG_FILE).read_text()).get("model", ""))
-    except (OSError, tomllib.TOMLDecodeError):
+    if not (run / CONFIG_FILE).exists():
         return None
-    start = model.parent if model.name == "model" else model
-    if not (start / ACCEPTED_FILE).is_file() or start.resolve() == run.resolve():
-        return None
+    with reading(run / CONFIG_FILE, OF_RUN):
+        model = Path(tomllib.loads((run / CONFIG_FILE).read_text(encoding="utf-8")).get("model", ""))
+        start = model.parent if model.name == "model" else model
+        if not (start / ACCEPTED_FILE).is_file() or start.resolve() == run.resolve():
+            return None
     before = _use(identity, start)
     return str(start) if before["trained"] or before["through"] else None
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.face.evaluation.thresholds import Threshold, thresholds_for
@@ -66,11 +68,14 @@ def write_thresholds(model: Path, found: Sequence[Threshold], *, safe: bool = Fa
         InputError: There is no such bundle.
     """
     path = bundle_of(model)
-    bundle = json.loads(path.read_text())
+    bundle = read_json(path, dict[str, Any], "the bundle of a model")
     chosen = {f"{one.wished:g}": one.safe if safe else one.threshold for one in found}
     bounds = {f"{one.wished:g}": one.to_dict() for one in found}
-    bundle[THRESHOLDS] = bundle.get(THRESHOLDS, {}) | chosen
-    bundle[BOUNDS] = bundle.get(BOUNDS, {}) | bounds
+    for name, new in ((THRESHOLDS, chosen), (BOUNDS, bounds)):
+        before = bundle.get(name) or {}
+        if not isinstance(before, dict):
+            raise InputError(f"'{path}' needs an object of false match rates as '{name}': correct or remove it.")
+        bundle[name] = before | new
     replace_file(path, json.dumps(bundle, indent=2).encode())
     return path
 

@@ -6,15 +6,18 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from rsft.data.reading import read_json, reading
 from rsft.disk.access import PRIVATE_FOLDER, make_private
 from rsft.disk.lock import locked
 from rsft.disk.room import FULL, MIB, free_bytes
@@ -25,6 +28,7 @@ from rsft.tuning.freezing import evaluating
 SHARD_BYTES = 2**28
 DESCRIPTION_FILE = "store.json"
 FILLED_FILE = "filled.npy"
+STORE = "part of a store of activations"
 CHECKED_ROWS = 4  # of an existing store, spaced evenly over those that it has
 TINY = 2**-24  # the smallest value of half precision
 MAX_DIFFERENCE = 0.01  # of a row's largest value; the size of a batch and the device change the last bits
@@ -124,6 +128,8 @@ class CachedActivations(Dataset[Batch]):
         with evaluating(self._prefix):
             given = self._prefix(inputs.to(own.device))
         self._given = [_Shape.of(tensor) for tensor in given]
+        if self._shapes and [shape.sizes for shape in self._shapes] != [shape.sizes for shape in self._given]:
+            raise InputError(f"'{self.folder / DESCRIPTION_FILE}' states other shapes: remove the store.")
         flat = torch.cat([shape.to_flat(tensor) for shape, tensor in zip(self._given, given, strict=True)], 1)
         stored: np.ndarray = flat.cpu().numpy()
         with np.errstate(over="ignore"):
@@ -154,8 +160,12 @@ class CachedActivations(Dataset[Batch]):
         """Open the store, if there is one; it is whole as soon as `FILLED_FILE` is there."""
         if not (self.folder / FILLED_FILE).exists():
             return False
-        self._shapes = [_Shape(**shape) for shape in json.loads((self.folder / DESCRIPTION_FILE).read_text())]
-        self._filled = np.load(self.folder / FILLED_FILE, mmap_mode="r+")
+        self._shapes = read_json(self.folder / DESCRIPTION_FILE, list[_Shape], STORE)
+        self._filled = _opened(self.folder / FILLED_FILE, (len(self),), np.dtype(bool))
+        for shard, _ in self._by_shard(np.flatnonzero(self._filled)):
+            if not self._path(shard).exists():
+                raise InputError(f"'{self._path(shard)}' is missing: remove the store '{self.folder}'.")
+            self._shard(shard)
         return True
 
     def _begin(self) -> None:
@@ -174,13 +184,15 @@ class CachedActivations(Dataset[Batch]):
         shards = rows // self._rows_per_shard
         return [(int(shard), np.flatnonzero(shards == shard)) for shard in np.unique(shards)]
 
+    def _path(self, number: int) -> Path:
+        return self.folder / f"shard-{number:05d}.npy"
+
     def _shard(self, number: int) -> np.ndarray:
         if number not in self._shards:
-            path = self.folder / f"shard-{number:05d}.npy"
+            path = self._path(number)
             rows = min(self._rows_per_shard, len(self) - number * self._rows_per_shard)
-            self._shards[number] = (
-                np.load(path, mmap_mode="r+") if path.exists() else _mapped(path, (rows, self._width), self._dtype)
-            )
+            make_or_open = _opened if path.exists() else _mapped
+            self._shards[number] = make_or_open(path, (rows, self._width), self._dtype)
         return self._shards[number]
 
     @property
@@ -192,16 +204,21 @@ class CachedActivations(Dataset[Batch]):
         return max(1, SHARD_BYTES // (self._width * self._dtype.itemsize))
 
 
+@dataclass(frozen=True)
 class _Shape:
     """Shape and memory layout of one tensor that crosses the cut, without the batch dimension."""
 
-    def __init__(self, sizes: Sequence[int], channels_last: bool) -> None:
-        self.sizes, self.channels_last = list(sizes), channels_last
+    sizes: list[Annotated[int, Field(gt=0)]]
+    channels_last: bool
+
+    def __post_init__(self) -> None:
+        if self.channels_last and len(self.sizes) != 3:
+            raise ValueError("channels can be last in three dimensions only")
 
     @classmethod
     def of(cls, tensor: Tensor) -> "_Shape":
         last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-        return cls(tensor.shape[1:], last)
+        return cls(list(tensor.shape[1:]), last)
 
     def to_flat(self, tensor: Tensor) -> Tensor:
         return (tensor.permute(0, 2, 3, 1) if self.channels_last else tensor).flatten(1)
@@ -225,6 +242,18 @@ def _key(prefix: nn.Module, content: str, items: int, dtype: str) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def _opened(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Map an array of a store for reading and writing."""
+    with reading(path, STORE):
+        array = np.lib.format.open_memmap(path, "r+")
+    if array.shape != shape or array.dtype != dtype:
+        raise InputError(
+            f"'{path}' needs {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}: remove the store "
+            f"'{path.parent}'."
+        )
+    return array
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
+from rsft.data.reading import read_json, reading
 from rsft.disk.room import telling_full
 from rsft.disk.tensors import save_tensors
 from rsft.disk.whole import discard
@@ -22,6 +23,14 @@ TENSORS_FILE = "tensors.safetensors"
 STATE_FILE = "state.json"
 PREFIX = "step-"
 NAMES_SHOWN = 5
+
+
+class _Document(BaseModel):
+    """The shape of `state.json`."""
+
+    version: int
+    config: dict[str, Any] = {}  # another version may have none
+    state: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -82,24 +91,23 @@ class Checkpoints:
             return None
         newest = whole[-1]
         try:
-            document = json.loads((newest / STATE_FILE).read_text())
-            tensors = safetensors.torch.load_file(newest / TENSORS_FILE)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            document: _Document = read_json(newest / STATE_FILE, _Document, "a checkpoint")
+            with reading(newest / TENSORS_FILE, "the tensors of a checkpoint"):
+                tensors = safetensors.torch.load_file(newest / TENSORS_FILE)
+                state: dict[str, Any] = _with_tensors(document.state, tensors) if document.version == VERSION else {}
+        except InputError as error:
+            raise InputError(f"{error} Remove '{newest}' to use the checkpoint before.") from error
+        if document.version != VERSION:
             raise InputError(
-                f"the checkpoint '{newest}' cannot be read: {error}. Remove it to use the one before."
-            ) from error
-        if document["version"] != VERSION:
-            raise InputError(
-                f"the checkpoint '{newest}' has version {document['version']}, this rsft needs {VERSION}: start in an "
+                f"the checkpoint '{newest}' has version {document.version}, this rsft needs {VERSION}: start in an "
                 "empty folder."
             )
-        differences = _differences(document["config"], _plain({**config, **self.config}))
+        differences = _differences(document.config, _plain({**config, **self.config}))
         if differences:
             raise InputError(
                 f"the checkpoint '{newest}' has another configuration: {'; '.join(differences)}. Restore these values, "
                 "or start in an empty folder."
             )
-        state: dict[str, Any] = _with_tensors(document["state"], tensors)
         return state
 
     def _whole(self) -> list[Path]:

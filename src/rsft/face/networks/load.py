@@ -216,6 +216,8 @@ def _load_onnx(path: Path) -> FaceModel:
         compare_with_runtime(model, converted)
     except NotRunError as error:
         log.warning("warning: '%s' was not compared with its graph: %s", path, error)
+    except InputError as error:
+        raise InputError(f"'{path}' cannot be used: {error}") from error
     return model
 
 

@@ -5,11 +5,15 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from rsft.data.images import ImageSet
+from rsft.data.reading import checked
+from rsft.data.reading import reading as reading_file
+from rsft.data.regular import read_regular
 from rsft.data.stamps import Stamp, first_changed, stamp_of
 from rsft.disk.room import telling_full
 from rsft.errors import NoFaceError, UnreadableImageError
@@ -21,6 +25,9 @@ from rsft.threads import reading
 from rsft.tuning.distributed import gather, is_first, on_first, rank_and_world_size
 
 PART_PICTURES = 256  # looked at before what was found is written: some seconds of work
+FOUND = "what was found in pictures"
+Points = Annotated[list[tuple[float, float]], Field(min_length=5, max_length=5)]
+Line = tuple[int, dict[str, float], Points | None, str | None, tuple[int, int, int, str]]  # see `_line`
 
 
 @dataclass(frozen=True)
@@ -145,15 +152,19 @@ def _read(file: Path, images: ImageSet) -> dict[int, tuple[Look, Stamp]]:
     """Read the lines of a file; one that was cut off is left out, and the file ends before it from then on.
 
     Raises:
-        InputError: One of the pictures has changed since.
+        InputError: The file is damaged, or one of the pictures has changed since.
     """
     found: dict[int, tuple[Look, Stamp]] = {}
-    content = file.read_bytes()
+    with reading_file(file, FOUND):
+        content = read_regular(file)
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         with open(file, "r+b") as cut:
             cut.truncate(len(whole))
-    told: list[Any] = [json.loads(line) for line in whole.splitlines()]
+    with reading_file(file, FOUND):
+        told = [checked(line, Line) for line in whole.splitlines()]
+        if not all(0 <= line[0] < len(images.sources) for line in told):
+            raise ValueError("a line names no picture of the set")
     changed = first_changed((line[4] for line in told), (images.sources[line[0]] for line in told))
     if changed is not None:
         raise changed_picture(images, told[changed][0], file)

@@ -9,16 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel
 
 from rsft.data.features import Features, load_features
 from rsft.data.fingerprint import ids_fingerprint
 from rsft.data.images import ImageSet
+from rsft.data.reading import read_json
 from rsft.data.stamps import Stamp, first_changed
 from rsft.disk.access import make_private
 from rsft.disk.whole import discard, replace_file, whole_folder
 from rsft.errors import InputError
 
 PICTURES_FILE = "pictures.json"
+
+
+class _Pictures(BaseModel):
+    """The shape of `pictures.json`."""
+
+    ids: str
+    stamps: list[tuple[int, int, int, str]]
 
 
 def has_part(path: Path, images: ImageSet, part: range) -> bool:
@@ -33,13 +42,13 @@ def has_part(path: Path, images: ImageSet, part: range) -> bool:
         InputError: It does, but a picture has changed since.
     """
     try:
-        noted = json.loads((path / PICTURES_FILE).read_text())
-        if noted["ids"] != ids_fingerprint(images.ids.take(np.array(part))):
+        noted: _Pictures = read_json(path / PICTURES_FILE, _Pictures, "the pictures of a part")
+        if noted.ids != ids_fingerprint(images.ids.take(np.array(part))) or len(noted.stamps) != len(part):
             return False
         load_features(path)
-    except (InputError, OSError, ValueError, KeyError, TypeError):
+    except InputError:
         return False
-    changed = first_changed(noted["stamps"], (images.sources[row] for row in part))
+    changed = first_changed(noted.stamps, (images.sources[row] for row in part))
     if changed is not None:
         raise changed_picture(images, part[changed], path)
     return True

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rsft.data.features import Features
+from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
+from rsft.errors import InputError
 
 MEASURED_FILE = "measured.json"
 
@@ -27,8 +29,11 @@ def differ_in(one: Path, other: Path) -> str | None:
         one: Folder of a comparison.
         other: Folder of another comparison with the same evaluation sets.
     """
-    first, second = (json.loads((folder / MEASURED_FILE).read_text()) for folder in (one, other))
+    shape, what = dict[str, tuple[int, str]], "the evaluated pictures of a comparison"
+    first, second = (read_json(folder / MEASURED_FILE, shape, what) for folder in (one, other))
     for name in first:
+        if name not in second:
+            raise InputError(f"'{other / MEASURED_FILE}' lacks the {name} set: compare anew, in another folder.")
         if first[name] != second[name]:
             counts = f"{first[name][0]} pictures by {one.name}, {second[name][0]} by {other.name}"
             return f"other pictures of the {name} set could be used ({counts})"

@@ -9,6 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
+from rsft.data.regular import read_regular
 from rsft.errors import InputError
 
 SALT_FILE = "salt.txt"
@@ -44,7 +45,7 @@ class Pseudonyms:
             InputError: It does, and its salt cannot be read.
         """
         try:
-            return cls((folder / SALT_FILE).read_text() if hashed else None)
+            return cls(read_regular(folder / SALT_FILE).decode() if hashed else None)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"'{folder}' names people by salted hashes, and its {SALT_FILE} cannot be read: {error}."

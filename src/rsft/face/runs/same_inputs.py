@@ -15,6 +15,7 @@ import numpy as np
 from rsft.data.columns import Strings
 from rsft.data.fingerprint import ids_fingerprint
 from rsft.data.images import ImageSet
+from rsft.data.reading import read_json
 from rsft.disk.access import PRIVATE_FOLDER
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
@@ -80,13 +81,13 @@ def check_same_inputs(
     noted = noted_inputs(sets, protocols=protocols, model=model)
     folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     file = folder / INPUTS_FILE
-    before = json.loads(file.read_text()) if file.exists() else noted
+    before = read_json(file, dict[str, tuple[int, str]], "the inputs of a run") if file.exists() else noted
     for name, now in noted.items():
         how = change_between(before.get(name, (0, "")), now)
         if how is not None:
             raise InputError(
-                f"{name} has changed since the run was interrupted ({how}): put the old one back, or start anew, with "
-                "another --out or with --overwrite where the command has it."
+                f"{name} has changed since the run was interrupted ({how}, by '{file}'): put the old one back, or "
+                "start anew, with another --out or with --overwrite where the command has it."
             )
     replace_file(file, json.dumps(noted).encode())
 

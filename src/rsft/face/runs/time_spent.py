@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 
 
@@ -47,7 +48,8 @@ class TimeSpent:
     """
 
     def __init__(self, path: Path) -> None:
-        self.told: dict[str, float] = json.loads(path.read_text()) if path.exists() else {"embed": 0.0}
+        self.told: dict[str, float] = {"embed": 0.0}
+        self.told |= read_json(path, dict[str, float], "the times of a run") if path.exists() else {}
         self._path, self._before, self._began = path, self.told["embed"], time.perf_counter()
 
     @property

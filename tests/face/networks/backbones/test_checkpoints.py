@@ -225,7 +225,7 @@ def test_invalid_and_unknown_checkpoints_are_refused(tmp_path: Path, monkeypatch
     assert not Path("ran").exists()
     for name in ("damaged.pt", "damaged.safetensors"):
         (tmp_path / name).write_bytes(b"no weights")
-        with pytest.raises(InputError, match=r"cannot read weights|is damaged"):
+        with pytest.raises(InputError, match=r"cannot read|is damaged"):
             read_weights(tmp_path / name)
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(InputError, match="holds no named weights"):

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from rsft.data.reading import reading
 from rsft.errors import InputError
 from rsft.face.networks.backbones.dlib import build_dlib_resnet
 from rsft.face.networks.backbones.inception import InceptionResnetV1
@@ -88,18 +89,17 @@ def read_weights(path: Path) -> dict[str, Weights]:
     Raises:
         InputError: The file is damaged, holds objects other than tensors and plain values, or holds no tensors.
     """
-    try:
-        if path.suffix.lower() == ".safetensors":
-            found: Any = safetensors.torch.load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"'{path}' is damaged, or holds objects whose loading could run code, which is refused: if you trust it, "
-            "save its state dict alone."
-        ) from error
-    except Exception as error:  # what a damaged archive makes torch raise has no common base
-        raise InputError(f"cannot read weights from '{path}': {' '.join(str(error).split())[:200]}.") from error
+    with reading(path, "weights", (Exception,)):  # what a damaged archive makes torch raise has no common base
+        try:
+            if path.suffix.lower() == ".safetensors":
+                found: Any = safetensors.torch.load_file(path)
+            else:
+                found = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"'{path}' is damaged, or holds objects whose loading could run code, which is refused: if you trust "
+                "it, save its state dict alone."
+            ) from error
     held = dict(_state_dicts(found, "", 0))
     if not held:
         raise InputError(f"'{path}' holds no named weights: a state dict is needed.")

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rsft.data.reading import reading
+from rsft.data.regular import open_regular, read_regular
 from rsft.errors import InputError
 
 MIN_OPSET = 7  # before, operators were broadcast by another rule; onnxruntime reads none of those either
@@ -25,10 +27,8 @@ def read_file(path: Path) -> bytes:
         InputError: `onnx` is not installed; the file cannot be read or is damaged; or weights lie outside its folder,
             are missing or truncated.
     """
-    try:
-        graph = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read '{path}': {error.strerror}.") from error
+    with reading(path, "an ONNX file"):
+        graph = read_regular(path)
     model = parse(graph, path)
     outside = [tensor for tensor in _tensors(model.graph) if tensor.data_location == tensor.EXTERNAL]
     outside += [tensor for function in model.functions for tensor in _tensors(function) if tensor.data_location]
@@ -44,7 +44,7 @@ def read_file(path: Path) -> bytes:
 
 def external_files(path: Path) -> list[str]:
     """Return the names of the files in which an ONNX file keeps its weights, relative to its folder."""
-    model = parse(path.read_bytes(), path)
+    model = parse(read_regular(path), path)
     found = [_place(tensor).get("location", "") for tensor in _tensors(model.graph) if tensor.data_location]
     return sorted({name for name in found if _is_inside(name)})
 
@@ -257,7 +257,7 @@ def _pack(tensor: Any, path: Path) -> None:
             f"'{file}' has {size} bytes, but '{path}' expects weight '{tensor.name}' of {wanted} bytes at byte "
             f"{offset} in it: it is truncated or belongs to another graph."
         )
-    with open(file, "rb") as data:
+    with reading(file, "the weights of an ONNX file"), open_regular(file) as data:
         data.seek(offset)
         tensor.raw_data = data.read(length)
     tensor.data_location = tensor.DEFAULT
