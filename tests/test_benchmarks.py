@@ -21,10 +21,11 @@ def test_each_benchmark_can_be_imported(name: str, monkeypatch: pytest.MonkeyPat
         pytest.skip(f"needs {error.name}")
 
 
-def test_the_page_of_real_shifts_is_that_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["real_shifts", "real_dealings", "verdicts"])
+def test_the_page_of_a_benchmark_is_that_of_its_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FOLDER)
-    real_shifts = importlib.import_module("real_shifts")
-    assert real_shifts.PAGE.read_text() == real_shifts.page(json.loads(real_shifts.RESULTS.read_text()))
+    benchmark = importlib.import_module(name)
+    assert benchmark.PAGE.read_text() == benchmark.page(json.loads(benchmark.RESULTS.read_text()))
 
 
 def test_the_page_on_robustness_is_that_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,9 +314,8 @@ class _Store:
     """Folder with the results of every training, one file each. Files are written atomically."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self._folder, path = folder, folder / CONFIG_FILE
         settings = json.loads(json.dumps(settings))
-        path = folder / CONFIG_FILE
         if path.exists():
             there = read_json(path, dict[str, Any], COMPARISON)
             changed = [name for name in {**there, **settings} if there.get(name) != settings.get(name)]
