@@ -7,8 +7,8 @@ the target and each fold. Each network and their fusion as they are, and whitene
 that rejection for the target includes, and by all alike. Whitening is a closed form, so nothing else depends on a seed.
 The five dealings have the same people in other parts, so they do not narrow the interval: it is the mean of the
 dealings' intervals (over the evaluated people of all folds, paired, also between networks). Beside it are the least and
-the largest value of the dealings. Writes `benchmarks/results/real_dealings.json` and `docs/real-dealings.md`; what is
-done is kept in `--work`.
+the largest value of the dealings. Writes `benchmarks/results/real_dealings.json`, in which other settings stay, and
+`docs/real-dealings.md`; what is done is kept in `--work`.
 """
 
 import argparse
@@ -156,7 +156,8 @@ def main() -> None:
         if not (options.work / f"{archive}-in-lfw.txt").exists():
             finder.write_overlap(archive)
     kept = Kept(options.work / "dealings.json", recipe=RECIPE.model_dump(mode="json"))
-    found: dict[str, Any] = {"about": about(deals=options.deals, recipe=RECIPE.model_dump(mode="json")), "settings": {}}
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"settings": {}}
+    found["about"] = about(deals=options.deals, recipe=RECIPE.model_dump(mode="json"))
     for setting in options.settings.split(";"):
         shift, _, share = setting.partition(" ")
         dealt: dict[str, list[Figures]] = {}

@@ -144,7 +144,8 @@ def main() -> None:
     pools = RealPools(load_model("dlib"), RECIPE.cut, data, options.work)
     kept = Kept(options.work / "verdicts.json", seed=SEED)
     reached = json.loads(REACHED.read_text())["settings"]
-    found: dict[str, Any] = {"about": about(seed=SEED), "plans": {}}
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"plans": {}}
+    found["about"] = about(seed=SEED)
     for setting in options.settings.split(";"):
         shift, _, share = setting.partition(" ")
         folder = options.work / "photographs" / setting.replace(" ", "-")
