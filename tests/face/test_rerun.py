@@ -36,10 +36,13 @@ THREADS_TOLERANCE = 1e-4  # of a rate or a loss, between numbers of threads; doc
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
+    """Let PyTorch compute with a number of threads, and keep the command line from choosing another."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", str(number))
+            yield
     finally:
         torch.set_num_threads(before)
 
