@@ -27,7 +27,7 @@ def test_a_run_that_is_killed_ends_with_the_same_weights(
 ) -> None:
     """Each run is killed at random moments. RSFT_KILLED_RUNS sets the number of runs."""
     random = Random(run)
-    assert train_and_kill(tmp_path, [random.uniform(0.05, 0.6) for _ in range(KILLS)], pause=0.01) == KILLS
+    assert train_and_kill(tmp_path, [random.uniform(0.05, 0.6) for _ in range(KILLS)], pause=0.03) == KILLS
     assert (tmp_path / "done").exists()
     found = weights(tmp_path)
     assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -3,7 +3,7 @@
 import inspect
 import pickle
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -156,7 +156,7 @@ def sampler_at(epoch: int) -> rsft.RejectionSampler:
 
 
 def test_a_stream_yields_the_same_in_a_spawned_worker() -> None:
-    stream = rsft.RejectionStream(range(ITEMS), half, seed=1)
+    stream = rsft.RejectionStream(range(ITEMS), partial(min, 0.5), seed=1)  # a spawned worker cannot import the tests
     stream.set_epoch(1)
     loader = DataLoader(stream, None, num_workers=1, multiprocessing_context="spawn")
     assert sorted(loader) == list(stream)
