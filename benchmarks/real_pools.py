@@ -184,16 +184,6 @@ class RealPools:
                 rows.append(row)
         return features.subset(np.array(rows))
 
-    def drawn_chips(self, case: RealCase, name: str) -> dict[str, np.ndarray]:
-        """Return the drawn pictures of a case's pool by their id: (size, size, 3) uint8 chips."""
-        drawn, chips = REAL[name].drawn, self.chips(LFW)
-        assert drawn is not None
-        ids = [item for item, is_drawn in zip(case.pool.ids, case.shifted, strict=True) if is_drawn]
-        place = {item: row for row, item in enumerate(chips.ids)}
-        rows = np.array([place[item] for item in ids])
-        shifted = chips.subset(rows).drawn(SHIFTS[drawn])
-        return {item: shifted.read(row) for row, item in enumerate(ids)}
-
     def write_overlap(self, archive: str) -> tuple[int, int]:
         """Keep the people of `overlap` for the other networks, and return how many were found by name and by face."""
         by_name, by_face = self.overlap(archive)
