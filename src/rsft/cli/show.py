@@ -45,7 +45,7 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     console.print(table)
     console.print(f"\n[bold]{escape(metrics['verdict']['text'])}[/bold]")
     console.print(
-        f"Read {metrics['images_decoded']:,} of {metrics['pool_pictures']:,} pictures of the pool, embedded "
+        f"{_read_in_words(metrics['images_decoded'], metrics['pool_pictures'])}, embedded "
         f"{metrics['images_embedded']:,}, trained on {metrics['images_trained']:,} views; "
         f"{metrics['acceptance_rate']:.1%} accepted per epoch, {len(metrics['quarantined'])} left out, "
         f"{sum(metrics['seconds'].values()):.0f} s."
@@ -53,6 +53,13 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     if metrics["promise"]:
         console.print(_promise_in_words(metrics["promise"]))
     console.print(f"Report: {escape(out)}/report.html")
+
+
+def _read_in_words(decoded: int, pictures: int) -> str:
+    """Say how much of the pool was read. Each fold of a run reads its own part, so a picture may be read repeatedly."""
+    if decoded > pictures:
+        return f"Read the {pictures:,} pictures of the pool {decoded:,} times in all folds"
+    return f"Read {decoded:,} of {pictures:,} pictures of the pool"
 
 
 def _promise_in_words(promise: dict[str, Any]) -> str:
