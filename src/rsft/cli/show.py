@@ -58,7 +58,7 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
 def _read_in_words(decoded: int, pictures: int) -> str:
     """Say how much of the pool was read. Each fold of a run reads its own part, so a picture may be read repeatedly."""
     if decoded > pictures:
-        return f"Read the {pictures:,} pictures of the pool {decoded:,} times in all folds"
+        return f"Read pictures of the pool {decoded:,} times (it has {pictures:,}, and each fold reads its own)"
     return f"Read {decoded:,} of {pictures:,} pictures of the pool"
 
 
