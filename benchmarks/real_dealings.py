@@ -13,7 +13,6 @@ the largest value of the dealings. Writes `benchmarks/results/real_dealings.json
 
 import argparse
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from real_pools import REAL, RealCase, RealPools
 from real_shifts import RECIPE
-from runs import Kept, about
+from runs import Kept, about, data_folder
 from tables import difference
 
 from rsft.baselines import REJECTION
@@ -147,10 +146,8 @@ def main() -> None:
     parser.add_argument("--deals", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path("real-shifts"))
     options = parser.parse_args()
-    if "RSFT_DATA" not in os.environ:
-        parser.error("set RSFT_DATA to the folder with the archives")
     torch.set_num_threads(1)
-    data = Path(os.environ["RSFT_DATA"])
+    data = data_folder(parser)
     finder = RealPools(load_model("sface"), RECIPE.cut, data, options.work)
     for archive in sorted({shift.archive for shift in REAL.values()}):
         if not (options.work / f"{archive}-in-lfw.txt").exists():

@@ -13,7 +13,6 @@ folds; differences are paired, also between the networks, which are evaluated on
 
 import argparse
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from real_pools import REAL, RealCase, RealPools
-from runs import about
+from runs import about, data_folder
 from tables import difference
 
 from rsft.baselines import LOSS_WEIGHTS, REJECTION, WEIGHTED, Method
@@ -198,10 +197,8 @@ def main() -> None:
     parser.add_argument("--embed-only", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("real-shifts"))
     options = parser.parse_args()
-    if "RSFT_DATA" not in os.environ:
-        parser.error("set RSFT_DATA to the folder with the archives")
     torch.set_num_threads(1)
-    data, recipe = Path(os.environ["RSFT_DATA"]), RECIPE.model_copy(update={"cut": options.cut, "steps": options.steps})
+    data, recipe = data_folder(parser), RECIPE.model_copy(update={"cut": options.cut, "steps": options.steps})
     finder = RealPools(load_model("sface"), recipe.cut, data, options.work)
     overlap = {}
     for archive in {shift.archive for shift in REAL.values()}:

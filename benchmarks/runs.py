@@ -29,6 +29,13 @@ def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
+def data_folder(parser: argparse.ArgumentParser) -> Path:
+    """The folder with the archives of real faces, which `RSFT_DATA` names."""
+    if "RSFT_DATA" not in os.environ:
+        parser.error("set RSFT_DATA to the folder with the archives")
+    return Path(os.environ["RSFT_DATA"])
+
+
 def about(**settings: Any) -> dict[str, Any]:
     """What made a result: versions and settings, as in JSON."""
     commit = ""

@@ -13,7 +13,6 @@ Writes `benchmarks/results/verdicts.json` and `docs/verdicts.md`; plans that are
 import argparse
 import csv
 import json
-import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import torch
 from real_pools import LFW, REAL, RealCase, RealPools
 from real_shifts import RECIPE
-from runs import Kept, about
+from runs import Kept, about, data_folder
 
 from rsft.face.adaptation.advice import Action
 from rsft.face.networks.load import load_model
@@ -126,10 +125,8 @@ def main() -> None:
     parser.add_argument("--settings", default=SETTINGS)
     parser.add_argument("--work", type=Path, default=Path("real-shifts"))
     options = parser.parse_args()
-    if "RSFT_DATA" not in os.environ:
-        parser.error("set RSFT_DATA to the folder with the archives")
     torch.set_num_threads(1)
-    data = Path(os.environ["RSFT_DATA"])
+    data = data_folder(parser)
     pools = RealPools(load_model("dlib"), RECIPE.cut, data, options.work)
     kept = Kept(options.work / "verdicts.json", seed=SEED)
     reached = json.loads(REACHED.read_text())["settings"]

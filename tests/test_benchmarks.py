@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,3 +34,24 @@ def test_the_page_on_robustness_is_that_of_its_results(monkeypatch: pytest.Monke
     robustness = importlib.import_module("robustness")
     kill, fuzz = (json.loads((FOLDER / "results" / f"soak_{name}.json").read_text()) for name in ("kill", "fuzz"))
     assert robustness.PAGE.read_text() == robustness.page(kill, fuzz)
+
+
+def read(name: str) -> Any:
+    return json.loads((FOLDER / "results" / f"{name}.json").read_text())
+
+
+def test_the_pages_have_the_figures_of_small_benchmarks() -> None:
+    docs = FOLDER.parent / "docs"
+    tuning, data, changes = (
+        " ".join(path.read_text().split())
+        for path in (docs / "tuning.md", docs / "data.md", FOLDER.parent / "CHANGELOG.md")
+    )
+    further = {kind: read("memory")[kind]["bytes_a_further_picture"] for kind in ("plan", "fit")}
+    assert f"added {further['plan']} bytes each to the peak of a plan and {further['fit']} to that of a run" in tuning
+    archives = read("landmark_order")["archives"]
+    told = {name: of["alarms_mirrored"] / of["faces"] for name, of in archives.items()}
+    faces, alarms = (sum(of[key] for of in archives.values()) for key in ("faces", "alarms"))
+    assert f"{alarms} alarms in {faces:,} real faces" in data
+    assert f"LFW's are told in {told['lfw-folds1-6']:.1%} of the rows, FRMDB's in {told['frmdb-dev']:.0%}" in data
+    assert read("startup")["processor_seconds"]["rsft --help"] < 0.3
+    assert "`rsft --help` takes a fifth of a second" in changes

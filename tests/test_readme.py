@@ -105,3 +105,18 @@ def test_the_table_of_real_shifts_matches_the_benchmark() -> None:
         cells = row.replace("*", "").split(" | ")
         assert cells[1:6] == [f"{value:.3f}" for value in expected]
         assert cells[6].removesuffix(" |") == Interval(**ours["less untouched sface"]).signed()
+
+
+def test_the_figures_of_the_fusion_match_the_benchmark() -> None:
+    settings = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "real_dealings.json").read_text())
+    metrics = settings["settings"]["age 0.05"]
+    values, less = (metrics["target TAR at FMR 0.01"][key] for key in ("values", "differences"))
+    gain = less["sface+dlib, whitened"]["sface"]
+    kept = metrics["retain TAR at FMR 0.01"]["differences"]["sface+dlib, whitened"]["sface"]["value"]
+    few = settings["settings"]["age 0.01"]["target TAR at FMR 0.01"]["values"]["sface+dlib, whitened"]["value"]
+    words = " ".join(README.split())
+    untouched, whitened = (values[name]["value"] for name in ("sface+dlib", "sface+dlib, whitened"))
+    assert f"has {untouched:.3f} on LAG untouched and {whitened:.3f} whitened" in words
+    assert Interval(gain["value"], gain["low"], gain["high"]).signed() + " over SFace untouched" in words
+    assert f"young still {few:.3f}; ordinary pictures gain {kept:+.3f}" in words
+    assert f"five ways, {gain['least']:+.3f} to {gain['largest']:+.3f}" in words
