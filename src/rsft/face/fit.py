@@ -127,12 +127,7 @@ def fit(
         tuned = run.tune(chosen, opened.folds)
         with stages.stage("evaluate"):
             tuned = run.within_bound(tuned, features)
-            trials = {key: run.trial(key, features, tuned.suffix()) for key in features.evaluated}
-            reports = on_first(lambda: {key: verify([trial], seed=seed) for key, trial in trials.items()})
-            of_groups = None
-            if group_of is not None:
-                values = [group_of[item] for item in features.evaluated[TARGET].ids]
-                of_groups = on_first(lambda: _rates(trials[TARGET], reports[TARGET], groups or "", values, seed))
+            reports, of_groups = run.evaluate(tuned, features, groups, group_of)
         with stages.stage("write"):
             pseudonym = new_pseudonyms(show=show_faces, salt=salt)
             noted = noted_inputs(
@@ -248,6 +243,17 @@ class _Run:
             return report.difference(PRETRAINED, TUNED, headline_fmr(report)).value
 
         return replace(tuned, gate=on_first(lambda: within_bound(tuned.gate, loss_at, self.recipe.max_retention_loss)))
+
+    def evaluate(
+        self, tuned: Tuned, features: _Embedded, groups: str | None, group_of: Mapping[str, str] | None
+    ) -> tuple[dict[str, VerificationReport], dict[str, dict[str, Any] | None] | None]:
+        """Return the report of each protocol and, if groups are asked for, their error rates on the target."""
+        trials = {key: self.trial(key, features, tuned.suffix()) for key in features.evaluated}
+        reports = on_first(lambda: {key: verify([trial], seed=self.seed) for key, trial in trials.items()})
+        if group_of is None:
+            return reports, None
+        values = [group_of[item] for item in features.evaluated[TARGET].ids]
+        return reports, on_first(lambda: _rates(trials[TARGET], reports[TARGET], groups or "", values, self.seed))
 
     def trial(self, key: str, features: _Embedded, suffix: nn.Module | None) -> AnyTrial:
         """Score the pretrained and the tuned stages on the pictures of one protocol."""
