@@ -60,6 +60,7 @@ def test_the_networks_at_hand_stand_side_by_side(planned: tuple[Path, str]) -> N
     assert f"Advice: {plan['advice']['action']}. {plan['advice']['reason']}. Next: {plan['advice']['next']}." in text
     assert set(plan["advice"]) == {"action", "reason", "next"}
     assert all(len(line) <= 80 for line in printed.splitlines())
+    assert "…" not in printed[printed.index("Networks on") :]  # a name is there to be given to --model
 
 
 def test_nobody_looks_for_another_network_if_that_is_asked_for(photographs: Path) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from rsft.types import Interval
 
+MAX_NAME = 12  # characters of a network's name in a line
 TARS = {"like the target": "alike", "usual": "usual"}  # heading -> key
 
 
@@ -24,9 +25,13 @@ def print_models(found: dict[str, Any]) -> None:
             title_justify="left",
             box=box.SIMPLE,
             pad_edge=False,
+            collapse_padding=True,
         )
-        for heading in ("network", *TARS, "ms", "licence"):
-            table.add_column(heading, justify="right" if heading == "ms" else "left", no_wrap=heading in TARS)
+        longest = max(len(model["name"]) for model in found["compared"])
+        table.add_column("network", overflow="fold", min_width=min(longest, MAX_NAME))
+        for heading in (*TARS, "ms"):
+            table.add_column(heading, justify="right" if heading == "ms" else "left", no_wrap=True)
+        table.add_column("licence")
         for model in found["compared"]:
             alike, usual = (_with_gain(model[kind], model[f"{kind}_gain"]) for kind in TARS.values())
             table.add_row(escape(model["name"]), alike, usual, f"{model['milliseconds']:.0f}", escape(model["licence"]))
