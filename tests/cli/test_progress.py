@@ -5,8 +5,10 @@ import re
 
 import pytest
 from command_line import refused, rsft
+from small_run import metrics
 
 from rsft.cli.progress import Lines, progress
+from rsft.cli.show import print_metrics
 
 
 class Clock:
@@ -83,3 +85,19 @@ def test_the_doctor_says_what_is_there_and_no_path() -> None:
 
 def test_the_nearest_name_is_offered_for_a_misspelt_model() -> None:
     assert "no model 'Sfce' (did you mean 'sface'?): give" in refused("models", "check", "Sfce")
+
+
+def test_the_table_of_a_run_is_whole_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With three systems and three FMRs, which a large evaluation set supports."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run = metrics()
+    rates = {"tar_at_fmr": dict.fromkeys(("0.01", "0.001", "0.0001"), run["tuned"]["target"]["tar_at_fmr"]["0.01"])}
+    for system in ("pretrained", "uniform", "tuned"):
+        run[system] = {name: run[system][name] | rates for name in ("target", "retain")}
+    print_metrics(run | {"promise": None}, "run")
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert printed.count("0.500 [0.250, 0.750]") == 18
+    assert all(len(line) <= 80 for line in printed.splitlines())

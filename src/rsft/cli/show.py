@@ -33,16 +33,17 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
     console = Console(highlight=False)
     fmrs = list(metrics[TUNED]["target"]["tar_at_fmr"])
     fmrs = [fmr for fmr in fmrs if metrics[PRETRAINED]["target"]["tar_at_fmr"][fmr]["value"] is not None] or fmrs[:1]
-    table = Table(title=escape(metrics["title"]), title_justify="left", title_style="bold", box=box.SIMPLE)
-    for heading in ("set", "system", *(f"TAR at FMR {fmr}" for fmr in fmrs), "EER"):
-        table.add_column(heading, no_wrap=True)
+    console.print(f"[bold]{escape(metrics['title'])}[/bold]: TAR at each FMR, and EER")
     for key, name in SETS.items():
-        for system in SYSTEMS:
-            if key in metrics.get(system, {}):
-                values = metrics[system][key]
-                tars = [str(Interval(**values["tar_at_fmr"][fmr])) for fmr in fmrs]
-                table.add_row(name if system == SYSTEMS[0] else "", system, *tars, f"{values['eer']:.3f}")
-    console.print(table)
+        values = {system: metrics[system][key] for system in SYSTEMS if key in metrics.get(system, {})}
+        if values:
+            table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+            for heading in (name, *values):
+                table.add_column(heading, no_wrap=True)
+            for fmr in fmrs:
+                table.add_row(f"FMR {fmr}", *(str(Interval(**of["tar_at_fmr"][fmr])) for of in values.values()))
+            table.add_row("EER", *(f"{of['eer']:.3f}" for of in values.values()))
+            console.print(table)
     console.print(f"\n[bold]{escape(metrics['verdict']['text'])}[/bold]")
     console.print(
         f"{_read_in_words(metrics['images_decoded'], metrics['pool_pictures'])}, embedded "
