@@ -26,7 +26,7 @@ from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.trial import FaceTrial
 from rsft.face.networks.load import load_model
-from rsft.report.comparison_figure import comparison_figure
+from rsft.report.figures.methods import comparison_figure
 from rsft.types import PRETRAINED, UNIFORM
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"

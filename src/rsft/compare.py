@@ -17,7 +17,7 @@ from rsft.data.reading import read_json
 from rsft.disk.lock import locked
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
-from rsft.evaluation.difference import in_words
+from rsft.evaluation.difference import Difference, in_words, judge
 from rsft.evaluation.seeds import interval_over_seeds
 from rsft.run_folder import adding_to
 from rsft.types import PRETRAINED, Interval
@@ -120,11 +120,22 @@ class Comparison:
         return interval_over_seeds([a - b for a, b in pairs])
 
     def verdict(self, method: str = REJECTION, metric: str | None = None) -> str:
-        """Describe the differences of `method` from all other methods; the default metric is the headline."""
+        """Describe the differences of `method` from all other methods, and name each other metric where it is worse.
+
+        Args:
+            method: Name of a method.
+            metric: The metric to describe; by default the headline.
+        """
         metric = metric or self.metrics[0]
         others = [PRETRAINED, *(name for name in self.runs if name != method)]
         words = [in_words(self.difference(method, other, metric), other) for other in others]
-        return f"{metric} of {method}: {'; '.join(words)}."
+        lost = [
+            f" {name}: {in_words(change, other)}."
+            for name in self.metrics
+            for other in others
+            if name != metric and judge(change := self.difference(method, other, name)) is Difference.WORSE
+        ]
+        return f"{metric} of {method}: {'; '.join(words)}.{''.join(lost)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dictionary, without the bootstrap draws."""
@@ -154,6 +165,7 @@ class Comparison:
                 ]
                 for m, runs in self.searched.items()
             },
+            **({"verdict": self.verdict()} if REJECTION in self.runs else {}),
         }
 
 

@@ -22,6 +22,7 @@ PRICED = (
     "quantile=0.97",
     "quantile=0.9",
 )
+CURVE_POINTS = 41
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,33 @@ def price_list(log_ratio: Tensor, rules: Sequence[str] = PRICED) -> list[Envelop
     if rules is PRICED:  # where most of the pool has no target mass, a low quantile of the ratio is 0 and no envelope
         rules = [rule for rule in PRICED if "quantile" not in rule or np.quantile(pool.ratio, float(rule[9:])) > 0]
     return sorted((_priced(pool, rule) for rule in rules), key=lambda envelope: -envelope.log_m)
+
+
+def price_curve(log_ratio: Tensor, points: int = CURVE_POINTS) -> dict[str, list[float]]:
+    """Compute what an envelope costs over M, from the median ratio of the pool, or its smallest, to its largest.
+
+    Args:
+        log_ratio: (N,) log target - log proposal of the pool's items.
+        points: Number of envelopes.
+
+    Returns:
+        "log_m", "acceptance_rate" and "clipped_mass", as of `Envelope`, each with `points` values.
+
+    Raises:
+        ValueError: If no item has target mass.
+
+    >>> curve = price_curve(torch.tensor([1.0, 2.0, 4.0]).log(), points=2)
+    >>> [round(rate, 3) for rate in curve["acceptance_rate"]], curve["clipped_mass"][1]
+    ([0.833, 0.583], 0.0)
+    """
+    pool = _sorted_ratios(log_ratio)
+    least = max(float(np.median(pool.ratio)), float(pool.ratio[pool.ratio > 0].min()))
+    curve: dict[str, list[float]] = {"log_m": [], "acceptance_rate": [], "clipped_mass": []}
+    for m in np.geomspace(least, 1.0, points).tolist():
+        curve["log_m"].append(pool.shift + math.log(m))
+        curve["acceptance_rate"].append(float(np.minimum(1.0, pool.ratio / m).mean()))
+        curve["clipped_mass"].append(_clipped_mass(pool, m))
+    return curve
 
 
 class _Sorted(NamedTuple):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from rsft.arrival import Arrival, Covariates, check_arrival
-from rsft.envelope import Envelope, price_list
+from rsft.envelope import Envelope, price_curve, price_list
 from rsft.evaluation.shift import auc_error
+from rsft.histogram import ratio_histogram
 from rsft.law import Law, Score, Scored
 from rsft.pilot import Part, Pilot, assess_part
 from rsft.promise import Promise, check_promise
@@ -73,6 +74,8 @@ class Plan:
             "envelope": vars(self.envelope),
             "m": math.exp(self.envelope.log_m),
             "prices": [vars(envelope) for envelope in self.prices],
+            "price_curve": price_curve(self.log_ratio),
+            "ratios": ratio_histogram(self.log_ratio, self.acceptance),
             "method": self.method,
             "diagnostics": self.diagnostics,
             "arrival": self.arrival.to_dict() if self.arrival else None,

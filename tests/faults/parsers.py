@@ -36,9 +36,10 @@ from rsft.face.networks.packages import package_file
 from rsft.face.networks.saved import load_bundle
 from rsft.face.pictures.landmarks import read_landmarks
 from rsft.face.runs.recipe_file import read_recipe
-from rsft.report.comparison_figure import write_figure
+from rsft.report.figures.methods import write_figure
 from rsft.report.page import render
 from rsft.report.run import read_run
+from rsft.report.run_page import run_data
 
 PICTURES_READ = 4
 NOTES = (".json", ".jsonl", ".npy", ".safetensors", ".toml", ".parquet")
@@ -145,8 +146,8 @@ def of_file(read: Callable[[Path], object], name: str) -> Callable[[Path], objec
 def report(root: Path) -> None:
     """Read a run folder; render it if it is small in number of faults, since drawing takes long."""
     run = read_run(root / "run")
-    page = render(run)
-    assert "<script" not in page, "unescaped"
+    page = render("run.html", run_data(run))
+    assert page.count("<script") == 1, "unescaped"
 
 
 def parsers() -> list[Parser]:
@@ -191,7 +192,7 @@ def parsers() -> list[Parser]:
         Parser("run folder", [run], of_file(read_run, "run")),
         Parser("notes of runs", [tree(write_notes)], read_notes, NOTES, slow=10),
         Parser("report", [run], report, slow=100),
-        Parser("comparison", [figures], write_figure, slow=100),
+        Parser("comparison", [figures], lambda root: write_figure(root, "comparison.json"), slow=100),
         Parser(
             "bundle",
             [tree(lambda root: model.save(root / "model"))],

@@ -11,9 +11,19 @@ from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, HISTORY_FILE, METRICS_FI
 
 NONE = {"value": None, "low": None, "high": None, "note": "insufficient data"}
 SOME = {"value": 0.5, "low": 0.25, "high": 0.75}
-RATES = {"tar_at_fmr": {"0.01": SOME, "0.001": NONE}, "eer": 0.1, "pairs_genuine": 270, "pairs_impostor": 1500}
+RATES = {
+    "tar_at_fmr": {"0.01": SOME, "0.001": NONE}, "eer": 0.1, "pairs_genuine": 270, "pairs_impostor": 1500,
+    "people": 20, "thresholds": {"0.01": 0.5, "0.001": 0.75},
+}  # fmt: skip
 SETS = {"target": RATES, "retain": RATES}
 PRICE = {"rule": "max", "log_m": 1.5, "acceptance_rate": 0.2, "clipped_mass": 0.1, "effective_size": 30.5}
+BAND = {"fmr": [0.01, 0.1], "fnmr": [0.5, 0.25], "low": [0.25, 0.125], "high": [0.75, 0.5]}
+WRONG = {"pictures": ["a/1.jpg", "b/2.jpg"], "score": 0.75, "threshold": 0.5}
+NETWORK = {
+    "name": "dlib", "licence": "CC0", "milliseconds": 20.0, "alike": SOME, "usual": SOME, "alike_gain": None,
+    "usual_gain": None,
+}  # fmt: skip
+GROUP = {"people": 10, "fmr": {"0.01": SOME}, "fnmr": {"0.01": SOME}}
 SMALLEST_JPEG = b"\xff\xd8\xff\xd9"
 
 
@@ -33,11 +43,20 @@ def metrics() -> dict[str, Any]:
         "seed": 0,
         "folds": 2,
         "headline_fmr": "0.01",
-        "verdict": {"outcome": "better", "text": "On the target, TAR rises."},
+        "verdict": {
+            "action": "ship", "outcome": "better", "reason": "On the target, TAR rises.", "risk": "A loss may be.",
+            "shipped": "The model folder holds it.", "then": "Enrol again.", "text": "Ship. On the target, TAR rises.",
+        },
         "pretrained": SETS,
         "uniform": SETS,
         "tuned": SETS,
         "differences": {"tuned - pretrained": {"target": changes, "retain": changes}},
+        "curves": {key: {"pretrained": BAND, "tuned": BAND} for key in SETS},
+        "errors": {key: {"fmr": "0.01", "genuine": [WRONG], "impostor": [WRONG]} for key in SETS},
+        "groups": {
+            "pretrained": None,
+            "tuned": {"attribute": "age", "thresholds": {"0.01": 0.5}, "groups": {"old": GROUP, "young": GROUP}},
+        },
         "validation": {
             "share": 0.5,
             "path": [{"share": share, "target": 0.5, "others": 0.8} for share in (0.0, 0.5, 1.0)],
@@ -51,6 +70,7 @@ def metrics() -> dict[str, Any]:
         "images_trained": 96,
         "seconds": {"pilot": 4.5, "tune": 2.5},
         "quarantined": [["dade98e6fdedb365", "no face was found"]],
+        "passed_over": {"pool": {"hidden": 3}},
         "promise": {
             "items": 50, "mean_ratio": SOME, "acceptance_rate": SOME, "clipped_mass": 0.1, "above": 2, "broken": "no",
         },
@@ -64,7 +84,12 @@ def plan() -> dict[str, Any]:
         "envelope": PRICE,
         "m": 4.5,
         "prices": [PRICE, PRICE | {"rule": "quantile=0.9"}],
-        "diagnostics": {"unsupported_fraction": 0.01, "pool_items": 102.0},
+        "price_curve": {"log_m": [0.5, 1.5], "acceptance_rate": [0.5, 0.2], "clipped_mass": [0.3, 0.1]},
+        "ratios": {"edges": [-1.0, 0.0, 2.0], "pool": [80, 20], "accepted": [4.0, 16.0], "without_mass": 2},
+        "diagnostics": {
+            "unsupported_fraction": 0.01, "pool_items": 102.0, "expected_accepted": 20.0, "identities": 20.0,
+            "identities_accepted": 8.0, "identities_uniform": 12.0,
+        },
         "arrival": {"before": {"auc": SOME}, "after": None, "covariates": [covariate], "unsupported": ["dark"]},
         "notes": ["the target has 60 pictures"],
         "pilot": {
@@ -72,6 +97,12 @@ def plan() -> dict[str, Any]:
             "effective_size": SOME,
         },
         "retain_fraction": 0.5,
+        "advice": {"action": "tune", "reason": "it may gain", "next": "rsft fit"},
+        "models": {
+            "fmr": 0.01, "compared": [NETWORK, NETWORK | {"name": "sface", "alike_gain": SOME, "usual_gain": SOME}],
+            "pictures": {"alike": 30, "usual": 60}, "people": 20, "left_out": {"other": "no pictures"}, "reason": None,
+            "caveat": "Before training.",
+        },
     }  # fmt: skip
 
 

@@ -50,8 +50,10 @@ def compare(
 ) -> None:
     """Train with rejection and with its baselines, at equal samples and equal time, and report which is better."""
     from rsft.face.compare import compare_faces
-    from rsft.face.compare_models import MODELS_FILE, compare_models
-    from rsft.report.comparison_figure import write_figure
+    from rsft.face.compare_models import compare_models
+    from rsft.report.comparison_page import COMPARISON_FILE, MODELS_FILE
+    from rsft.report.figures.methods import write_figure
+    from rsft.report.kinds import write_report
 
     attribute, separator, value = (oracle or "").partition("=")
     if oracle is not None and not (attribute and separator):
@@ -82,11 +84,11 @@ def compare(
         if len(models) > 1:
             result = compare_models(models=models, listener=listener, **given).to_dict()
         else:
-            comparison = compare_faces(model=models[0], listener=listener, **given)
-            result = comparison.to_dict() | {"verdict": comparison.verdict()}
-    figure = write_figure(out, MODELS_FILE) if len(models) > 1 else write_figure(out)
+            result = compare_faces(model=models[0], listener=listener, **given).to_dict()
+    write_figure(out, MODELS_FILE if len(models) > 1 else COMPARISON_FILE)
+    page = write_report(out)
     if json:
         show.print_json(result)
         return
     (show_models.print_compared if len(models) > 1 else show.print_comparison)(result)
-    print(f"Figure: {figure}")
+    print(f"Report: {page}")

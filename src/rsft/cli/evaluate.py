@@ -65,9 +65,9 @@ def evaluate(
             listener=listener,
         )
     if det is not None:
-        from rsft.report.figures import det_figure
+        from rsft.report.figures.det import det_figure
 
-        replace_file(det, det_figure({Path(model).name: results["target"]["det"]}).encode())
+        replace_file(det, det_figure({Path(model).name: results["target"]["det"]}).wide.encode())
     if json:
         show.print_json(results["target"] | ({"retain": results["retain"]} if retain else {}))
     else:

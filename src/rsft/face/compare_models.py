@@ -19,10 +19,9 @@ from rsft.face.networks.load import load_model
 from rsft.face.runs.at_hand import same_crop
 from rsft.face.runs.measured import differ_in
 from rsft.face.runs.progress import Listener, silent
+from rsft.report.comparison_page import MODELS_FILE
 from rsft.run_folder import adding_to
 from rsft.types import PRETRAINED, TUNED, Interval, PathLike
-
-MODELS_FILE = "models.json"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.tune import Tuned, total_steps, tune
 from rsft.face.adaptation.views import trial_of
 from rsft.face.evaluation.pairs import list_all_pairs
-from rsft.face.evaluation.trials import AnyTrial
+from rsft.face.evaluation.protocol import TARGET
 from rsft.face.evaluation.verification import verify
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import load_model
@@ -26,10 +26,13 @@ from rsft.face.pictures.chip_views import MAX_MOVE, move
 from rsft.face.pictures.drawn_shifts import SHIFTS
 from rsft.face.pictures.embedding import chip_reader, face_finder
 from rsft.face.pictures.orl import orl_faces
-from rsft.face.runs.inputs import inputs_of
+from rsft.face.runs.closer_look import NamedTrial, curves_of, errors_of
+from rsft.face.runs.decision import headline_fmr
+from rsft.face.runs.inputs import POOL, inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.results import Findings, FitResult, PoolUsed, summarise
 from rsft.face.runs.run_files import shipped_model, write_run
+from rsft.face.runs.thumbnails import Faces
 from rsft.plan import Plan
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import writing
@@ -101,7 +104,10 @@ def demo(
             model, features, split_people(photographs.identities, seed)[:folds], recipe, seed, stages, folder
         )
         with stages.stage("evaluate"):
-            reports = {key: verify([result.trials[key] for result in results], seed=seed) for key in results[0].trials}
+            sets_of = {key: [result.compared[key] for result in results] for key in results[0].compared}
+            reports = {key: verify([one.trial for one in of], seed=seed) for key, of in sets_of.items()}
+            curves = {key: curves_of(of, seed=seed) for key, of in sets_of.items()}
+            errors = {key: errors_of(of, headline_fmr(reports[key]), seed=seed) for key, of in sets_of.items()}
         with stages.stage("write"):
             found = Findings(
                 title=f"ORL faces, {shift}: a small share of the pool, all of the target",
@@ -112,12 +118,15 @@ def demo(
                 plans=[result.plan for result in results],
                 tuned=[result.tuned for result in results],
                 reports=reports,
+                curves=curves,
+                errors=errors,
                 images_decoded=len(sets["pool"]),
                 images_embedded=len(features["pool"]),
                 images_trained=sum(result.tuned.samples + result.uniform.samples for result in results),
             )
             metrics, shipped = summarise(found), shipped_model(model, found, "rsft demo, first fold")
-            faces = sets["pool"], face_finder(model, aligned=True)
+            to_face = face_finder(model, aligned=True)
+            faces = {POOL: Faces(sets["pool"], to_face), TARGET: Faces(sets["evaluation"], to_face)}
             write_run(folder, found, metrics, shipped, licence_of_source=model.licence, faces=faces)
     return FitResult(metrics["verdict"]["text"], metrics, found.plans[0], shipped, out)
 
@@ -130,7 +139,7 @@ class FoldResult:
     plan: Plan
     tuned: Tuned
     uniform: Tuned
-    trials: dict[str, AnyTrial]
+    compared: dict[str, NamedTrial]
 
 
 def _run_folds(
@@ -188,11 +197,12 @@ def run_fold(
         for name, made, by in ((UNIFORM, uniform, plain), (TUNED, plan, recipe))
     }
     suffixes = {PRETRAINED: None} | {name: tuning.suffix() for name, tuning in tunings.items()}
-    trials = {}
+    compared = {}
     for key, name in (("target", "evaluation"), ("retain", "retention")):
         evaluated = _of(features[name], fold.evaluated)
-        trials[key] = trial_of(suffixes, list_all_pairs(evaluated.people), evaluated)
-    return FoldResult(pool, plan, tunings[TUNED], tunings[UNIFORM], trials)
+        trial = trial_of(suffixes, list_all_pairs(evaluated.people), evaluated)
+        compared[key] = NamedTrial(trial, evaluated.ids)
+    return FoldResult(pool, plan, tunings[TUNED], tunings[UNIFORM], compared)
 
 
 def split_people(people: Iterable[str], seed: int) -> list[Fold]:

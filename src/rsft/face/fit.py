@@ -1,6 +1,6 @@
 """`rsft fit`: tune a model on folders of pictures, evaluate it and write a report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.selection import check_looks
 from rsft.face.adaptation.tune import Tuned, check_identities, total_steps, tune
 from rsft.face.adaptation.views import trial_of
+from rsft.face.evaluation.det import DetBand
 from rsft.face.evaluation.groups import group_of_each, rates_of_groups
 from rsft.face.evaluation.protocol import RETAIN, TARGET, usable
 from rsft.face.evaluation.trials import AnyTrial
@@ -23,14 +24,17 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike
 from rsft.face.pictures.embedding import face_finder
 from rsft.face.pictures.parts import noted_digests
-from rsft.face.runs.inputs import POOL, FaceInputs, Sources, read_inputs
+from rsft.face.runs.closer_look import Errors, NamedTrial, curves_of, errors_of
+from rsft.face.runs.decision import headline_fmr
+from rsft.face.runs.inputs import POOL, FaceInputs, Sources, evaluation_set, read_inputs
 from rsft.face.runs.open_pool import Chosen, OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
-from rsft.face.runs.results import Findings, FitResult, PoolUsed, headline_fmr, summarise
+from rsft.face.runs.results import Findings, FitResult, PoolUsed, summarise
 from rsft.face.runs.run_config import run_config
 from rsft.face.runs.run_files import shipped_model, write_run
 from rsft.face.runs.same_inputs import check_same_inputs, noted_inputs
+from rsft.face.runs.thumbnails import Faces
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import check_output, writing
 from rsft.tuning.distributed import first_enters, is_first, join, on_first
@@ -127,7 +131,7 @@ def fit(
         tuned = run.tune(chosen, opened.folds)
         with stages.stage("evaluate"):
             tuned = run.within_bound(tuned, features)
-            reports, of_groups = run.evaluate(tuned, features, groups, group_of)
+            measured = run.evaluate(tuned, features, groups, group_of)
         with stages.stage("write"):
             pseudonym = new_pseudonyms(show=show_faces, salt=salt)
             noted = noted_inputs(
@@ -149,8 +153,10 @@ def fit(
                 promise=chosen.promise,
                 plans=[plan],
                 tuned=[tuned],
-                reports=reports,
-                groups=of_groups,
+                reports=measured.reports,
+                groups=measured.groups,
+                curves=measured.curves,
+                errors=measured.errors,
                 features=opened.told(),
                 images_decoded=opened.looked_at,
                 images_embedded=opened.embedded,
@@ -182,6 +188,16 @@ class _Embedded:
     def all(self) -> list[Features]:
         """The features of every set."""
         return [self.target, *self.evaluated.values()]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the evaluation of a run found; attributes of `Findings`."""
+
+    reports: Mapping[str, VerificationReport]
+    curves: Mapping[str, Mapping[str, DetBand | None]]
+    errors: Mapping[str, Errors]
+    groups: dict[str, dict[str, Any] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -246,14 +262,30 @@ class _Run:
 
     def evaluate(
         self, tuned: Tuned, features: _Embedded, groups: str | None, group_of: Mapping[str, str] | None
-    ) -> tuple[dict[str, VerificationReport], dict[str, dict[str, Any] | None] | None]:
-        """Return the report of each protocol and, if groups are asked for, their error rates on the target."""
-        trials = {key: self.trial(key, features, tuned.suffix()) for key in features.evaluated}
-        reports = on_first(lambda: {key: verify([trial], seed=self.seed) for key, trial in trials.items()})
+    ) -> "_Measured":
+        """Verify on each protocol and look closer and, if groups are asked for, compute their error rates."""
+        compared = {
+            key: [NamedTrial(self.trial(key, features, tuned.suffix()), features.evaluated[key].ids)]
+            for key in features.evaluated
+        }
+        return on_first(lambda: self._measured(compared, groups, group_of))
+
+    def _measured(
+        self, compared: Mapping[str, Sequence[NamedTrial]], groups: str | None, group_of: Mapping[str, str] | None
+    ) -> "_Measured":
+        """Compute what `evaluate` returns; the first process does."""
+        seed = self.seed
+        reports = {key: verify([one.trial for one in of], seed=seed) for key, of in compared.items()}
+        measured = _Measured(
+            reports,
+            {key: curves_of(of, seed=seed) for key, of in compared.items()},
+            {key: errors_of(of, headline_fmr(reports[key]), seed=seed) for key, of in compared.items()},
+        )
         if group_of is None:
-            return reports, None
-        values = [group_of[item] for item in features.evaluated[TARGET].ids]
-        return reports, on_first(lambda: _rates(trials[TARGET], reports[TARGET], groups or "", values, self.seed))
+            return measured
+        [target] = compared[TARGET]
+        values = [group_of[item] for item in target.ids]
+        return replace(measured, groups=_rates(target.trial, reports[TARGET], groups or "", values, seed))
 
     def trial(self, key: str, features: _Embedded, suffix: nn.Module | None) -> AnyTrial:
         """Score the pretrained and the tuned stages on the pictures of one protocol."""
@@ -277,8 +309,14 @@ class _Run:
         """Write the files of the run, and remove what was kept for resuming."""
         inputs, faces = self.inputs, None
         if show_faces:
-            to_face = face_finder(inputs.model, aligned=inputs.aligned, landmarks=inputs.points[POOL])
-            faces = inputs.sets[POOL], to_face
+            shown = {POOL: POOL, TARGET: evaluation_set(TARGET)}
+            faces = {
+                key: Faces(
+                    inputs.sets[name],
+                    face_finder(inputs.model, aligned=inputs.aligned, landmarks=inputs.points[name]),
+                )
+                for key, name in shown.items()
+            }
         licence = inputs.model.licence
         options: dict[str, Any] = {"licence_of_source": licence, "pseudonym": pseudonym, "faces": faces, "used": used}
         write_run(self.folder, found, metrics, shipped, **options)

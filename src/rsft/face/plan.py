@@ -26,6 +26,7 @@ from rsft.face.runs.results import PlanResult, PoolUsed, write_plan
 from rsft.plan import Plan, plan_from_ratio
 from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
+from rsft.report.plan_page import write_plan_page
 from rsft.run_folder import writing_if
 from rsft.tuning.distributed import first_enters, join, on_first
 from rsft.types import PathLike
@@ -62,7 +63,7 @@ def plan_folders(
         model: See `Sources`. The plan is made with this network.
         against: Other networks that could take its place, as for `load_model`; none if empty. By default, all installed
             ones that have a name.
-        out: Folder to create for `plan.json` and `accepted.parquet`. By default, nothing is written.
+        out: Folder to create for `plan.json`, `accepted.parquet` and `report.html`. By default, nothing is written.
         recipe: Settings of the plan, the cut, the folds and `max_looks`. Other settings are not used.
         compare: Make a plan with each kind of features and rank them. By default, use the features of the recipe.
         aligned: See `Sources`.
@@ -92,12 +93,15 @@ def plan_folders(
                 "passed_over": made.passed_over,
             }
             retained = recipe.retain_fraction
-            on_first(
-                lambda: write_plan(
-                    folder, made.plan, used, retain_fraction=retained, features=made.features, advised=advised
-                )
-            )
+            told: dict[str, Any] = {"retain_fraction": retained, "features": made.features, "advised": advised}
+            on_first(lambda: _write(folder, made.plan, used, **told))
     return made
+
+
+def _write(folder: Path, made: Plan, used: PoolUsed, **told: Any) -> None:
+    """Write the files of a plan, and their page."""
+    write_plan(folder, made, used, **told)
+    write_plan_page(folder)
 
 
 def _plan_folders(
@@ -157,7 +161,7 @@ def plan_attributes(
             are raked to their margins.
         attributes: CSV or Parquet file with a column `path` (relative to the pool) and one column for each attribute.
             Defaults to the attributes that the pool itself has.
-        out: Folder to create for `plan.json` and `accepted.parquet`. By default, nothing is written.
+        out: Folder to create for `plan.json`, `accepted.parquet` and `report.html`. By default, nothing is written.
         recipe: Settings of the envelope, the retained fraction, the acceptance unit and the floor. Others are not used.
         seed: Seed for the accept decisions.
         overwrite: Replace an `out` that rsft wrote.
@@ -176,7 +180,7 @@ def plan_attributes(
     with first_enters(writing_if(to, inputs=inputs, overwrite=overwrite)) as folder:
         made, used = _plan_attributes(pool, shares, attributes, recipe, seed)
         if folder is not None:
-            on_first(lambda: write_plan(folder, made, used, retain_fraction=recipe.retain_fraction))
+            on_first(lambda: _write(folder, made, used, retain_fraction=recipe.retain_fraction))
     return made
 
 

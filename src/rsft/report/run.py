@@ -5,10 +5,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow
-import pyarrow.parquet
-
 from rsft.data.reading import checked, read_json, reading
 from rsft.errors import InputError
 from rsft.report.shape import Metrics, Plan, Shape, Step
@@ -19,10 +15,7 @@ CONFIG_FILE = "config.toml"
 HISTORY_FILE = "history.jsonl"
 ACCEPTED_FILE = "accepted.parquet"
 THUMBNAILS_FOLDER = "thumbnails"
-REPORT_FILE = "report.html"
-DRAWN = ("log_ratio", "acceptance")  # columns of `accepted.parquet`
 PART = "part of a complete run folder (another version of rsft may have written it)"
-MAX_ROWS = 100_000_000  # a run has a row for each picture that it embedded; a few bytes can promise any number
 JPEG, MAX_THUMBNAIL = b"\xff\xd8", 1 << 20  # how a thumbnail begins, and its largest size in bytes
 
 
@@ -34,8 +27,8 @@ def read_run(folder: Path) -> dict[str, Any]:
 
     Returns:
         A dictionary with "name" (of the folder), "metrics" and "plan" (the entries that `rsft.report.shape` declares),
-        "config", "history" (a list of records), "items" ("log_ratio" and "acceptance" of `accepted.parquet`, (N,)
-        float64) and "thumbnails" (kind of picture -> data URLs).
+        "config", "history" (a list of records) and "thumbnails" (kind of picture -> pictures, each with "url", a data
+        URL, and "told", what its name says of it).
 
     Raises:
         InputError: A file is missing, damaged or of another shape, so the folder is not a complete run folder of this
@@ -47,17 +40,20 @@ def read_run(folder: Path) -> dict[str, Any]:
         config = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     return {
         "name": folder.resolve().name.removesuffix(".partial"),
-        "metrics": _read_shaped(folder / METRICS_FILE, Metrics),
-        "plan": _read_shaped(folder / PLAN_FILE, Plan),
+        "metrics": read_shaped(folder / METRICS_FILE, Metrics),
+        "plan": read_shaped(folder / PLAN_FILE, Plan),
         "config": config,
         "history": _history(folder / HISTORY_FILE),
-        "items": _items(folder / ACCEPTED_FILE),
         "thumbnails": _thumbnails(folder / THUMBNAILS_FOLDER),
     }
 
 
-def _read_shaped(path: Path, shape: type[Shape]) -> dict[str, Any]:
-    """Read the declared entries of a JSON object; those that are absent stay absent."""
+def read_shaped(path: Path, shape: type[Shape]) -> dict[str, Any]:
+    """Read the declared entries of a JSON file; those that are absent stay absent.
+
+    Raises:
+        InputError: The file cannot be read, or has another shape.
+    """
     found: Shape = read_json(path, shape, PART)
     return found.model_dump(exclude_unset=True)
 
@@ -69,27 +65,12 @@ def _history(path: Path) -> list[dict[str, Any]]:
         return [checked(line, Step).model_dump(exclude_unset=True) for line in lines]
 
 
-def _items(path: Path) -> dict[str, np.ndarray]:
-    """Read the columns of `accepted.parquet` that are drawn."""
-    with reading(path, PART), pyarrow.parquet.ParquetFile(path) as file:
-        absent = [name for name in DRAWN if name not in file.schema_arrow.names]
-        if file.metadata.num_rows > MAX_ROWS:
-            raise InputError(f"cannot read '{path}' as {PART}: {file.metadata.num_rows} rows are more than {MAX_ROWS}.")
-        table = file.read([name for name in DRAWN if name not in absent])
-        empty = [name for name in table.column_names if table[name].null_count]
-        if absent or empty:
-            raise InputError(
-                f"cannot read '{path}' as {PART}: it needs a number in every row of {(absent + empty)[0]}."
-            )
-        return {name: table[name].cast(pyarrow.float64()).to_numpy() for name in DRAWN}
-
-
-def _thumbnails(folder: Path) -> dict[str, list[str]]:
-    """Read files named `<kind>-<number>.jpg` as data URLs: kind of picture -> data URLs.
+def _thumbnails(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """Read files named `<kind>-<number>.jpg` or `<kind>-<number>,<told>.jpg`; see `read_run`.
 
     A link is refused: what it points to would become part of the page, which may be handed on.
     """
-    thumbnails: dict[str, list[str]] = {}
+    thumbnails: dict[str, list[dict[str, str]]] = {}
     for path in sorted(folder.glob("*.jpg")):
         with reading(path, PART):
             usual = not path.is_symlink() and path.stat().st_size <= MAX_THUMBNAIL
@@ -97,5 +78,6 @@ def _thumbnails(folder: Path) -> dict[str, list[str]]:
         if not content.startswith(JPEG):
             raise InputError(f"cannot read '{path}' as {PART}: a small JPEG is needed, and no link.")
         url = "data:image/jpeg;base64," + base64.b64encode(content).decode()
-        thumbnails.setdefault(path.stem.rsplit("-", 1)[0], []).append(url)
+        name, _, told = path.stem.partition(",")
+        thumbnails.setdefault(name.rpartition("-")[0], []).append({"url": url, "told": told})
     return thumbnails

@@ -20,6 +20,7 @@ from rsft.plan import Plan, plan, plan_from_ratio
 from rsft.ranking import Ranked, rank_plans
 from rsft.ratio import MAX_BOOSTED_WIDTH, METHODS
 from rsft.ratio.attributes import raked_ratio
+from rsft.report.plan_page import write_plan_page
 from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
 from rsft.run_folder import writing_if
 from rsft.types import PathLike
@@ -53,8 +54,8 @@ def plan_matrix(
         labels: File with the identity or class of each row of the pool; see `rsft.data.matrix.read_labels`.
         target_groups: File with the group of each row of the target, in the same formats; rows of one group count as
             one. Needs `target`.
-        out: Folder to write: `plan.json`, `accepted.parquet` with one row per row of the pool and, for each epoch,
-            `accepted-000.npy`: the indices of the accepted rows, int64, in the order of the sampler.
+        out: Folder to write: `plan.json`, `report.html`, `accepted.parquet` with one row per row of the pool and, for
+            each epoch, `accepted-000.npy`: the indices of the accepted rows, int64, in the order of the sampler.
         epochs: Number of epochs to write, at least 1.
         compare: Make a plan with every estimator and rank the plans. Needs `target`, and no `method`.
         method: Estimator of the density ratio; see `rsft.fit_ratio`. By default, that of `rsft.plan`.
@@ -159,3 +160,4 @@ def _write(folder: Path, made: Plan, epochs: int, options: Mapping[str, Any]) ->
         "accepted": accepted,
     }
     pa.parquet.write_table(pa.table(columns), folder / ACCEPTED_FILE)
+    write_plan_page(folder)

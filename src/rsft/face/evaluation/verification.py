@@ -36,6 +36,7 @@ class Verification:
         thresholds: FMR -> threshold, the mean over trials.
         pairs_genuine: Number of genuine comparisons.
         pairs_impostor: Number of impostor comparisons.
+        people: Number of people who are compared.
     """
 
     tar_at_fmr: Mapping[float, Interval]
@@ -45,6 +46,7 @@ class Verification:
     thresholds: Mapping[float, float]
     pairs_genuine: int
     pairs_impostor: int
+    people: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dictionary, with FMRs as text."""
@@ -56,6 +58,7 @@ class Verification:
             "thresholds": {f"{fmr:g}": threshold for fmr, threshold in self.thresholds.items()},
             "pairs_genuine": self.pairs_genuine,
             "pairs_impostor": self.pairs_impostor,
+            "people": self.people,
         }
 
 
@@ -143,6 +146,7 @@ def _verify_system(
         {fmr: float(threshold) for fmr, threshold in zip(fmrs, thresholds, strict=True)},
         int(genuine.sum()),
         int(impostor.sum()),
+        sum(len(trial.pairs.people) for trial in trials),
     ), {fmr: drawn[1:, i] for i, fmr in enumerate(fmrs)}
 
 

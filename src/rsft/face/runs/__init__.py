@@ -4,11 +4,12 @@ The modules that read pictures (`inputs`, `evaluated`, `thumbnails`, `run_files`
 which commands on tables do without.
 """
 
+from rsft.face.runs.decision import headline_fmr
 from rsft.face.runs.model_card import write_card
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
 from rsft.face.runs.recipe_file import read_recipe
-from rsft.face.runs.results import Findings, FitResult, headline_fmr, summarise, write_plan
+from rsft.face.runs.results import Findings, FitResult, summarise, write_plan
 from rsft.face.runs.time_spent import TimeSpent
 
 __all__ = [

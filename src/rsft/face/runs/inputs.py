@@ -141,7 +141,7 @@ class FaceInputs:
 
     def embed_evaluated(self, stages: Stages, folder: Path) -> dict[str, Features]:
         """Embed the pictures of every protocol with two views, the picture and its mirror image, into `folder`."""
-        return {key: self.embed(_evaluation_set(key), stages, views=2, folder=folder) for key in self.protocols}
+        return {key: self.embed(evaluation_set(key), stages, views=2, folder=folder) for key in self.protocols}
 
 
 def with_clips(features: Features, images: ImageSet) -> Features:
@@ -191,11 +191,11 @@ def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
         )
     if POOL in sets:
         sets[POOL] = without_overlap(sets[POOL], protocols, allow=sources.allow_overlap, drop=sources.drop_overlap)
-    sets |= {_evaluation_set(key): protocol.images for key, protocol in protocols.items()}
+    sets |= {evaluation_set(key): protocol.images for key, protocol in protocols.items()}
     points = points_of_sets(sources.landmarks, sets, sources.aligned)
     return FaceInputs(model, sets, points, sources.aligned, protocols, embedded)
 
 
-def _evaluation_set(key: str) -> str:
+def evaluation_set(key: str) -> str:
     """Return the name of the picture set of a protocol."""
     return f"evaluation {key}"

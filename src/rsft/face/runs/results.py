@@ -12,23 +12,23 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from rsft.data.listing import identity_of
-from rsft.evaluation.difference import Difference, in_words, judge
 from rsft.face.adaptation.advice import Advice
 from rsft.face.adaptation.gate import mean_point
 from rsft.face.adaptation.swap import Swap
 from rsft.face.adaptation.tune import WHITENED, Tuned
-from rsft.face.evaluation.protocol import RETAIN, TARGET
+from rsft.face.evaluation.det import DetBand
+from rsft.face.evaluation.protocol import TARGET
 from rsft.face.evaluation.verification import VerificationReport
 from rsft.face.networks.bundle import FaceModel
+from rsft.face.runs.closer_look import Errors
+from rsft.face.runs.decision import decide, headline_fmr
 from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.plan import Plan
 from rsft.promise import Promise
 from rsft.ranking import Ranked
 from rsft.report.run import ACCEPTED_FILE, PLAN_FILE
-from rsft.types import PRETRAINED, TUNED
+from rsft.types import TUNED
 
-HEADLINE_FMRS = (0.001, 0.01)
-KEPT = "kept"
 NAMED = Pseudonyms(None)
 
 
@@ -78,6 +78,8 @@ class Findings:
         tuned: The tuned network of each fold of people.
         reports: Verification on "target" and, if given, on "retain".
         groups: System -> error rates of the groups, or None if they were not asked for.
+        curves: Name of each set -> system -> its `DetBand`, or None where no FMR is supported.
+        errors: Name of each set -> the widest errors of the tuned network.
         features: Kind of features that the first plan was made on, and the kinds that it was chosen from; see
             `OpenPool.compared`.
         images_decoded: Number of pictures of the pool that were opened.
@@ -97,6 +99,8 @@ class Findings:
     tuned: Sequence[Tuned]
     reports: Mapping[str, VerificationReport]
     groups: Mapping[str, Any] | None = None
+    curves: Mapping[str, Mapping[str, DetBand | None]] = field(default_factory=dict)
+    errors: Mapping[str, Errors] = field(default_factory=dict)
     features: Mapping[str, Any] = field(default_factory=dict)
     images_decoded: int
     images_embedded: int
@@ -107,21 +111,32 @@ class Findings:
 
 def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
     """Return the contents of `metrics.json`. `pseudonym` replaces the ids of the pictures left out."""
-    fmr = headline_fmr(found.reports[TARGET])
+    fmr, shares = headline_fmr(found.reports[TARGET]), [run.gate.share for run in found.tuned]
     systems = list(found.reports[TARGET].systems)
+    decision = decide(
+        found.reports,
+        share=float(np.mean(shares)),
+        kept_because=found.tuned[0].gate.reason,
+        max_loss=found.config["recipe"]["max_retention_loss"],
+        folds=len(found.tuned),
+    )
     metrics = {
         "version": importlib.metadata.version("rsft"),
         "title": found.title,
         "seed": found.seed,
         "folds": len(found.tuned),
         "headline_fmr": f"{fmr:g}",
-        "verdict": verdict(found.reports, found.tuned, fmr),
+        "verdict": decision.to_dict(),
         **{name: {key: r.systems[name].to_dict() for key, r in found.reports.items()} for name in systems},
         "differences": {
             f"{TUNED} - {other}": {key: r.differences(TUNED, other) for key, r in found.reports.items()}
             for other in systems
             if other != TUNED
         },
+        "curves": {
+            key: {name: band and band.to_dict() for name, band in bands.items()} for key, bands in found.curves.items()
+        },
+        "errors": {key: wrong.to_dict(pseudonym) for key, wrong in found.errors.items()},
         "validation": _validation(found.tuned),
         "doubtful_labels": sum(run.doubtful for run in found.tuned),
         "acceptance_rate": float(np.mean([plan.envelope.acceptance_rate for plan in found.plans])),
@@ -136,36 +151,6 @@ def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
         "passed_over": {name: dict(counts) for name, counts in found.passed_over.items()},
     }
     return metrics if found.groups is None else metrics | {"groups": dict(found.groups)}
-
-
-def headline_fmr(report: VerificationReport) -> float:
-    """Return the first of `HEADLINE_FMRS` with at least 30 expected false matches, or the last if none has."""
-    tars = report.systems[PRETRAINED].tar_at_fmr
-    return next((fmr for fmr in HEADLINE_FMRS if tars[fmr].value is not None and not tars[fmr].note), HEADLINE_FMRS[-1])
-
-
-def verdict(reports: Mapping[str, VerificationReport], runs: Sequence[Tuned], fmr: float) -> dict[str, str]:
-    """Compare the tuned model with the other systems at an FMR.
-
-    Returns:
-        "outcome", one of "better", "worse", "none", "unknown" and "kept" (the gate kept the pretrained weights), and
-        "text", the same in one to three sentences.
-    """
-    if all(run.gate.share == 0 for run in runs):
-        text = f"The pretrained weights are kept: {runs[0].gate.reason}."
-        return {"outcome": KEPT, "text": text}
-    target = reports[TARGET]
-    outcome = judge(target.difference(TUNED, PRETRAINED, fmr))
-    others = [name for name in target.systems if name != TUNED]
-    words = [in_words(target.difference(TUNED, other, fmr), other) for other in others]
-    text = f"On the target, TAR at FMR {fmr:g} of the tuned model: {'; '.join(words)}."
-    if RETAIN in reports:
-        fmr = headline_fmr(reports[RETAIN])
-        loss = reports[RETAIN].difference(TUNED, PRETRAINED, fmr)
-        text += f" On the retention set: {in_words(loss, PRETRAINED)}."
-        if judge(loss) is Difference.WORSE:
-            text += " Weigh the loss there against the gain."
-    return {"outcome": str(outcome), "text": text}
 
 
 def _validation(runs: Sequence[Tuned]) -> dict[str, Any]:

@@ -1,31 +1,28 @@
 """The files of a finished run: metrics, plan, model, model card, thumbnails and report."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
-from rsft.data.images import ImageSet
 from rsft.disk.access import make_private
 from rsft.disk.whole import discard
 from rsft.face.evaluation.protocol import TARGET
 from rsft.face.networks.bundle import FaceModel, tuned
-from rsft.face.pictures.align import AlignedFace
+from rsft.face.runs.inputs import POOL
 from rsft.face.runs.model_card import write_card
 from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.face.runs.results import NAMED, Findings, write_plan
-from rsft.face.runs.thumbnails import save_thumbnails
+from rsft.face.runs.thumbnails import Faces, save_errors, save_thumbnails
 from rsft.face.runs.used_inputs import write_used
-from rsft.report.page import write_report
-from rsft.report.run import CONFIG_FILE, METRICS_FILE, REPORT_FILE
+from rsft.report.page import REPORT_FILE
+from rsft.report.run import CONFIG_FILE, METRICS_FILE
+from rsft.report.run_page import write_run_page
 from rsft.types import TUNED
 
 MODEL_FOLDER = "model"
-
-ToFace = Callable[[np.ndarray, str], AlignedFace]
 
 
 def shipped_model(model: FaceModel, found: Findings, source: str) -> FaceModel:
@@ -43,7 +40,7 @@ def write_run(
     *,
     licence_of_source: str,
     pseudonym: Pseudonyms = NAMED,
-    faces: tuple[ImageSet, ToFace] | None = None,
+    faces: Mapping[str, Faces] | None = None,
     used: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Write all files of a run.
@@ -55,8 +52,8 @@ def write_run(
         shipped: The model to ship.
         licence_of_source: Licence of the pretrained model.
         pseudonym: Replaces the names of pictures and people.
-        faces: The pictures of the pool and the function that aligns them, to show some in the report. By default, the
-            report shows none.
+        faces: The pictures of the pool, as `POOL`, and those that are evaluated, as `TARGET`, to show some in the
+            report. By default, the report shows none.
         used: The pictures that were read, see `write_used`. By default, they are not noted.
     """
     plan, times_trained = found.plans[0], found.tuned[0].line.times_trained
@@ -78,8 +75,8 @@ def write_run(
     shipped.save(folder / MODEL_FOLDER, licence_of_source=licence_of_source)
     write_card(folder, metrics, plan, shipped)
     if faces is not None:
-        images, to_face = faces
-        save_thumbnails(folder, images, found.pool.ids, times_trained, found.pool.acceptance, to_face)
-    write_report(folder)
+        save_thumbnails(folder, faces[POOL], found.pool.ids, times_trained, found.pool.acceptance)
+        save_errors(folder, faces[TARGET], found.errors[TARGET])
+    write_run_page(folder)
     if faces is not None:
         make_private(folder / REPORT_FILE)

@@ -1,4 +1,4 @@
-"""The figure of a comparison."""
+"""The figure of a comparison as a file of its own: every method on every metric."""
 
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,14 @@ from matplotlib.figure import Figure
 from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
-from rsft.report.figures import COLOURS, draw_svg
 from rsft.report.shape import Comparison
-from rsft.types import TUNED
+from rsft.report.style import COLOURS, draw_svg
+from rsft.types import PRETRAINED, TUNED
 
-RESULT_FILE = "comparison.json"
-OTHERS = "#6b7280"
+OTHERS = COLOURS[PRETRAINED]
 
 
-def write_figure(folder: Path, result: str = RESULT_FILE) -> Path:
+def write_figure(folder: Path, result: str) -> Path:
     """Draw `comparison.svg` from the `comparison.json` in a folder, or `models.svg` from `models.json`.
 
     Args:
