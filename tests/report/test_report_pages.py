@@ -125,7 +125,8 @@ def test_colours_stand_out_from_both_pages(name: str, scheme: int, page: str) ->
 
 def test_a_drawing_is_the_same_each_time_and_named_for_a_screen_reader() -> None:
     made = [
-        drawing(lambda figure, narrow: figure.subplots().plot([0, 1]), "A <b>", "one & two", height=2) for _ in "ab"
+        drawing(lambda figure, narrow: None if figure.subplots() else None, "A <b>", "one & two", height=2)
+        for _ in "ab"
     ]
     assert made[0] == made[1]
     shown = made[0].__html__()
