@@ -11,9 +11,10 @@ from browsing import new_context, opened
 from checks import CHECKS, check_names
 from hostile_names import HOSTILE
 from PIL import Image
-from small_run import metrics, plan, write_run
+from small_run import COMPARISON, metrics, plan, write_run
 
-from rsft.report.page import write_report
+from rsft.report.kinds import write_report
+from rsft.report.runs_page import write_runs_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,6 +25,29 @@ COPIES = 4  # of a list of one entry, so that there is a place for every name
 def report(folder: Path) -> Path:
     """Write the report of a run."""
     return write_report(with_picture(write_run(folder / "run")))
+
+
+def planned(folder: Path) -> Path:
+    """Write the page of a plan."""
+    (folder / "plan.json").write_text(json.dumps(plan()))
+    return write_report(folder)
+
+
+def compared(folder: Path) -> Path:
+    """Write the page of a comparison."""
+    (folder / "comparison.json").write_text(json.dumps(COMPARISON))
+    return write_report(folder)
+
+
+def several(folder: Path) -> Path:
+    """Write the page of two runs."""
+    return write_runs_page([write_run(folder / name) for name in ("one", "another")], folder)
+
+
+def hostile_plan(folder: Path) -> Path:
+    """Write the page of a plan whose texts are hostile."""
+    (folder / "plan.json").write_text(json.dumps(renamed(plan(), iter(HOSTILE * 100))))
+    return write_report(folder)
 
 
 def hostile_report(folder: Path) -> Path:
@@ -55,9 +79,14 @@ def with_picture(run: Path) -> Path:
 
 
 # name of a page -> what writes it into a folder and returns its path
-PAGES: dict[str, Callable[[Path], Path]] = {"report": report}
+PAGES: dict[str, Callable[[Path], Path]] = {
+    "report": report,
+    "plan": planned,
+    "comparison": compared,
+    "runs": several,
+}
 # the same for pages whose names come from somebody else; each of `HOSTILE` stands in them
-HOSTILE_PAGES: dict[str, Callable[[Path], Path]] = {"report": hostile_report}
+HOSTILE_PAGES: dict[str, Callable[[Path], Path]] = {"report": hostile_report, "plan": hostile_plan}
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,14 @@ NETWORK = {
     "usual_gain": None,
 }  # fmt: skip
 GROUP = {"people": 10, "fmr": {"0.01": SOME}, "fnmr": {"0.01": SOME}}
+COMPARISON = {
+    "metrics": ["target TAR at FMR 0.01", "retention TAR at FMR 0.01"],
+    "values": {name: {f"{key} TAR at FMR 0.01": SOME for key in ("target", "retention")} for name in
+               ("pretrained", "uniform", "rejection")},
+    "differences": {"rejection": {"pretrained": {f"{key} TAR at FMR 0.01": SOME for key in ("target", "retention")}}},
+    "cost": {"rejection": {"learning_rate": 0.1, "seeds": 2, "samples": 64, "distinct": 50.5, "seconds": 2.5}},
+    "verdict": "rejection is better",
+}  # fmt: skip
 SMALLEST_JPEG = b"\xff\xd8\xff\xd9"
 
 

@@ -7,20 +7,11 @@ from typing import Any
 
 import pytest
 from command_line import refused, rsft
-from small_run import SOME, metrics, plan, write_run
+from small_run import COMPARISON, metrics, plan, write_run
 
 from rsft.report.kinds import PAGES, write_report
 from rsft.report.page import duration
 from rsft.report.style import PALETTE, drawing
-
-COMPARISON = {
-    "metrics": ["target TAR at FMR 0.01", "retention TAR at FMR 0.01"],
-    "values": {name: {f"{key} TAR at FMR 0.01": SOME for key in ("target", "retention")} for name in
-               ("pretrained", "uniform", "rejection")},
-    "differences": {"rejection": {"pretrained": {f"{key} TAR at FMR 0.01": SOME for key in ("target", "retention")}}},
-    "cost": {"rejection": {"learning_rate": 0.1, "seeds": 2, "samples": 64, "distinct": 50.5, "seconds": 2.5}},
-    "verdict": "rejection is better",
-}  # fmt: skip
 
 
 def folder_of(file: str, tmp_path: Path) -> Path:
