@@ -18,7 +18,7 @@ function colours(medium) {
 function judgeText({ element, text, quad }, paper, note) {
   const style = getComputedStyle(element), inFigure = element.ownerSVGElement, box = boxAround(quad);
   if (!inFigure && !paper) return;  // axe judges it
-  const size = Math.hypot(quad[3][0] - quad[0][0], quad[3][1] - quad[0][1]) / 0.7;  // about the size of the font in px
+  const size = fontSize(quad);
   const limit = size >= 24 || (size >= 18.6 && Number(style.fontWeight) >= 700) ? LARGE : TEXT;
   let back = inFigure ? under(element, box.x + box.width / 2, box.y + box.height / 2) : [1, 1, 1, 1];
   if (paper && !inFigure && style.printColorAdjust === "exact") back = backgroundOf(element);

@@ -1,5 +1,7 @@
 // What sticks out, is cut off, or lies over something else, as the page is shown now. A list of sentences.
 
+const SMALLEST = 9;  // a font that can be read, in CSS pixels
+
 function layout() {
   const found = [], texts = pieces(), root = document.documentElement, width = root.clientWidth;
   if (root.scrollWidth > width) {
@@ -12,6 +14,11 @@ function layout() {
     if (scrolls && isShown(one) && one.scrollWidth > one.clientWidth + 1) {
       found.push(`${nameOf(one)} holds ${one.scrollWidth} px in a box of ${one.clientWidth} px`);
     }
+  }
+  const small = texts.filter(({ quad }) => fontSize(quad) < SMALLEST);
+  for (const place of new Set(small.map(({ element }) => element.ownerSVGElement))) {
+    const { text, quad } = small.find(({ element }) => element.ownerSVGElement === place);
+    found.push(`${place ? nameOf(outermost(place)) : "the page"} has text of ${fontSize(quad).toFixed(1)} px, as "${text.slice(0, 40)}"`);
   }
   const seen = [...texts];
   for (const element of document.querySelectorAll(`img, svg, canvas, video, ${MARKS.split(", ").map((mark) => `svg ${mark}`).join(", ")}`)) {

@@ -53,6 +53,11 @@ function boxAround(points) {
   return new DOMRect(left, top, Math.max(...xs) - left, Math.max(...ys) - top);
 }
 
+// About the size of the font of a piece of text, in CSS pixels on the screen.
+function fontSize(quad) {
+  return Math.hypot(quad[3][0] - quad[0][0], quad[3][1] - quad[0][1]) / 0.7;
+}
+
 // Every piece of text that is seen: {element, text, quad} with the corners of its ink on the screen.
 function pieces() {
   const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), still = new DOMMatrix();
