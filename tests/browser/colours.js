@@ -36,7 +36,9 @@ function judgeMark(mark, note) {
   const back = under(mark, box.x + box.width / 2, box.y + box.height / 2);
   const shades = ["fill", "stroke"].map((of) => paint(mark, of)).filter(Boolean).map(({ shade, opacity }) => over(shade, back, opacity));
   if (mark.tagName === "line" || !shades.length) shades.splice(0, shades.length, ...strokeOf(mark, back));
-  const best = Math.max(0, ...shades.map((shade) => contrast(shade, back))), limit = mark.closest(".faint") ? FAINT : MARK;
+  // Where marks cross, each is seen on the page beside the other.
+  const page = backgroundOf(outermost(mark));
+  const best = Math.max(0, ...shades.flatMap((shade) => [contrast(shade, back), contrast(shade, page)])), limit = mark.closest(".faint") ? FAINT : MARK;
   if (shades.length && best < limit) note(`${nameOf(outermost(mark))} ${mark.tagName} in ${hex(shades[0])} on ${hex(back)}: contrast ${best.toFixed(1)}`);
 }
 

@@ -11,7 +11,8 @@ function names(expected) {
   }
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    if (/[\u202a-\u202e\u2066-\u2069]/.test(node.data) && !isIsolated(node, expected)) found.push(`"${node.data.trim().slice(0, 40)}" turns the text after it`);
+    const open = node.data.replace(/\u2068[^\u2066-\u2069]*\u2069/g, "");  // an isolate ends what it holds
+    if (/[\u202a-\u202e\u2066-\u2069]/.test(open) && !isIsolated(node, expected)) found.push(`"${node.data.trim().slice(0, 40)}" turns the text after it`);
   }
   const plain = (text) => text.replace(/\p{Cf}/gu, "").replace(/\s+/g, " ").trim();
   const shown = plain([document.body.innerText, ...[...document.querySelectorAll("svg text")].map((one) => one.textContent)].join("\n"));

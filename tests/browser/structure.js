@@ -37,10 +37,16 @@ function tables() {
   return found;
 }
 
+// One of several drawings of a figure, of which another is shown at this width.
+function isForOtherWidths(svg) {
+  const drawings = [...(svg.closest("figure")?.querySelectorAll("svg") ?? [])];
+  return !svg.checkVisibility() && drawings.some((one) => one.checkVisibility());
+}
+
 function figures() {
   const found = [];
   for (const svg of document.querySelectorAll("svg")) {
-    if (svg.ownerSVGElement || svg.closest("[aria-hidden=true]")) continue;
+    if (svg.ownerSVGElement || svg.closest("[aria-hidden=true]") || isForOtherWidths(svg)) continue;
     const box = svg.getBoundingClientRect(), name = nameOf(svg);
     if (svg.getAttribute("role") !== "img" || !named(svg)) found.push(`${name} is no role=img with a label or title`);
     if (box.width < 1 || box.height < 1) found.push(`${name} is ${box.width} x ${box.height} px large`);

@@ -7,7 +7,7 @@ from typing import Any
 from rsft.errors import InputError
 from rsft.report import page
 from rsft.report.figures.differences import Change, differences_figure
-from rsft.report.run import read_shaped
+from rsft.report.run import name_of, read_shaped
 from rsft.report.shape import Comparison
 from rsft.report.style import Drawing, short
 from rsft.types import PRETRAINED, TUNED
@@ -33,7 +33,7 @@ def write_comparison_page(folder: Path) -> Path:
     if file is None:
         raise InputError(f"'{folder}' holds no {COMPARISON_FILE}: let `rsft compare --out {folder}` finish.")
     found = read_shaped(folder / file, Comparison)
-    return page.write_page(folder, "comparison.html", comparison_data(found, folder.resolve().name))
+    return page.write_page(folder, "comparison.html", comparison_data(found, name_of(folder)))
 
 
 def comparison_data(found: Mapping[str, Any], name: str) -> dict[str, Any]:

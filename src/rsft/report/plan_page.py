@@ -8,7 +8,7 @@ from rsft.report import page
 from rsft.report.figures.differences import Change, differences_figure
 from rsft.report.figures.ratios import price_figure, ratio_figure
 from rsft.report.figures.shift import shift_figure
-from rsft.report.run import PLAN_FILE, read_shaped
+from rsft.report.run import PLAN_FILE, name_of, read_shaped
 from rsft.report.shape import Plan
 from rsft.report.style import Drawing, short
 
@@ -43,7 +43,7 @@ def write_plan_page(folder: Path) -> Path:
         OSError: The page cannot be written.
     """
     plan = read_shaped(folder / PLAN_FILE, Plan)
-    return page.write_page(folder, "plan.html", plan_data(plan, folder.resolve().name.removesuffix(".partial")))
+    return page.write_page(folder, "plan.html", plan_data(plan, name_of(folder)))
 
 
 def plan_data(plan: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rsft.data.reading import checked, read_json, reading
 from rsft.errors import InputError
+from rsft.report.direction import isolated
 from rsft.report.shape import Metrics, Plan, Shape, Step
 
 METRICS_FILE = "metrics.json"
@@ -39,10 +40,10 @@ def read_run(folder: Path) -> dict[str, Any]:
     with reading(folder / CONFIG_FILE, PART):
         config = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     return {
-        "name": folder.resolve().name.removesuffix(".partial"),
+        "name": name_of(folder),
         "metrics": read_shaped(folder / METRICS_FILE, Metrics),
         "plan": read_shaped(folder / PLAN_FILE, Plan),
-        "config": config,
+        "config": isolated(config),
         "history": _history(folder / HISTORY_FILE),
         "thumbnails": _thumbnails(folder / THUMBNAILS_FOLDER),
     }
@@ -55,7 +56,14 @@ def read_shaped(path: Path, shape: type[Shape]) -> dict[str, Any]:
         InputError: The file cannot be read, or has another shape.
     """
     found: Shape = read_json(path, shape, PART)
-    return found.model_dump(exclude_unset=True)
+    told: dict[str, Any] = isolated(found.model_dump(exclude_unset=True))
+    return told
+
+
+def name_of(folder: Path) -> str:
+    """Return the name of a folder for its page."""
+    name: str = isolated(folder.resolve().name.removesuffix(".partial"))
+    return name
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
@@ -79,5 +87,5 @@ def _thumbnails(folder: Path) -> dict[str, list[dict[str, str]]]:
             raise InputError(f"cannot read '{path}' as {PART}: a small JPEG is needed, and no link.")
         url = "data:image/jpeg;base64," + base64.b64encode(content).decode()
         name, _, told = path.stem.partition(",")
-        thumbnails.setdefault(name.rpartition("-")[0], []).append({"url": url, "told": told})
+        thumbnails.setdefault(name.rpartition("-")[0], []).append({"url": url, "told": isolated(told)})
     return thumbnails

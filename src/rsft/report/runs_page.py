@@ -6,6 +6,7 @@ from typing import Any
 
 from rsft.errors import InputError
 from rsft.report import page
+from rsft.report.direction import isolated
 from rsft.report.figures.differences import Change, differences_figure
 from rsft.report.run import read_run
 from rsft.report.run_page import SET_NAMES
@@ -38,7 +39,7 @@ def runs_data(runs: Sequence[Path]) -> dict[str, Any]:
     places = {run.resolve() for run in runs}
     if len(runs) < 2 or len(places) < len(runs):
         raise InputError(f"a comparison of runs needs two or more folders, each once; got {len(runs)}.")
-    read = dict(zip(_names([run.resolve() for run in runs]), map(read_run, runs), strict=True))
+    read = dict(zip(isolated(_names([run.resolve() for run in runs])), map(read_run, runs), strict=True))
     sets = [key for key in SET_NAMES if all(key in run["metrics"][TUNED] for run in read.values())]
     fmrs = [
         fmr

@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from rsft.report.direction import closed
 from rsft.types import PRETRAINED, TUNED, UNIFORM
 
 # name -> colour on a light page and on a dark one; each has a contrast of 3 or more to its page, and text of 4.5
@@ -30,10 +31,12 @@ PALETTE = {
 INK, SOFT, GRID, POOL, OTHER, BAD = (PALETTE[name][0] for name in ("ink", "soft", "grid", "pool", "other", "bad"))
 COLOURS = {name: PALETTE[name][0] for name in (PRETRAINED, UNIFORM, TUNED)}
 WIDE, NARROW = 7.4, 3.5  # inches
-WIDE_LABEL, NARROW_LABEL = 32, 20  # letters
+WIDE_LABEL, NARROW_LABEL = 32, 16  # letters
+TEXT_SIZE, NARROW_SIZE = 9.5, 8.8  # points
+FAINT = "faint"  # id of a mark that need not stand out, such as a grid line; it becomes its class
 STYLE: Any = {
     "font.family": "sans-serif",
-    "font.size": 9.5,
+    "axes.titlesize": "medium",
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": SOFT,
@@ -100,11 +103,11 @@ def drawing(draw: Draw, title: str, told: str, *, height: float, narrow_height: 
         narrow_height: Height of the narrow one, by default the same.
     """
     wide = draw_svg(lambda figure: draw(figure, False), (WIDE, height))
-    narrow = draw_svg(lambda figure: draw(figure, True), (NARROW, narrow_height or height))
+    narrow = draw_svg(lambda figure: draw(figure, True), (NARROW, narrow_height or height), text=NARROW_SIZE)
     return Drawing(title, told, wide, narrow)
 
 
-def draw_svg(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
+def draw_svg(draw: Callable[[Figure], None], size: tuple[float, float], text: float = TEXT_SIZE) -> str:
     """Draw a figure and return it as SVG; the same input gives the same bytes.
 
     The colours of `PALETTE` become variables, so that a page can set others in the dark; alone it has the light ones.
@@ -112,17 +115,22 @@ def draw_svg(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
     Args:
         draw: Function that receives a matplotlib `Figure` and draws on it.
         size: Width and height of the figure, in inches.
+        text: Size of its text, in points.
     """
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with mpl.rc_context({**STYLE, "font.size": text}), warnings.catch_warnings():
         # matplotlib's font lacks a letter; the text is drawn by the reader's
         warnings.filterwarnings("ignore", "Glyph")
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
+        for axes in figure.axes:
+            for line in (*axes.get_xgridlines(), *axes.get_ygridlines()):
+                line.set_gid(FAINT)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue().translate(NOT_XML)
-    text = re.sub("|".join(_VARIABLES), lambda found: _VARIABLES[found[0]], text[text.index("<svg") :])
-    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    svg = buffer.getvalue().translate(NOT_XML)
+    svg = re.sub("|".join(_VARIABLES), lambda found: _VARIABLES[found[0]], svg[svg.index("<svg") :])
+    svg = svg.replace(f'id="{FAINT}"', f'class="{FAINT}"')
+    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
 
 
 def drawable(values: Sequence[float | None] | np.ndarray) -> np.ndarray:
@@ -135,10 +143,12 @@ def short(text: str, *, narrow: bool = False) -> str:
     """Return a label that a figure has room for; the page around it has the whole.
 
     >>> short("a"), short("a" * 40, narrow=True)
-    ('a', 'aaaaaaaaaaaaaaaaaaa…')
+    ('a', 'aaaaaaaaaaaaaaa…')
     """
     room = NARROW_LABEL if narrow else WIDE_LABEL
-    return text if len(text) <= room else f"{text[: room - 1]}…"
+    if len(text) <= room:
+        return text
+    return f"{closed(text[: room - 1])}…"
 
 
 def colour_of(name: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from rsft.report.style import Drawing, colour_of, drawable, drawing, short
+from rsft.report.style import FAINT, Drawing, colour_of, drawable, drawing, short
 
 
 def det_figure(curves: Mapping[str, Mapping[str, Any]], title: str = "DET") -> Drawing:
@@ -29,7 +29,7 @@ def det_figure(curves: Mapping[str, Mapping[str, Any]], title: str = "DET") -> D
             if "low" in curve:
                 low, high = (drawable(curve[end])[shown] for end in ("low", "high"))
                 lowest = np.maximum(low, fnmr[shown] / 100)  # a log scale has no 0
-                axes.fill_between(fmr[shown], lowest, high, color=colour_of(name), alpha=0.16, linewidth=0)
+                axes.fill_between(fmr[shown], lowest, high, color=colour_of(name), alpha=0.16, linewidth=0, gid=FAINT)
         if points:  # a log scale needs one
             axes.set(xscale="log", yscale="log")
             axes.set_ylim(min(points) / 2)

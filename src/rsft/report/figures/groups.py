@@ -40,7 +40,8 @@ def groups_figure(systems: Mapping[str, Any], fmr: str) -> Drawing | None:
         axes.set_yticks(range(len(names)), [short(name, narrow=narrow) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.6)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(f"FNMR at the threshold for FMR {short(fmr, narrow=narrow)}")
+        figure.supxlabel(f"FNMR at the threshold for FMR {short(fmr, narrow=narrow)}", fontsize="medium")
+        axes.locator_params(axis="x", nbins=4 if narrow else 8)
         figure.legend(loc="outside upper center", ncols=2)
 
     told = "; ".join(

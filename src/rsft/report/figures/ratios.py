@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from rsft.report.style import BAD, POOL, Drawing, colour_of, drawable, drawing
+from rsft.report.style import BAD, FAINT, POOL, Drawing, colour_of, drawable, drawing
 from rsft.types import TUNED
 
 ROUND = (1, 2, 5)
@@ -24,7 +24,8 @@ def ratio_figure(ratios: dict[str, Any], log_m: float) -> Drawing:
 
     def draw(figure: Figure, narrow: bool) -> None:
         axes = figure.subplots()
-        axes.stairs(pool, edges, fill=True, color=POOL, alpha=0.55, label="pool")
+        axes.stairs(pool, edges, fill=True, color=POOL, alpha=0.3, gid=FAINT)
+        axes.stairs(pool, edges, color=POOL, linewidth=1.4, label="pool")
         axes.stairs(accepted, edges, fill=True, color=colour_of(TUNED), label="accepted in an epoch")
         axes.axvline(log_m, color=BAD, linewidth=1.5, label=f"M = {math.exp(log_m):.3g}")
         axes.set_yscale("symlog", linthresh=10)

@@ -34,7 +34,8 @@ def shift_figure(covariates: list[dict[str, Any]]) -> Drawing:
         axes.set_ylim(len(covariates) - 0.5, -0.6)
         axes.grid(axis="y", visible=False)
         unit = "sd of the pool" if narrow else "standard deviations of the pool"
-        axes.set_xlabel(f"distance from the target, in {unit}")
+        figure.supxlabel(f"distance from the target, in {unit}", fontsize="medium")
+        axes.locator_params(axis="x", nbins=5 if narrow else 9)
         figure.legend(loc="outside upper center", ncols=2)
 
     told = "; ".join(

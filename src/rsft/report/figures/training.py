@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from rsft.report.style import BAD, INK, POOL, SOFT, Drawing, colour_of, drawable, drawing
 from rsft.types import TUNED
 
+ROOM = 0.2  # of the axes, that a label takes
 MEAN_OVER = 20  # parts of a training; each point of the mean is over one part
 
 
@@ -63,13 +64,13 @@ def path_figure(path: list[dict[str, Any]], chosen: float, allowed: float) -> Dr
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.axvline(-allowed, color=BAD, linewidth=1.2, linestyle=":", label="largest allowed loss")
         axes.plot(change, gain, "o-", color=POOL, markersize=5, label="share of the tuned weights")
-        for place, point in enumerate(points):
-            if not narrow or point["share"] in (0, 1):
-                axes.annotate(f"{point['share']:.0%}", (change[place], gain[place]), (7, 5), textcoords="offset points",
-                              color=SOFT, fontsize=8.5)  # fmt: skip
+        for place in _apart(change, gain):
+            axes.annotate(f"{points[place]['share']:.0%}", (change[place], gain[place]), (8, 7), color=SOFT,
+                          textcoords="offset points")  # fmt: skip
         near = min(range(len(points)), key=lambda place: abs(points[place]["share"] - chosen))
         axes.plot(change[near], gain[near], "o", color=colour_of(TUNED), markersize=9, label=f"kept: {chosen:.0%}")
         axes.margins(0.15)
+        axes.grid(visible=False)
         axes.set_xlabel("change on the other pairs of the pool")
         axes.set_ylabel("gain, target-like pairs")
         figure.legend(loc="outside upper center", ncols=1 if narrow else 3)
@@ -79,3 +80,14 @@ def path_figure(path: list[dict[str, Any]], chosen: float, allowed: float) -> Dr
         for place, point in enumerate(points)
     )
     return drawing(draw, "Gain against loss on held-out people", told, height=3.2, narrow_height=3.6)
+
+
+def _apart(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Return the places of points that have room for a label: apart from the ones before, by a part of the axes."""
+    at = np.stack([x, y], 1)
+    at = (at - np.nanmin(at, 0)) / np.maximum(np.nanmax(at, 0) - np.nanmin(at, 0), 1e-9)
+    kept: list[int] = []
+    for place in [len(at) - 1, *range(len(at) - 1)]:
+        if all(np.hypot(*(at[place] - at[other])) > ROOM for other in kept):
+            kept.append(place)
+    return kept

@@ -10,8 +10,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   table.querySelectorAll("thead th").forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
+    button.setAttribute("aria-label", `sort by ${head.textContent.trim()}`);
+    head.append(" ", button);
     button.addEventListener("click", () => {
       const ascending = head.getAttribute("aria-sort") !== "ascending";
       table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
