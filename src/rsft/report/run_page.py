@@ -68,6 +68,8 @@ def run_data(run: Mapping[str, Any]) -> dict[str, Any]:
         "groups": not metrics.get("groups"),
         "warnings": not (metrics["quarantined"] or metrics.get("passed_over")),
     }
+    known = metrics[TUNED]["target"]["tar_at_fmr"]
+    fmrs = [fmr for fmr in known if any(metrics[TUNED][key]["tar_at_fmr"][fmr]["value"] is not None for key in sets)]
     curves = {key: {name: band for name, band in by.items() if band} for key, by in metrics["curves"].items()}
     return {
         **run,
@@ -79,7 +81,11 @@ def run_data(run: Mapping[str, Any]) -> dict[str, Any]:
         "mood": MOODS.get(metrics["verdict"]["action"], ""),
         "systems": systems,
         "sets": sets,
-        "fmrs": list(metrics[TUNED]["target"]["tar_at_fmr"]),
+        "fmrs": fmrs or list(known),
+        "unsupported": [fmr for fmr in known if fmrs and fmr not in fmrs],
+        "gains": {
+            key: {pair: by_set[key] for pair, by_set in metrics["differences"].items() if key in by_set} for key in sets
+        },
         "glance": _glance(metrics, sets),
         "cost": _cost(metrics),
         "faces": {words: run["thumbnails"][kind] for kind, words in FACES.items() if kind in run["thumbnails"]},
@@ -105,11 +111,13 @@ def _differences(metrics: Mapping[str, Any], sets: Mapping[str, str], allowed: f
         other = pair.removeprefix(f"{TUNED} - ")
         for key, by_fmr in by_set.items():
             groups[sets[key].capitalize()] += [
-                Change(f"over {other}, FMR {fmr}", change, TUNED if other == PRETRAINED else other)
+                Change(f"{other}, {fmr}", change, TUNED if other == PRETRAINED else other)
                 for fmr, change in by_fmr.items()
             ]
     title = "What the tuned network gained and lost"
-    return differences_figure(groups, title, unit="TAR, tuned minus other (right of 0: better)", allowed=allowed)
+    return differences_figure(
+        groups, title, unit="TAR, tuned minus other, at each FMR (right of 0: better)", allowed=allowed
+    )
 
 
 def _glance(metrics: Mapping[str, Any], sets: Mapping[str, str]) -> dict[str, str]:

@@ -84,7 +84,6 @@ def _row(run: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": metrics["verdict"],
         "metrics": {name: metrics[name] for name in (PRETRAINED, TUNED)},
         "gains": metrics["differences"].get(f"{TUNED} - {PRETRAINED}", {}),
-        "m": run["plan"]["m"],
         "acceptance_rate": metrics["acceptance_rate"],
         "images_decoded": metrics["images_decoded"],
         "images_trained": metrics["images_trained"],

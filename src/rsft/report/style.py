@@ -31,7 +31,7 @@ PALETTE = {
 INK, SOFT, GRID, POOL, OTHER, BAD = (PALETTE[name][0] for name in ("ink", "soft", "grid", "pool", "other", "bad"))
 COLOURS = {name: PALETTE[name][0] for name in (PRETRAINED, UNIFORM, TUNED)}
 WIDE, NARROW = 7.4, 3.5  # inches
-WIDE_LABEL, NARROW_LABEL = 32, 16  # letters
+WIDE_LABEL, NARROW_LABEL = 32, 18  # letters
 TEXT_SIZE, NARROW_SIZE = 9.5, 8.8  # points
 FAINT = "faint"  # id of a mark that need not stand out, such as a grid line; it becomes its class
 STYLE: Any = {
@@ -143,7 +143,7 @@ def short(text: str, *, narrow: bool = False) -> str:
     """Return a label that a figure has room for; the page around it has the whole.
 
     >>> short("a"), short("a" * 40, narrow=True)
-    ('a', 'aaaaaaaaaaaaaaa…')
+    ('a', 'aaaaaaaaaaaaaaaaa…')
     """
     room = NARROW_LABEL if narrow else WIDE_LABEL
     if len(text) <= room:
