@@ -36,7 +36,7 @@ def doctor(json: Json = False) -> None:
     }.items():
         console.print(f"[bold]{name}[/bold]: {escape(told)}")
     table = Table(box=box.SIMPLE, pad_edge=False)
-    for heading in ("model or extra", "", "to get it"):
+    for heading in ("model or extra", "", "to get it, in your checkout"):
         table.add_column(heading)
     for model in found["models"]:
         table.add_row(escape(model["name"]), *_state(model["present"], model["install"]))

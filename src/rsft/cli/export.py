@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
+from rsft.cli.command import HELP_OPTIONS, add
 from rsft.cli.options import Aligned, Json, Overwrite
 from rsft.cli.progress import progress
-from rsft.cli.verbosity import tells
 
-gallery = typer.Typer(help="Work with galleries of enrolled faces.", no_args_is_help=True)
+gallery = typer.Typer(
+    help="Work with galleries of enrolled faces.", no_args_is_help=True, context_settings=HELP_OPTIONS
+)
 
 
 def export(
@@ -39,8 +41,6 @@ def export(
         print(f"{bundle}: weights and bundle, fingerprint {result['fingerprint']}")
 
 
-@gallery.command()
-@tells
 def migrate(
     old: Annotated[Path, typer.Argument(help="Output of `rsft embed` by the old model: the gallery.")],
     pool: Annotated[Path, typer.Option(help="The pictures of the gallery.")],
@@ -82,3 +82,6 @@ def migrate(
     )
     if None in found["thresholds"]:
         print(f"  A model has no threshold for FMR {fmr}: set one on your own data with `rsft threshold`.")
+
+
+add(gallery, migrate, name="gallery migrate", computes=True)

@@ -9,8 +9,8 @@ from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.face.evaluation.thresholds import Threshold, thresholds_for
-from rsft.face.networks.bundle import BUNDLE_FILE
 from rsft.face.networks.load import ModelLike, load_model
+from rsft.face.networks.names import BUNDLE_FILE, bundle_folder
 from rsft.face.runs.evaluated import read_evaluated
 from rsft.face.runs.inputs import Sources
 from rsft.face.runs.progress import Listener, Stages, silent
@@ -86,7 +86,7 @@ def bundle_of(model: Path) -> Path:
     Raises:
         InputError: There is none.
     """
-    for path in (model / "model" / BUNDLE_FILE, model / BUNDLE_FILE):
-        if path.is_file():
-            return path
-    raise InputError(f"'{model}' has no {BUNDLE_FILE} to write thresholds into: give a run folder.")
+    folder = bundle_folder(model)
+    if folder is None:
+        raise InputError(f"'{model}' has no {BUNDLE_FILE} to write thresholds into: give a run folder.")
+    return folder / BUNDLE_FILE
