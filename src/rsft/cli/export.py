@@ -77,11 +77,17 @@ def migrate(
         return
     print(f"{found['enrolled']} pictures enrolled again, {found['left_out']} left out: {out}")
     print(
-        f"Of {found['probes']} probes, {found['changed']} have another nearest picture, {found['identity_changed']} "
-        f"another identity and {found['decision_changed']} another decision at FMR {fmr}: {out / CHANGES_FILE}"
+        f"Of {found['probes']} probes, {found['changed']} have another nearest picture and {found['identity_changed']} "
+        f"another identity: {out / CHANGES_FILE}"
     )
-    if None in found["thresholds"]:
-        print(f"  A model has no threshold for FMR {fmr}: set one on your own data with `rsft threshold`.")
+    if found["decision_changed"] is not None:
+        print(f"  At FMR {fmr}, {found['decision_changed']} are decided otherwise.")
+        return
+    old, new = found["thresholds"]
+    lacking = [f"the old model ({old_model or 'give it as --old-model'})"] * (old is None)
+    lacking += [f"the new model ({model})"] * (new is None)
+    print(f"  No decision was compared: there is no threshold at FMR {fmr} of {' and of '.join(lacking)}.")
+    print(f"  Set one on your own data: rsft threshold --model MODEL --eval EVAL --fmr {fmr} --write")
 
 
 add(gallery, migrate, name="gallery migrate", computes=True)

@@ -52,7 +52,7 @@ def set_thresholds(
     """
     face_model = load_model(model)
     sources = Sources(evaluation=evaluation, evaluation_root=evaluation_root, aligned=aligned)
-    found = read_evaluated(face_model, sources, Stages(listener), "evaluation", embeddings=embeddings)
+    found = read_evaluated(face_model, sources, Stages(listener), "evaluation", embeddings=embeddings, fmrs=fmrs)
     return thresholds_for(found.trial, face_model.name, fmrs, seed=seed)
 
 
