@@ -184,9 +184,9 @@ def _price_table(prices: list[dict[str, Any]], scale: float) -> Table:
     return table
 
 
-def print_verification(result: dict[str, Any]) -> None:
+def print_verification(result: dict[str, Any], title: str) -> None:
     """Print the result of `evaluate_folders` for one set."""
-    table = Table(show_header=False)
+    table = Table(show_header=False, title=escape(title), title_justify="left", title_style="bold")
     if result["accuracy"]:
         note = result["accuracy"].get("note")
         table.add_row("accuracy", f"{Interval(**result['accuracy'])}{f' ({note})' if note else ''}")
