@@ -36,7 +36,8 @@ def export(
         show.print_json(result)
         return
     if onnx is not None:
-        print(f"{onnx}: differs by {result['error']:.1g} from the network on {result['chips']} chips, in onnxruntime")
+        rounding = f"apart from rounding, {result['error']:.1g}"
+        print(f"{onnx}: OK, as the network on {result['chips']} chips in onnxruntime ({rounding})")
     if bundle is not None:
         print(f"{bundle}: weights and bundle, fingerprint {result['fingerprint']}")
 

@@ -55,7 +55,9 @@ def check(
     if json:
         show.print_json(found)
         return
-    print(f"{model}: differs by {found['error']:.1g} from {found['reference']}; licence {found['licence']}")
+    print(
+        f"{model}: OK, as {found['reference']} (apart from rounding, {found['error']:.1g}); licence {found['licence']}"
+    )
     if found["reference"] == RUNTIME:
         print(
             "  The model has no recorded outputs, so its crop and colour order are not checked, and its normalisation"
