@@ -19,10 +19,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 class _Package(ModuleType):
-    """The package: a public function is not hidden by the module of the same name, such as `rsft.plan`."""
+    """A package: a public function is not hidden by the module of the same name, such as `rsft.plan`."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and name in __all__:
+        if isinstance(value, ModuleType) and name in self.__all__:
             value = getattr(value, name)
         super().__setattr__(name, value)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from rsft.per_item import as_log_ratio
 
 RULES = ("max", "max_tv", "rate", "quantile", "log_m")
+RULE_EXAMPLES = "'max', 'max_tv=0.02', 'rate=0.1', 'quantile=0.97' or 'log_m=1.5'"
 PRICED = (
     "max",
     "max_tv=0.01",
@@ -208,10 +209,7 @@ def _one_rule(rule: str | None, options: dict[str, float | None]) -> tuple[str, 
         except ValueError:
             given.append((rule, None))
         if given[-1][0] not in RULES or (given[-1][0] == "max") != (given[-1][1] is None):
-            raise ValueError(
-                f"`choose_envelope` knows no rule {rule!r}: use 'max', 'max_tv=0.02', 'rate=0.1', 'quantile=0.97' or "
-                "'log_m=1.5'."
-            )
+            raise ValueError(f"`choose_envelope` knows no rule {rule!r}: use {RULE_EXAMPLES}.")
     if len(given) > 1:
         raise ValueError(f"`choose_envelope` needs exactly one rule, got {', '.join(name for name, _ in given)}.")
     return given[0] if given else ("max", None)

@@ -1,6 +1,10 @@
-"""Exceptions and warnings of rsft. Invalid argument values raise `ValueError`, invalid types `TypeError`."""
+"""Exceptions and warnings of rsft, and parts of their messages.
 
-from collections.abc import Sequence
+Invalid argument values raise `ValueError`, invalid types `TypeError`.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -62,3 +66,34 @@ class InputWarning(UserWarning):
 
 class WithdrawnDataWarning(InputWarning):
     """Pictures appear to belong to a data set that its authors have withdrawn."""
+
+
+def did_you_mean(word: str, choices: Iterable[str], most: int = 1) -> str:
+    """Return a question that offers the valid words nearest to a wrong one, or nothing if none is near.
+
+    >>> f"no option '--poll'{did_you_mean('--poll', ['--pool', '--seed'])}."
+    "no option '--poll' (did you mean '--pool'?)."
+    >>> did_you_mean("nonesuch", ["--pool"])
+    ''
+    """
+    plain = {choice.casefold(): choice for choice in choices}
+    near = [plain[found] for found in get_close_matches(word.casefold(), plain, most)]
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra. It works in a checkout, since there is no release on an index yet.
+
+    >>> install_command("onnx")
+    "pip install '.[onnx]'"
+    """
+    return f"pip install '.[{extra}]'"
+
+
+def how_to_install(extra: str) -> str:
+    """Return `install_command` with the place where it works, for a message.
+
+    >>> how_to_install("onnx")
+    "pip install '.[onnx]' in your checkout of rsft"
+    """
+    return f"{install_command(extra)} in your checkout of rsft"

@@ -251,7 +251,7 @@ def test_plan_compares_features_and_takes_its_settings_from_the_line(faces: Path
     accepted = [person for person, kept in zip(rows["identity"], rows["accepted"], strict=True) if kept]
     assert all(accepted.count(person) >= 2 for person in set(accepted))
     assert "accept_by" in refused("plan", *inputs, "--accept-by", "person")
-    assert "unknown features 'magic'" in refused("plan", *inputs, "--features", "magic")
+    assert "--features: 'magic' is not one of auto, covariates" in refused("plan", *inputs, "--features", "magic")
     assert "needs one of" in refused("plan", *inputs, "--method", "magic")
 
 

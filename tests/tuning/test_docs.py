@@ -1,5 +1,6 @@
 import json
 import re
+import runpy
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from accelerate.state import AcceleratorState
 from rsft.face.adaptation.recipe import Recipe
 from rsft.types import Interval
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "tuning.md").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,20 @@ def test_the_examples_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(blocks) == 4
     assert list(tmp_path.glob("checkpoints/step-*"))
     assert list(tmp_path.glob("cache/*/shard-00000.npy"))
+
+
+def test_the_blocks_run_as_one_script_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook: what one block leaves in the process must not stop the next."""
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.S)), {})
+
+
+def test_the_table_of_keys_is_that_of_the_code() -> None:
+    script = runpy.run_path(str(DOCS / "recipe_keys.py"))
+    assert script["page"](PAGE) == PAGE, "run python docs/recipe_keys.py"
+    keys = {key: (default, limits) for key, default, limits, meaning in script["recipe_keys"]() if meaning}
+    assert keys.keys() == Recipe.model_fields.keys()
+    assert keys["whitening"] == ("`0.25`", "a number, >= 0, < 1")
 
 
 def test_the_recipe_on_the_page_is_valid() -> None:

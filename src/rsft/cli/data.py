@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
+from rsft.cli.command import HELP_OPTIONS, add
 from rsft.cli.options import EVAL_FORMS, FORMS, POOL_HELP, Json
 from rsft.cli.progress import progress
-from rsft.cli.verbosity import tells
 
-data = typer.Typer(help="Check data before use.", no_args_is_help=True)
+data = typer.Typer(help="Check data before use.", no_args_is_help=True, context_settings=HELP_OPTIONS)
 
 
 def convert(
@@ -30,8 +30,6 @@ def convert(
             print(f"  this form cannot store the attributes {', '.join(result['lost'])}")
 
 
-@data.command()
-@tells
 def check(
     pool: Annotated[Path, typer.Argument(help=POOL_HELP)],
     against: Annotated[Path | None, typer.Option(help=f"Evaluation set to compare with: {EVAL_FORMS}.")] = None,
@@ -49,3 +47,6 @@ def check(
     with progress(quiet=json) as listener:
         found = check_pool(pool, against=against, against_root=against_root, embeddings=embeddings, listener=listener)
     show.print_json(found) if json else show.print_check(found)
+
+
+add(data, check, name="data check")

@@ -5,14 +5,18 @@ from typing import Annotated
 
 import typer
 
-from rsft.cli import show
-from rsft.cli.options import EVAL_HELP, Aligned, Attributes, EvalRoot, Groups, Json, Landmarks, Model, Seed
+from rsft.cli import show, show_models
+from rsft.cli.options import EVAL_HELP, MODEL_HELP, Aligned, Attributes, EvalRoot, Groups, Json, Landmarks, Seed
 from rsft.cli.progress import progress
+from rsft.errors import InputError
 
 
 def evaluate(
     evaluation: Annotated[Path, typer.Option("--eval", help=EVAL_HELP)],
-    model: Model = "dlib",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{MODEL_HELP} Default: dlib. Repeatable: then how they differ on the same pairs."),
+    ] = None,
     eval_root: EvalRoot = None,
     retain: Annotated[Path | None, typer.Option(help="Second evaluation set.")] = None,
     retain_root: Annotated[Path | None, typer.Option(help="Like --eval-root, for --retain.")] = None,
@@ -38,15 +42,45 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure accuracy, TAR at fixed FMRs and EER with 95 % intervals; optionally identification and groups."""
+    models = model or ["dlib"]
+    if len(models) > 1:
+        of_one: dict[str, object] = {"--embeddings": embeddings, "--templates": templates}
+        of_one |= {
+            "--identification": identification,
+            "--groups": groups,
+            "--attributes": attributes,
+            "--det": det,
+            "--distractors": distractors,
+        }
+        _refuse([name for name, value in of_one.items() if value])
+        from rsft.face.evaluate_models import evaluate_models
+
+        with progress(quiet=json) as listener:
+            compared = evaluate_models(
+                models=models,
+                evaluation=evaluation,
+                evaluation_root=eval_root,
+                retain=retain,
+                retain_root=retain_root,
+                aligned=aligned,
+                landmarks=landmarks,
+                seed=seed,
+                listener=listener,
+            )
+        found = {key: same.to_dict() for key, same in compared.items()}
+        show.print_json(found) if json else show_models.print_evaluated(found)
+        return
     from rsft.disk.whole import replace_file
     from rsft.face.evaluate import evaluate_folders
     from rsft.run_folder import check_file
 
     if det is not None:
-        check_file(det, inputs=(evaluation, eval_root, retain, retain_root, model, embeddings, templates, distractors))
+        check_file(
+            det, inputs=(evaluation, eval_root, retain, retain_root, *models, embeddings, templates, distractors)
+        )
     with progress(quiet=json) as listener:
         results = evaluate_folders(
-            model=model,
+            model=models[0],
             evaluation=evaluation,
             evaluation_root=eval_root,
             retain=retain,
@@ -67,9 +101,16 @@ def evaluate(
     if det is not None:
         from rsft.report.figures.det import det_figure
 
-        replace_file(det, det_figure({Path(model).name: results["target"]["det"]}).wide.encode())
+        replace_file(det, det_figure({Path(models[0]).name: results["target"]["det"]}).wide.encode())
     if json:
         show.print_json(results["target"] | ({"retain": results["retain"]} if retain else {}))
     else:
-        for result in results.values():
-            show.print_verification(result)
+        for key, path in {"target": evaluation, "retain": retain}.items():
+            if key in results:
+                show.print_verification(results[key], f"{Path(models[0]).name} on {path}")
+
+
+def _refuse(options: list[str]) -> None:
+    """Raise an error if options were given that are for one network."""
+    if options:
+        raise InputError(f"{', '.join(options)} is for one --model: leave it out, or give one network.")

@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show
+from rsft.cli.command import HELP_OPTIONS, add
 from rsft.cli.options import Aligned, Json, Overwrite
 from rsft.cli.progress import progress
-from rsft.cli.verbosity import tells
 
-gallery = typer.Typer(help="Work with galleries of enrolled faces.", no_args_is_help=True)
+gallery = typer.Typer(
+    help="Work with galleries of enrolled faces.", no_args_is_help=True, context_settings=HELP_OPTIONS
+)
 
 
 def export(
@@ -34,13 +36,12 @@ def export(
         show.print_json(result)
         return
     if onnx is not None:
-        print(f"{onnx}: differs by {result['error']:.1g} from the network on {result['chips']} chips, in onnxruntime")
+        rounding = f"apart from rounding, {result['error']:.1g}"
+        print(f"{onnx}: OK, as the network on {result['chips']} chips in onnxruntime ({rounding})")
     if bundle is not None:
         print(f"{bundle}: weights and bundle, fingerprint {result['fingerprint']}")
 
 
-@gallery.command()
-@tells
 def migrate(
     old: Annotated[Path, typer.Argument(help="Output of `rsft embed` by the old model: the gallery.")],
     pool: Annotated[Path, typer.Option(help="The pictures of the gallery.")],
@@ -77,8 +78,17 @@ def migrate(
         return
     print(f"{found['enrolled']} pictures enrolled again, {found['left_out']} left out: {out}")
     print(
-        f"Of {found['probes']} probes, {found['changed']} have another nearest picture, {found['identity_changed']} "
-        f"another identity and {found['decision_changed']} another decision at FMR {fmr}: {out / CHANGES_FILE}"
+        f"Of {found['probes']} probes, {found['changed']} have another nearest picture and {found['identity_changed']} "
+        f"another identity: {out / CHANGES_FILE}"
     )
-    if None in found["thresholds"]:
-        print(f"  A model has no threshold for FMR {fmr}: set one on your own data with `rsft threshold`.")
+    if found["decision_changed"] is not None:
+        print(f"  At FMR {fmr}, {found['decision_changed']} are decided otherwise.")
+        return
+    old, new = found["thresholds"]
+    lacking = [f"the old model ({old_model or 'give it as --old-model'})"] * (old is None)
+    lacking += [f"the new model ({model})"] * (new is None)
+    print(f"  No decision was compared: there is no threshold at FMR {fmr} of {' and of '.join(lacking)}.")
+    print(f"  Set one on your own data: rsft threshold --model MODEL --eval EVAL --fmr {fmr} --write")
+
+
+add(gallery, migrate, name="gallery migrate", computes=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from rsft.errors import install_command
 from rsft.threads import NUMBER, cores
 
 PACKAGE = "rsft"
@@ -63,7 +64,7 @@ def extras(requirements: list[str], metadata: Any) -> dict[str, dict[str, Any]]:
             for each in of_extra
             if each.marker and each.marker.evaluate({"extra": extra}) and not _is_met(each)
         ]
-        found[extra] = {"missing": missing, "install": f"pip install '{PACKAGE}[{extra}]'"}
+        found[extra] = {"missing": missing, "install": install_command(extra)}
     return found
 
 

@@ -4,12 +4,15 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
-from rsft.cli import launch, show
+from rsft.cli import launch, show, usage
+from rsft.cli.command import HELP_OPTIONS, add
 from rsft.cli.compare import compare
 from rsft.cli.data import convert, data
 from rsft.cli.demo import demo
@@ -25,21 +28,39 @@ from rsft.cli.plan import plan
 from rsft.cli.report import report
 from rsft.cli.rerun import rerun
 from rsft.cli.threshold import threshold
-from rsft.cli.verbosity import is_verbose, tells
-from rsft.errors import InputError, InputWarning, InterruptedTrainingError, RsftError
-from rsft.threads import use_real_cores
+from rsft.cli.verbosity import is_verbose
+from rsft.errors import InputError, InputWarning, InterruptedTrainingError, RsftError, how_to_install
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C
 
 app = typer.Typer(
     help="Rejection sampling fine-tuning: adapt a pretrained face model to the population it will meet.",
+    epilog="`rsft doctor` shows what is installed, `rsft demo --quick` tries it, `rsft COMMAND -h` has examples.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings=HELP_OPTIONS,
 )
-for command in (demo, plan, fit, compare, evaluate, threshold, embed, export, forget, convert, report, rerun, doctor):
-    app.command()(tells(command))
+COMPUTING: tuple[Callable[..., None], ...] = (demo, plan, fit, compare, evaluate, threshold, embed, rerun)
+OTHERS: tuple[Callable[..., None], ...] = (export, forget, convert, report, doctor)
+for command in (*COMPUTING, *OTHERS):
+    add(app, command, name=command.__name__, computes=command in COMPUTING)
 for name, group in (("data", data), ("models", models), ("gallery", gallery)):
     app.add_typer(group, name=name)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"rsft {metadata.version('rsft')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def run() -> None:
@@ -59,18 +80,26 @@ def _run(ending: Ending) -> int:
     warnings.showwarning = _warn
     show.log_to_stderr()
     try:
-        if "--help" not in sys.argv and len(sys.argv) > 1:  # it imports PyTorch
-            use_real_cores()
-        app()
+        code = int(app(standalone_mode=False) or 0)
+        return _say_interrupted(ending) if code == INTERRUPTED else code
     except EndedError:
         return _say_interrupted(ending)
-    except SystemExit as end:
-        return _say_interrupted(ending) if end.code == INTERRUPTED else int(end.code or 0)
+    except SystemExit as end:  # by shell completion
+        return int(end.code or 0)
     except Exception as error:
+        if hasattr(error, "format_message"):
+            return _say_misused(error)
         if isinstance(error, InterruptedTrainingError):
             return _fail(error, ending.code)
         return _say_failed(error) if ending.number is None else _say_interrupted(ending)
-    return 0
+
+
+def _say_misused(error: Any) -> int:
+    """Print what is wrong with the command line and return the exit code; print the help if there is nothing on it."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    return _fail(usage.in_words(error, sys.argv[1:]), 2)
 
 
 def _say_failed(error: Exception) -> int:
@@ -84,7 +113,7 @@ def _say_failed(error: Exception) -> int:
     if isinstance(error, RsftError):
         return _fail(error, 1)
     if isinstance(error, ModuleNotFoundError):
-        return _fail(f"the package '{error.name}' is not installed: pip install 'rsft[demo]'.", 2)
+        return _fail(f"the package '{error.name}' is not installed: {how_to_install('demo')}.", 2)
     if isinstance(error, RuntimeError) and launch.is_of_others(error):
         return _fail(f"another process failed: see its message ({str(error).splitlines()[0]}).", 1)
     raise error

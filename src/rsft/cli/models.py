@@ -8,19 +8,23 @@ from rich.console import Console
 from rich.table import Table
 
 from rsft.cli import show
+from rsft.cli.command import HELP_OPTIONS, add
 from rsft.cli.options import Json
-from rsft.cli.verbosity import tells
 
-models = typer.Typer(help="List the models that have a name, or check a model.", invoke_without_command=True)
+models = typer.Typer(
+    help="List the models that have a name, or check a model.",
+    invoke_without_command=True,
+    context_settings=HELP_OPTIONS,
+)
 
 
 @models.callback()
 def list_all(context: typer.Context, json: Json = False) -> None:
     """List the models that --model accepts by name, and the networks whose checkpoints it accepts."""
-    from rsft.face.models import list_models
-
     if context.invoked_subcommand is not None:
         return
+    from rsft.face.models import list_models
+
     found = list_models()
     if json:
         show.print_json(found)
@@ -40,8 +44,6 @@ def list_all(context: typer.Context, json: Json = False) -> None:
     )
 
 
-@models.command()
-@tells
 def check(
     model: Annotated[str, typer.Argument(help="Model, as for --model of `rsft fit`.")],
     json: Json = False,
@@ -53,9 +55,14 @@ def check(
     if json:
         show.print_json(found)
         return
-    print(f"{model}: differs by {found['error']:.1g} from {found['reference']}; licence {found['licence']}")
+    print(
+        f"{model}: OK, as {found['reference']} (apart from rounding, {found['error']:.1g}); licence {found['licence']}"
+    )
     if found["reference"] == RUNTIME:
         print(
             "  The model has no recorded outputs, so its crop and colour order are not checked, and its normalisation"
         )
         print("  only for being one of pixels in 0..255.")
+
+
+add(models, check, name="models check")

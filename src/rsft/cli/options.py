@@ -50,4 +50,4 @@ def read_recipe(config: Path | None, given: Mapping[str, Any] | None = None):  #
 
     recipe = recipe_file.read_recipe(config) if config is not None else make_recipe({})
     changed = {name: value for name, value in (given or {}).items() if value is not None}
-    return make_recipe(recipe.model_dump() | changed) if changed else recipe
+    return make_recipe(recipe.model_dump() | changed, as_options=True) if changed else recipe

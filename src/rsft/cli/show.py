@@ -13,6 +13,10 @@ from rich.table import Table
 from rsft.types import PRETRAINED, TUNED, UNIFORM, Interval
 
 SYSTEMS = (PRETRAINED, UNIFORM, TUNED)
+EFFECTIVE = (
+    "Each epoch accepts items anew, at random. Effective size: over all epochs they are worth so many items that are "
+    "accepted equally often, so it may exceed the number of one epoch."
+)
 SETS = {"target": "target", "retain": "retention"}
 
 
@@ -137,6 +141,7 @@ def print_plan(plan: dict[str, Any]) -> None:
     for name, value in rows.items():
         table.add_row(name, escape(value))
     console.print(table)
+    console.print(EFFECTIVE)
     if arrival and arrival["covariates"]:
         console.print(_covariate_table(arrival["covariates"]))
     console.print(_price_table(plan["prices"], figures["pool_items"] / pilot["looked_at"] if pilot else 1.0))
@@ -184,9 +189,9 @@ def _price_table(prices: list[dict[str, Any]], scale: float) -> Table:
     return table
 
 
-def print_verification(result: dict[str, Any]) -> None:
+def print_verification(result: dict[str, Any], title: str) -> None:
     """Print the result of `evaluate_folders` for one set."""
-    table = Table(show_header=False)
+    table = Table(show_header=False, title=escape(title), title_justify="left", title_style="bold")
     if result["accuracy"]:
         note = result["accuracy"].get("note")
         table.add_row("accuracy", f"{Interval(**result['accuracy'])}{f' ({note})' if note else ''}")

@@ -50,6 +50,31 @@ def print_advice(advice: dict[str, Any]) -> None:
     console.print(f"Next: {escape(advice['next'])}.")
 
 
+def print_evaluated(found: dict[str, Any]) -> None:
+    """Print the result of `evaluate_models`: the rates of each network on each set, and their paired differences."""
+    console = Console(highlight=False)
+    for key, of in found.items():
+        models, first = of["models"], next(iter(of["models"]))
+        fmrs = [fmr for fmr, tar in models[first]["tar_at_fmr"].items() if tar["value"] is not None]
+        pairs = f"{models[first]['pairs_genuine']:,} genuine and {models[first]['pairs_impostor']:,} impostor pairs"
+        console.print(f"[bold]{key}[/bold]: the same {of['pictures']:,} pictures for all, {pairs}")
+        for name, left_out in of["left_out"].items():
+            if left_out:
+                console.print(f"{escape(name)} could not use {left_out} pictures.")
+        if not fmrs:
+            console.print("These are too few for any FMR: an FMR needs 3 / FMR impostor pairs.")
+        for fmr in fmrs:
+            table = Table(title=f"TAR at FMR {fmr}", title_justify="left", box=box.SIMPLE, pad_edge=False)
+            for heading, whole in (("network", False), ("TAR", True), (f"minus {first}", True)):
+                table.add_column(escape(heading), overflow="fold", no_wrap=whole)
+            for name, rates in models.items():
+                less = "" if name == first else Interval(**of["differences"][name][first][fmr]).signed()
+                table.add_row(escape(name), str(Interval(**rates["tar_at_fmr"][fmr])), less)
+            console.print(table)
+        eers = ", ".join(f"{escape(name)} {rates['eer']:.4f}" for name, rates in models.items())
+        console.print(f"EER: {eers}. Intervals are 95 %, of one bootstrap over people for all networks.")
+
+
 def _with_gain(value: dict[str, Any], gain: dict[str, Any] | None) -> str:
     """Return a TAR as text, and below it its difference to the first network."""
     told = str(Interval(**value))

@@ -1,51 +1,26 @@
 """`rsft data check`: find problems of a pool before training on it."""
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rsft.data.composition import composed
-from rsft.data.decoding import decoded
-from rsft.data.duplicates import THUMBNAIL, difference_hash, near_duplicates, thumbnail
 from rsft.data.features import load_features
 from rsft.data.images import ImageSet, find_images
 from rsft.data.listing import identity_of
 from rsft.data.withdrawn import withdrawn_set
-from rsft.errors import InputError, UnreadableImageError
+from rsft.errors import InputError
 from rsft.face.adaptation.label_noise import label_margin
 from rsft.face.evaluation.protocol import read_protocol
+from rsft.face.runs.prints import near_in, read_prints, shared_pictures
 from rsft.face.runs.progress import Listener, Stages, silent
-from rsft.threads import cores
 from rsft.types import PathLike
 
-READ_AHEAD = 256
 # Attributes that state where pictures come from and how they may be used.
 PROVENANCE = ("licence", "license", "source", "provenance", "consent")
-
-
-@dataclass(frozen=True)
-class _Prints:
-    """Fingerprints of the pictures that could be read.
-
-    Attributes:
-        ids: Ids of the pictures (N,).
-        digests: SHA-256 digests (N,) of the bytes of the files.
-        hashes: Perceptual hashes (N,), uint64, from `difference_hash`.
-        thumbnails: Grey thumbnails (N, THUMBNAIL, THUMBNAIL), uint8.
-        unreadable: Id and reason of each picture that could not be read.
-    """
-
-    ids: Sequence[str]
-    digests: Sequence[bytes]
-    hashes: np.ndarray
-    thumbnails: np.ndarray
-    unreadable: Sequence[tuple[str, str]]
 
 
 def check_pool(
@@ -93,7 +68,7 @@ def check_pool(
     images = find_images(pool, labelled=True)
     protocol = None if against is None else read_protocol(against, against_root)
     doubtful = None if embeddings is None else _doubtful(Path(embeddings), images)
-    prints = _prints(images, stages, "read pool")
+    prints = read_prints(images, stages, "read pool")
     readable = Counter(identity_of(item) for item in prints.ids)
     identities = sorted(images.people_names)
     return {
@@ -103,10 +78,10 @@ def check_pool(
         "single": [name for name in identities if readable[name] < 2],
         "case_collisions": _groups((composed(name.casefold()), name) for name in identities),
         "exact_duplicates": _groups(zip(prints.digests, prints.ids, strict=True)),
-        "near_duplicates": _near(prints),
+        "near_duplicates": near_in(prints),
         "against": None
         if protocol is None
-        else _shared(prints, _prints(protocol.images, stages, "read evaluation"))
+        else shared_pictures(prints, read_prints(protocol.images, stages, "read evaluation"))
         | {"identities": sorted(set(identities) & set(protocol.people))},
         "doubtful_labels": doubtful,
         "provenance": {
@@ -117,75 +92,12 @@ def check_pool(
     }
 
 
-def _prints(images: ImageSet, stages: Stages, stage: str) -> _Prints:
-    """Read all pictures and compute their fingerprints; `stage` is the name shown for the progress."""
-
-    def read(index: int) -> tuple[bytes, int, np.ndarray] | str:
-        try:
-            content = images.read_bytes(index)
-            with decoded(content) as picture:
-                return hashlib.sha256(content).digest(), difference_hash(picture), thumbnail(picture)
-        except UnreadableImageError as error:
-            return str(error)
-
-    found: list[tuple[bytes, int, np.ndarray] | str] = []
-    with stages.stage(stage, len(images)) as advance, ThreadPoolExecutor(max_workers=cores()) as threads:
-        for start in range(0, len(images), READ_AHEAD):
-            found += threads.map(read, range(start, min(start + READ_AHEAD, len(images))))
-            advance(len(found) - start)
-    good = [(item, *told) for item, told in zip(images.ids, found, strict=True) if not isinstance(told, str)]
-    return _Prints(
-        [item for item, _, _, _ in good],
-        [digest for _, digest, _, _ in good],
-        np.array([look for _, _, look, _ in good], np.uint64),
-        np.array([small for _, _, _, small in good], np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL),
-        [(item, told) for item, told in zip(images.ids, found, strict=True) if isinstance(told, str)],
-    )
-
-
 def _groups(pairs: Iterator[tuple[Any, str]]) -> list[list[str]]:
     """Return the names that share a key, for each key of two or more names."""
     names = defaultdict(list)
     for key, name in pairs:
         names[key].append(name)
     return [group for group in names.values() if len(group) > 1]
-
-
-def _near(prints: _Prints) -> list[list[Any]]:
-    """Find near duplicates, with one picture for each group of exact duplicates."""
-    rows = list(_first_rows(prints).values())
-    pairs = zip(
-        *(values.tolist() for values in near_duplicates(prints.hashes[rows], prints.thumbnails[rows])), strict=True
-    )
-    return sorted(([prints.ids[rows[a]], prints.ids[rows[b]], bits] for a, b, bits in pairs), key=_bits)
-
-
-def _shared(pool: _Prints, other: _Prints) -> dict[str, Any]:
-    """Find duplicates between the pool and another set, with one picture for each group of exact duplicates."""
-    of_pool, of_other = _first_rows(pool), _first_rows(other)
-    exact = [[pool.ids[row], other.ids[of_other[key]]] for key, row in of_pool.items() if key in of_other]
-    rows = list(of_pool.values())
-    others = [row for key, row in of_other.items() if key not in of_pool]
-    first, second, bits = near_duplicates(
-        np.concatenate([pool.hashes[rows], other.hashes[others]]),
-        np.concatenate([pool.thumbnails[rows], other.thumbnails[others]]),
-    )
-    across = (first < len(rows)) & (second >= len(rows))
-    pairs = zip(first[across].tolist(), second[across].tolist(), bits[across].tolist(), strict=True)
-    near = [[pool.ids[rows[a]], other.ids[others[b - len(rows)]], distance] for a, b, distance in pairs]
-    return {"exact_duplicates": exact, "near_duplicates": sorted(near, key=_bits)}
-
-
-def _bits(pair: list[Any]) -> int:
-    return pair[2]
-
-
-def _first_rows(prints: _Prints) -> dict[bytes, int]:
-    """Map each digest to the row of the first picture that has it."""
-    rows: dict[bytes, int] = {}
-    for row, digest in enumerate(prints.digests):
-        rows.setdefault(digest, row)
-    return rows
 
 
 def _doubtful(folder: Path, images: ImageSet) -> list[list[Any]]:

@@ -17,6 +17,7 @@ from rsft.envelope import check_rule
 from rsft.errors import InputError
 from rsft.face.adaptation.planning import plan_faces
 from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.selection import check_target
 from rsft.face.adaptation.trial import FaceTrial, check_comparable
 from rsft.face.evaluation.groups import pictures_with
 from rsft.face.evaluation.protocol import TARGET, usable
@@ -106,6 +107,7 @@ def compare_faces(
         raise InputError("attributes are read for the oracle: name the oracle's attribute and value too.")
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
     check_comparable(recipe, inputs.identities)
+    check_target(len(inputs.sets[TARGET]), recipe)
     known = oracle and pictures_with(inputs.sets[POOL], *oracle, attributes)
     out = adding_to(Path(out), inputs=sources.paths)
     with locked(out):

@@ -17,7 +17,7 @@ from rsft.data.apart import check_apart
 from rsft.data.images import find_images
 from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file, whole_folder
-from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError
+from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError, how_to_install
 from rsft.face.networks.bundle import FaceModel, rounded
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.networks.onnx.runtime import run_onnx
@@ -157,7 +157,7 @@ def to_onnx(model: FaceModel) -> bytes:
         import onnx
         import onnxscript  # noqa: F401  used by torch's exporter
     except ModuleNotFoundError as error:
-        raise InputError(f"writing ONNX needs the package '{error.name}': pip install 'rsft[onnx]'.") from error
+        raise InputError(f"writing ONNX needs the package '{error.name}': {how_to_install('onnx')}.") from error
     # Two chips, because the exporter would take a batch of one for a constant.
     example = torch.zeros(2, 3, model.size, model.size)
     with _quiet():

@@ -12,7 +12,7 @@ from rsft.disk.whole import discard
 from rsft.errors import InputError
 from rsft.face.adaptation.gate import within_bound
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.selection import check_looks
+from rsft.face.adaptation.selection import check_looks, check_target
 from rsft.face.adaptation.tune import Tuned, check_identities, total_steps, tune
 from rsft.face.adaptation.views import trial_of
 from rsft.face.evaluation.det import DetBand
@@ -119,6 +119,7 @@ def fit(
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
     check_identities(inputs.identities, recipe)
     check_looks(len(inputs.sets[POOL]), recipe)
+    check_target(len(inputs.sets[TARGET]), recipe)
     group_of = group_of_each(inputs.protocols[TARGET].images, groups, attributes) if groups is not None else None
     with first_enters(writing(out, inputs=sources.paths, overwrite=overwrite, resume=resume)) as folder:
         run = _Run(inputs, recipe, seed, stages, folder)
@@ -215,8 +216,10 @@ class _Run:
         cache, inputs = self.folder / CACHE_FOLDER, self.inputs
         protocols, model = inputs.protocols, inputs.model
         on_first(lambda: check_same_inputs(cache, inputs.sets, protocols=protocols, model=model))
+        target = inputs.embed(TARGET, self.stages, folder=cache)
+        check_target(len(target), self.recipe)  # some may be unreadable or without a face
         return _Embedded(
-            inputs.embed(TARGET, self.stages, folder=cache),
+            target,
             inputs.embed_evaluated(self.stages, cache),
         )
 

@@ -18,7 +18,7 @@ from rsft.data.reading import read_json, reading
 from rsft.data.table import column_names, read_table
 from rsft.data.text import without_lines
 from rsft.disk.whole import replace_file
-from rsft.errors import InputError
+from rsft.errors import InputError, did_you_mean
 from rsft.face.runs.pseudonyms import Pseudonyms
 from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE
 from rsft.types import PathLike
@@ -50,13 +50,18 @@ def forget(
         has an entry for each manifest: "manifest", its path, and the numbers of rows "removed" and "kept".
 
     Raises:
-        InputError: `identity` is empty or has a "/", a folder is not such an output, its salt cannot be read, or a
-            manifest cannot be read or would become empty.
+        InputError: `identity` is empty or has a "/", nothing names the person, a folder is not such an output, its salt
+            cannot be read, or a manifest cannot be read or would become empty. If nothing names the person, the message
+            offers near names; of a run with hashes it only can try the spellings of `_variants`.
     """
     if not identity or "/" in identity:
         raise InputError(f"`identity` must be a name as in the pool, without '/', got '{identity}'.")
+    if not runs and not manifests:
+        raise InputError("name the runs to look into, or the manifests to rewrite.")
     told = [_use(identity, Path(run)) for run in runs]
     written = [(Path(manifest), *_without(identity, Path(manifest))) for manifest in manifests]
+    if not any(use["pictures"] or use["through"] for use in told) and not any(removed for _, _, removed, _ in written):
+        raise InputError(_nobody(identity, [Path(run) for run in runs], [Path(manifest) for manifest in manifests]))
     for path, content, removed, _ in written:
         if removed:
             replace_file(path, content)
@@ -83,6 +88,36 @@ def _use(identity: str, run: Path) -> dict[str, Any]:
     else:
         raise InputError(f"'{run}' is not the output of a run: it has neither {ACCEPTED_FILE} nor {DESCRIPTION_FILE}.")
     return {"run": str(run), **use, "through": _through(identity, run)}
+
+
+def _nobody(identity: str, runs: Sequence[Path], manifests: Sequence[Path]) -> str:
+    """Say that nothing names a person, with near names of those that are there."""
+    names, hashed = set[str](), 0
+    for run in runs:
+        if (run / ACCEPTED_FILE).is_file():
+            rows = pyarrow.parquet.read_table(run / ACCEPTED_FILE)
+            pseudonyms, there = _pseudonyms(rows, run), set(map(str, rows[IDENTITY].to_pylist()))
+            hashed += pseudonyms.salt is not None
+            names |= {name for name in _variants(identity) if pseudonyms(name) in there} if pseudonyms.salt else there
+        else:
+            names |= set(map(identity_of, read_json(run / DESCRIPTION_FILE, Description, OF_RUN).items))
+    for path in manifests:
+        header = spelled(column_names(path), NAMED_COLUMNS, path)
+        named = [name for name in NAMED_COLUMNS if name in header]
+        table = read_table(path, named, [IDENTITY] if PATH in named else [])
+        if IDENTITY in table.columns:
+            names |= set(table.labels(IDENTITY))
+        else:
+            names |= {identity_of(item) for name in named for item in table.paths(name)}
+    of = f"{len(runs)} runs and {len(manifests)} manifests"
+    unseen = f" {hashed} of the runs have hashes for names: no near name can be found in them." if hashed else ""
+    return f"no such person: none of the {of} names '{identity}'{did_you_mean(identity, names, 3)}.{unseen}"
+
+
+def _variants(identity: str) -> set[str]:
+    """Return other spellings of a name: in capitals or not, and with other signs between its words."""
+    words = [identity.replace(" ", sign).replace("_", sign).replace("-", sign) for sign in " _-"]
+    return {variant for word in (identity, *words) for variant in (word, word.lower(), word.upper(), word.title())}
 
 
 def _pseudonyms(rows: pyarrow.Table, run: Path) -> Pseudonyms:

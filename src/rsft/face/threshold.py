@@ -9,8 +9,8 @@ from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.face.evaluation.thresholds import Threshold, thresholds_for
-from rsft.face.networks.bundle import BUNDLE_FILE
 from rsft.face.networks.load import ModelLike, load_model
+from rsft.face.networks.names import BUNDLE_FILE, bundle_folder
 from rsft.face.runs.evaluated import read_evaluated
 from rsft.face.runs.inputs import Sources
 from rsft.face.runs.progress import Listener, Stages, silent
@@ -52,7 +52,7 @@ def set_thresholds(
     """
     face_model = load_model(model)
     sources = Sources(evaluation=evaluation, evaluation_root=evaluation_root, aligned=aligned)
-    found = read_evaluated(face_model, sources, Stages(listener), "evaluation", embeddings=embeddings)
+    found = read_evaluated(face_model, sources, Stages(listener), "evaluation", embeddings=embeddings, fmrs=fmrs)
     return thresholds_for(found.trial, face_model.name, fmrs, seed=seed)
 
 
@@ -86,7 +86,7 @@ def bundle_of(model: Path) -> Path:
     Raises:
         InputError: There is none.
     """
-    for path in (model / "model" / BUNDLE_FILE, model / BUNDLE_FILE):
-        if path.is_file():
-            return path
-    raise InputError(f"'{model}' has no {BUNDLE_FILE} to write thresholds into: give a run folder.")
+    folder = bundle_folder(model)
+    if folder is None:
+        raise InputError(f"'{model}' has no {BUNDLE_FILE} to write thresholds into: give a run folder.")
+    return folder / BUNDLE_FILE

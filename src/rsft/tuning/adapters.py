@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from rsft.errors import InputError
+from rsft.errors import InputError, how_to_install
 
 ADAPTED = (nn.Linear, nn.Conv2d)
 
@@ -37,7 +37,7 @@ def low_rank(
     try:
         import peft
     except ModuleNotFoundError as error:
-        raise InputError("adapters need the package 'peft': pip install 'rsft[lora]'.") from error
+        raise InputError(f"adapters need the package 'peft': {how_to_install('lora')}.") from error
     trained = {parameter: parameter.requires_grad for parameter in model.parameters()}
     names = [
         name for name, module in model.named_modules() if isinstance(module, ADAPTED) and module.weight.requires_grad

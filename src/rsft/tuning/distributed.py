@@ -13,6 +13,9 @@ import torch
 import torch.distributed
 from torch import nn
 
+from rsft.errors import InputError
+
+CPU_CHOSEN = "ACCELERATE_USE_CPU"  # variable of the environment, which accelerate reads too
 Value = TypeVar("Value")
 
 
@@ -22,11 +25,33 @@ def launched() -> bool:
 
 
 def on_cpu() -> bool:
-    """Return whether several processes communicate on the CPU.
+    """Return whether this process computes on the CPU by choice, or several communicate on it.
 
-    If accelerate does not get this as `cpu`, it treats each of them as a single process.
+    If accelerate does not get the latter as `cpu`, it treats each of them as a single process.
     """
-    return launched() and not (torch.cuda.is_available() or torch.xpu.is_available())
+    chosen = os.environ.get(CPU_CHOSEN, "").lower() in ("1", "true", "yes")
+    return chosen or (launched() and not (torch.cuda.is_available() or torch.xpu.is_available()))
+
+
+def use_device(name: str) -> None:
+    """Let this process, and those that it starts, compute on a device; call it before anything is computed.
+
+    Args:
+        name: "cpu", "cuda" or "mps".
+
+    Raises:
+        InputError: PyTorch cannot use this device here.
+    """
+    if name == "cpu":
+        os.environ[CPU_CHOSEN] = "true"
+        return
+    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not usable[name]:
+        raise InputError(
+            f"the device '{name}' cannot be used: PyTorch {torch.__version__} finds none here. `rsft doctor` shows "
+            "what there is, and 'auto' takes the best of it."
+        )
+    os.environ.pop(CPU_CHOSEN, None)
 
 
 def join() -> None:

@@ -12,7 +12,8 @@ from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.errors import InputError
 from rsft.evaluation.shift import auc_error
-from rsft.face.adaptation.planning import FEATURES, choose_features, plan_faces, rank_face_plans
+from rsft.face.adaptation.planning import choose_features, plan_faces, rank_face_plans
+from rsft.face.adaptation.recipe import FEATURES
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.embedding import embed
 from rsft.plan import plan_from_ratio

@@ -11,6 +11,7 @@ from rsft.data.features import Features
 from rsft.errors import InputError
 from rsft.evaluation.shift import auc_error
 from rsft.face.adaptation.headroom import with_headroom
+from rsft.face.adaptation.recipe import AUTO, FEATURES, METHODS_OF
 from rsft.face.adaptation.sameness import copies, people_met
 from rsft.groups import joined
 from rsft.plan import Plan, plan
@@ -31,11 +32,6 @@ WORDS = {
     "detector_confidence": ("hard to detect", "easy to detect"),
 }
 
-# Kinds of features that a plan can be made on, from cheap to expensive, with the estimator that suits each: a covariate
-# may be unlike the target on both sides, which a line cannot tell.
-METHODS_OF = {"covariates": "auto", "activations": "classifier", "embedding": "classifier"}
-FEATURES = tuple(METHODS_OF)
-AUTO = "auto"
 # A kind is as good as the best if its AUC of accepted pictures against the target is behind by at most so many errors.
 AS_GOOD_ERRORS = 2.0
 HOPEFUL = (Outcome.WORTH_TRYING, Outcome.PILOT_TOO_SMALL)

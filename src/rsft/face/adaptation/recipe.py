@@ -2,18 +2,23 @@
 
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from rsft.envelope import check_rule
-from rsft.errors import InputError
-from rsft.face.networks.bundle import DEFAULT_CUT
-from rsft.tuning.recipe import Fraction, TuningRecipe
+from rsft.errors import InputError, did_you_mean, how_to_install
+from rsft.face.networks.names import DEFAULT_CUT
+from rsft.tuning.settings import Fraction, TuningRecipe
 
 MANY_IDENTITIES = 500
 HELD_OUT_PARTS = 5  # with one fold, one of this number of parts is held out
+# Kinds of features that a plan can be made on, from cheap to expensive, with the estimator that suits each: a covariate
+# may be unlike the target on both sides, which a line cannot tell.
+METHODS_OF = {"covariates": "auto", "activations": "classifier", "embedding": "classifier"}
+FEATURES = tuple(METHODS_OF)
+AUTO = "auto"
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text"}
 PLANNED = ("features", "method", "envelope", "retain_fraction", "accept_by", "floor")
 
 
@@ -98,9 +103,30 @@ class Recipe(TuningRecipe):
     shares: tuple[Fraction, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     max_retention_loss: Fraction = 0.01
 
+    @field_validator("features")
+    @classmethod
+    def _are_known(cls, features: str) -> str:
+        return _one_of(features, (AUTO, *FEATURES))
+
+    @field_validator("method")
+    @classmethod
+    def _is_a_method(cls, method: str | None) -> str | None:
+        from rsft.ratio import METHODS  # imports PyTorch, for a method that is not the default
+
+        return None if method is None else _one_of(method, (AUTO, *METHODS))
+
     @field_validator("envelope")
     @classmethod
     def _is_a_rule(cls, rule: str) -> str:
+        from rsft.envelope import (  # imports PyTorch, for a rule that is not the default
+            RULE_EXAMPLES,
+            RULES,
+            check_rule,
+        )
+
+        name = rule.partition("=")[0].strip()
+        if name not in RULES:
+            raise ValueError(f"there is no rule '{rule}'{did_you_mean(name, RULES)}: use {RULE_EXAMPLES}")
         check_rule(rule)
         return rule
 
@@ -115,7 +141,7 @@ class Recipe(TuningRecipe):
     @classmethod
     def _is_installed(cls, loss: str) -> str:
         if loss == "cosface" and importlib.util.find_spec("pytorch_metric_learning") is None:
-            raise ValueError('"cosface" needs another package: pip install "rsft[losses]"')
+            raise ValueError(f"'cosface' needs another package: {how_to_install('losses')}")
         return loss
 
     def folds_of(self, identities: int) -> int:
@@ -132,18 +158,46 @@ class Recipe(TuningRecipe):
         return {name: getattr(self, name) for name in PLANNED}
 
 
-def make_recipe(settings: Mapping[str, Any], source: str = "the settings") -> Recipe:
+def _one_of(word: str, choices: Sequence[str]) -> str:
+    """Return a word; raise ValueError if it is none of a few choices."""
+    if word not in choices:
+        raise ValueError(f"'{word}' is not one of {', '.join(choices)}{did_you_mean(word, choices)}")
+    return word
+
+
+def make_recipe(settings: Mapping[str, Any], source: str = "the settings", *, as_options: bool = False) -> Recipe:
     """Make a recipe from plain values.
 
     Args:
         settings: Name -> value of the settings that differ from the defaults.
         source: Where the settings come from, for the message of an error.
+        as_options: The settings are options of the command line, and the message names them so.
 
     Raises:
-        InputError: If a name is unknown or a value is out of range.
+        InputError: If a name is unknown or a value is out of range. The message offers the nearest valid name or word.
     """
     try:
         return Recipe(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{source}, recipe.{first['loc'][0]}: {first['msg']}.") from error
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        place = f"--{name.replace('_', '-')}" if as_options else f"{source}: recipe.{name}"
+        if first["type"] == "extra_forbidden":
+            place = f"{source}: there is no setting recipe.{name}"
+        raise InputError(f"{place}{_told(name, first)}.") from error
+
+
+def _told(name: str, error: Any) -> str:
+    """Say what is wrong with a setting, without a full stop: an error of pydantic in our words."""
+    given, message = error["input"], error["msg"]
+    if error["type"] == "extra_forbidden":
+        return did_you_mean(name, Recipe.model_fields)
+    if error["type"] == "literal_error":
+        words = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f": '{given}' is not one of {', '.join(words)}{did_you_mean(str(given), words)}"
+    if error["type"] == "value_error":
+        return f": {error['ctx']['error']}".rstrip(".")
+    kind = KINDS.get(error["type"].partition("_")[0])
+    if kind is not None:
+        return f" needs {kind}, got {given!r}"
+    return f"{message.removeprefix('Input')}, got {given!r}"

@@ -9,6 +9,7 @@ import torch
 from rsft.errors import InputError, LowAcceptanceError
 from rsft.face.adaptation.candidates import Candidates, draws_of
 from rsft.face.adaptation.recipe import Recipe
+from rsft.ratio.sample import FOLDS, FOLDS_OF_SLOW_MODELS
 from rsft.sampling.acceptance import accept_at
 from rsft.sampling.identities import AcceptBy
 from rsft.sampling.walk import BLOCK_ITEMS, random_order, walk
@@ -38,9 +39,34 @@ class Selection:
     visited: np.ndarray
 
 
+SLOW_METHODS = ("kernel", "boosted", "least-squares")  # those of `rsft.ratio.METHODS` with fewer folds
+
+
 def by_rule(recipe: Recipe) -> bool:
     """Return whether pictures are accepted by a rule for identities, which needs the ratios of all of them."""
     return recipe.accept_by != AcceptBy.ITEM or recipe.floor > 1
+
+
+def check_target(pictures: int, recipe: Recipe) -> None:
+    """Raise an error if there are fewer target pictures than the estimator of the ratio has folds.
+
+    Args:
+        pictures: Number of pictures of the target.
+        recipe: Settings, of which `method` is used.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    needed = FOLDS_OF_SLOW_MODELS if recipe.method in SLOW_METHODS else FOLDS
+    if pictures < needed:
+        fewer = (
+            ""
+            if needed < FOLDS or pictures < FOLDS_OF_SLOW_MODELS
+            else (f", or set recipe.method to one of {', '.join(SLOW_METHODS)}, which need {FOLDS_OF_SLOW_MODELS}")
+        )
+        raise InputError(
+            f"a plan needs {needed} target pictures or more, got {pictures}: add pictures of the deployment{fewer}."
+        )
 
 
 def check_looks(pictures: int, recipe: Recipe) -> None:

@@ -47,6 +47,23 @@ class Threshold:
         return asdict(self) | {"fmr": self.fmr.to_dict()}
 
 
+def check_support(fmrs: Sequence[float], impostor: int) -> None:
+    """Raise an error if a number of impostor comparisons is too small for the threshold of an FMR.
+
+    Raises:
+        InputError: If there are fewer than 3 / FMR.
+        ValueError: If an FMR is not in (0, 1).
+    """
+    for fmr in fmrs:
+        if not 0 < fmr < 1:
+            raise ValueError(f"thresholds_for(fmrs=...) needs rates above 0 and below 1, got {fmr}.")
+        if not is_supported(fmr, impostor):
+            raise InputError(
+                f"a threshold for FMR {fmr:g} needs {MIN_ERRORS / fmr:.0f} impostor comparisons (better "
+                f"{SURE_ERRORS / fmr:.0f}), got {impostor}: evaluate on more people, or ask for a larger rate."
+            )
+
+
 def thresholds_for(
     trial: AnyTrial, name: str, fmrs: Sequence[float], *, draws: int = 1000, seed: int = 0
 ) -> list[Threshold]:
@@ -67,14 +84,7 @@ def thresholds_for(
         ValueError: If an FMR is not in (0, 1).
     """
     genuine, impostor = trial.pairs.counts
-    for fmr in fmrs:
-        if not 0 < fmr < 1:
-            raise ValueError(f"thresholds_for(fmrs=...) needs rates above 0 and below 1, got {fmr}.")
-        if not is_supported(fmr, impostor):
-            raise InputError(
-                f"a threshold for FMR {fmr:g} needs {MIN_ERRORS / fmr:.0f} impostor comparisons (better "
-                f"{SURE_ERRORS / fmr:.0f}), got {impostor}: evaluate on more people, or ask for a larger rate."
-            )
+    check_support(fmrs, impostor)
     if not genuine:
         raise InputError("thresholds need genuine and impostor comparisons, got no genuine ones.")
     weights = identity_weights(trial.pairs, draws, np.random.default_rng(seed))

@@ -15,16 +15,15 @@ from rsft.disk.tensors import save_tensors
 from rsft.disk.whole import whole_folder
 from rsft.errors import InputError
 from rsft.face.networks.chip_points import ARCFACE, Template
-from rsft.face.networks.fusion import SEPARATOR, common_chip, fused_network
+from rsft.face.networks.fusion import common_chip, fused_network
+from rsft.face.networks.names import BUNDLE_FILE, DEFAULT_CUT, SEPARATOR
 from rsft.face.networks.parity import outputs
 from rsft.face.networks.preprocess import Preprocess
 from rsft.face.networks.stages import in_stages
 
 WEIGHTS_FILE = "weights.safetensors"
-BUNDLE_FILE = "bundle.json"
 GRAPH_FILE, PART_GRAPH_FILE = "graph.onnx", "graph-{}.onnx"
 UNKNOWN_LICENCE = "unknown"
-DEFAULT_CUT = -5
 NON_COMMERCIAL_WORDS = ("non-commercial", "noncommercial", "-nc", "research")
 POINTS = 5
 

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from rsft.face.networks.chip_points import Template, similarity_transform
 
-SEPARATOR = "+"  # between the names of fused networks, as in "sface+dlib"
-
 
 class Crop(nn.Module):
     """Cut the chip of one network out of a larger chip (B, C, large, large), by bilinear interpolation.

@@ -3,11 +3,9 @@
 import logging
 from pathlib import Path, PurePosixPath
 
-from rsft.errors import InputError
-from rsft.face.networks.backbones.checkpoints import SUFFIXES
+from rsft.errors import InputError, how_to_install
+from rsft.face.networks.names import HUB, SUFFIXES
 from rsft.face.networks.onnx.file import external_files
-
-PREFIX = "hub:"
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ def hub_file(name: str) -> Path:
         InputError: The name does not have this form, `huggingface_hub` is not installed, or the file can be found
             neither on the hub nor in the cache.
     """
-    parts = name.removeprefix(PREFIX).split("/", 2)
+    parts = name.removeprefix(HUB).split("/", 2)
     if len(parts) < 3 or not all(parts):
         raise InputError(f"'{name}' does not name a file on the hub: give hub:ORG/NAME/FILE.")
     organisation, repository, file = parts
@@ -40,7 +38,7 @@ def hub_file(name: str) -> Path:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
-        raise InputError(f"'{name}' needs huggingface_hub: pip install 'rsft[hub]'.") from error
+        raise InputError(f"'{name}' needs huggingface_hub: {how_to_install('hub')}.") from error
     repo_id, bundle = f"{organisation}/{repository}", Path(file).with_suffix(".json").as_posix()
     try:
         path = Path(hf_hub_download(repo_id, file))

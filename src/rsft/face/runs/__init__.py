@@ -4,26 +4,7 @@ The modules that read pictures (`inputs`, `evaluated`, `thumbnails`, `run_files`
 which commands on tables do without.
 """
 
-from rsft.face.runs.decision import headline_fmr
-from rsft.face.runs.model_card import write_card
-from rsft.face.runs.progress import Listener, Stages, silent
-from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
-from rsft.face.runs.recipe_file import read_recipe
-from rsft.face.runs.results import Findings, FitResult, summarise, write_plan
-from rsft.face.runs.time_spent import TimeSpent
+import lazy_loader
 
-__all__ = [
-    "Findings",
-    "FitResult",
-    "Listener",
-    "Pseudonyms",
-    "Stages",
-    "TimeSpent",
-    "headline_fmr",
-    "new_pseudonyms",
-    "read_recipe",
-    "silent",
-    "summarise",
-    "write_card",
-    "write_plan",
-]
+# PyTorch is not imported with the package, so that a command line is checked before it
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,7 +12,8 @@ from rsft.face.adaptation.alike import choose_compared
 from rsft.face.adaptation.gate import MIN_PEOPLE
 from rsft.face.adaptation.swap import MOST_ALIKE, MOST_USUAL, Swap, judge_models
 from rsft.face.networks.bundle import FaceModel
-from rsft.face.networks.load import KNOWN, ModelLike, load_model
+from rsft.face.networks.load import ModelLike, load_model
+from rsft.face.networks.names import KNOWN
 from rsft.face.pictures.embedding import Progress
 from rsft.face.runs.open_pool import OpenPool
 from rsft.face.runs.progress import Stages

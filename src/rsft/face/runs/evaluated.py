@@ -13,6 +13,7 @@ from rsft.errors import InputError
 from rsft.face.evaluation.pairs import AllPairs, PairList
 from rsft.face.evaluation.protocol import read_protocol, usable
 from rsft.face.evaluation.templates import Templates, read_templates, template_embeddings
+from rsft.face.evaluation.thresholds import check_support
 from rsft.face.evaluation.trials import AnyTrial, scored
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.runs.inputs import Sources, inputs_of
@@ -49,6 +50,7 @@ def read_evaluated(
     *,
     embeddings: PathLike | None = None,
     templates: PathLike | None = None,
+    fmrs: Sequence[float] = (),
 ) -> Evaluated:
     """Read, embed and score an evaluation set.
 
@@ -59,6 +61,7 @@ def read_evaluated(
         name: Name of the set, for the progress.
         embeddings: An output of `rsft embed` by the same model that holds the pictures, which are then not read.
         templates: A table `template,path`, see `read_templates`. Templates are compared in place of pictures.
+        fmrs: False match rates that the listed pairs must support; this is checked before a picture is read.
 
     Raises:
         InputError: The set, the templates or the embeddings cannot be used.
@@ -67,6 +70,7 @@ def read_evaluated(
     if templates is None:
         protocol = read_protocol(sources.evaluation, sources.evaluation_root)
         images = protocol.images
+        check_support(fmrs, protocol.pairs.counts[1])
     else:
         wanted = read_templates(templates, sources.evaluation, sources.evaluation_root)
         images = wanted.images

@@ -1,5 +1,6 @@
 """The inputs of a command: their paths as the user names them, and the data sets read from them."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import ImageSet, find_images
 from rsft.errors import InputError
 from rsft.face.evaluation.protocol import RETAIN, TARGET, Protocol, read_protocol, without_overlap
+from rsft.face.evaluation.rule_of_30 import is_supported
+from rsft.face.evaluation.verification import FMRS
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.pictures.embedding import embed
@@ -21,6 +24,8 @@ from rsft.face.runs.progress import Stages
 from rsft.types import PathLike
 
 POOL = "pool"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +197,18 @@ def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
     if POOL in sets:
         sets[POOL] = without_overlap(sets[POOL], protocols, allow=sources.allow_overlap, drop=sources.drop_overlap)
     sets |= {evaluation_set(key): protocol.images for key, protocol in protocols.items()}
+    for key, protocol in protocols.items():
+        log.info("%s: %s", evaluation_set(key), _supported(protocol))
     points = points_of_sets(sources.landmarks, sets, sources.aligned)
     return FaceInputs(model, sets, points, sources.aligned, protocols, embedded)
+
+
+def _supported(protocol: Protocol) -> str:
+    """Say how many comparisons there are, and of which FMRs they can tell."""
+    genuine, impostor = protocol.pairs.counts
+    told = [f"{fmr:g}" for fmr in FMRS if is_supported(fmr, impostor)]
+    can = f"enough for FMR {', '.join(told)}" if told else f"too few for FMR {FMRS[0]:g}, which needs 3 / FMR impostors"
+    return f"{genuine:,} genuine and {impostor:,} impostor comparisons, {can}"
 
 
 def evaluation_set(key: str) -> str:

@@ -13,14 +13,12 @@ from rsft.face.adaptation.alike import Drawn, draw_alike
 from rsft.face.adaptation.candidates import Candidates, deal_people, draws_of
 from rsft.face.adaptation.headroom import with_headroom
 from rsft.face.adaptation.planning import (
-    AUTO,
-    FEATURES,
     choose_features,
     plan_on,
     rank_face_plans,
     table_of,
 )
-from rsft.face.adaptation.recipe import Recipe
+from rsft.face.adaptation.recipe import AUTO, FEATURES, Recipe
 from rsft.face.adaptation.sameness import people_met
 from rsft.face.adaptation.selection import by_rule, select
 from rsft.face.networks.bundle import FaceModel

@@ -12,7 +12,8 @@ import pyarrow.parquet
 import safetensors.torch
 
 from rsft.data.reading import checked, read_json, reading
-from rsft.face.networks.bundle import BUNDLE_FILE, WEIGHTS_FILE
+from rsft.face.networks.bundle import WEIGHTS_FILE
+from rsft.face.networks.names import BUNDLE_FILE
 from rsft.face.runs.run_files import MODEL_FOLDER
 from rsft.report.run import ACCEPTED_FILE, HISTORY_FILE, METRICS_FILE, PLAN_FILE
 

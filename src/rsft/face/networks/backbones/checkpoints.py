@@ -20,8 +20,7 @@ from rsft.face.networks.backbones.ir import IR
 from rsft.face.networks.backbones.iresnet import LAYERS, IResNet
 from rsft.face.networks.backbones.mobilefacenet import MobileFaceNet
 from rsft.face.networks.chip_points import ARCFACE, Template, scaled
-
-SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+from rsft.face.networks.names import SUFFIXES as SUFFIXES
 
 
 @dataclass(frozen=True)

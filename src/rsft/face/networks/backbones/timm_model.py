@@ -4,9 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from rsft.errors import InputError
-
-PREFIX = "timm:"
+from rsft.errors import InputError, how_to_install
+from rsft.face.networks.names import TIMM
 
 
 def read_timm(name: str, *, pretrained: bool = True) -> tuple[nn.Module, dict[str, Any]]:
@@ -30,10 +29,10 @@ def read_timm(name: str, *, pretrained: bool = True) -> tuple[nn.Module, dict[st
         from timm.data import resolve_model_data_config
     except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
         raise InputError(
-            f"'{name}' needs timm, which cannot be imported ({_line(error)}): pip install 'rsft[timm]', with the "
+            f"'{name}' needs timm, which cannot be imported ({_line(error)}): {how_to_install('timm')}, with the "
             "torchvision that is built for this torch."
         ) from error
-    own = name.removeprefix(PREFIX)
+    own = name.removeprefix(TIMM)
     if not timm.is_model(own):  # this also refuses addresses, which `create_model` would follow
         raise InputError(f"timm has no model '{own}': `timm.list_models()` lists them.")
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rsft.data.reading import reading
 from rsft.data.regular import open_regular, read_regular
-from rsft.errors import InputError
+from rsft.errors import InputError, how_to_install
 
 MIN_OPSET = 7  # before, operators were broadcast by another rule; onnxruntime reads none of those either
 MAX_NODES = 50_000
@@ -61,7 +61,7 @@ def parse(graph: bytes, source: str | Path) -> Any:
     try:
         import onnx
     except ModuleNotFoundError as error:
-        raise InputError("reading ONNX needs the package 'onnx': pip install 'rsft[onnx]'.") from error
+        raise InputError(f"reading ONNX needs the package 'onnx': {how_to_install('onnx')}.") from error
     try:
         model = onnx.load_model_from_string(graph)
     except Exception as error:  # protobuf's errors have no common base

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rsft.errors import InputError
+from rsft.errors import InputError, how_to_install
 from rsft.face.networks.onnx.file import keep_output, short
 
 FATAL_ONLY = 4  # onnxruntime's log level: what goes wrong is raised as well
@@ -23,7 +23,7 @@ def session(graph: bytes) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise InputError("reading this ONNX graph needs onnxruntime: pip install 'rsft[onnx]'.") from error
+        raise InputError(f"reading this ONNX graph needs onnxruntime: {how_to_install('onnx')}.") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL_ONLY
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -49,7 +49,7 @@ def run_onnx(graph: bytes, pictures: np.ndarray, output: str | None = None) -> n
         import onnx
         import onnxruntime  # noqa: F401  asked for here, so that the message says what it is for
     except ModuleNotFoundError as error:
-        raise NotRunError(f"comparing with ONNX needs the package '{error.name}': pip install 'rsft[onnx]'.") from error
+        raise NotRunError(f"comparing with ONNX needs the package '{error.name}': {how_to_install('onnx')}.") from error
     model = onnx.load_model_from_string(graph)
     output = output or model.graph.output[0].name
     model = onnx.load_model_from_string(keep_output(graph, output))

@@ -1,0 +1,133 @@
+"""`rsft evaluate` with several networks: each on the same pairs, and their paired differences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsft.data.features import Features
+from rsft.errors import InputError
+from rsft.face.evaluation.protocol import RETAIN, TARGET, Protocol, read_protocol, usable
+from rsft.face.evaluation.trials import scored
+from rsft.face.evaluation.verification import VerificationReport, verify
+from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.load import ModelLike, load_model
+from rsft.face.runs.at_hand import same_crop
+from rsft.face.runs.inputs import inputs_of
+from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.types import PathLike
+
+
+@dataclass(frozen=True)
+class SameSet:
+    """Several networks on the pictures of one evaluation set that all of them can use.
+
+    Attributes:
+        report: Their rates, and their paired differences: `report.difference(name, reference, fmr)`.
+        pictures: Number of these pictures.
+        left_out: Name of each network -> number of pictures that it could not use.
+    """
+
+    report: VerificationReport
+    pictures: int
+    left_out: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-serialisable dictionary. "differences" are of a network from each other one."""
+        names = list(self.report.systems)
+        return {
+            "models": {name: rates.to_dict() for name, rates in self.report.systems.items()},
+            "differences": {
+                name: {other: self.report.differences(name, other) for other in names if other != name}
+                for name in names
+            },
+            "pictures": self.pictures,
+            "left_out": dict(self.left_out),
+        }
+
+
+def evaluate_models(
+    *,
+    models: Sequence[ModelLike],
+    evaluation: PathLike,
+    evaluation_root: PathLike | None = None,
+    retain: PathLike | None = None,
+    retain_root: PathLike | None = None,
+    aligned: bool = False,
+    landmarks: PathLike | None = None,
+    seed: int = 0,
+    listener: Listener = silent,
+) -> dict[str, SameSet]:
+    """Compare networks on the same pairs, with one bootstrap over identities for all, so that differences are paired.
+
+    A picture that one of the networks cannot use, such as one without a face, is left out for all.
+    `rsft.face.runs.inputs.Sources` describes the inputs.
+
+    Args:
+        models: Two networks or runs, or more, as for `load_model`; the first is the one in use.
+        evaluation: See `Sources`.
+        evaluation_root: See `Sources`.
+        retain: See `Sources`.
+        retain_root: See `Sources`.
+        aligned: See `Sources`. All networks must then have the same crop.
+        landmarks: See `Sources`.
+        seed: Seed for the bootstrap.
+        listener: Callback that receives (network and set, done, total) as each stage advances.
+
+    Returns:
+        "target" and, if given, "retain" -> the networks on this set.
+
+    Raises:
+        InputError: There are fewer than two networks, two have the same weights, chips do not have the crop of all, or
+            an input cannot be used.
+    """
+    loaded = _loaded(models, aligned=aligned)
+    given = {TARGET: (evaluation, evaluation_root), RETAIN: (retain, retain_root)}
+    protocols = {key: read_protocol(path, root) for key, (path, root) in given.items() if path is not None}
+    stages, found = Stages(listener), dict[str, SameSet]()
+    for key, protocol in protocols.items():
+        points = landmarks if key == TARGET else None
+        features = {
+            name: inputs_of(model, {f"{key}, {name}": protocol.images}, landmarks=points, aligned=aligned).embed(
+                f"{key}, {name}", stages
+            )
+            for name, model in loaded.items()
+        }
+        found[key] = _on_same(features, protocol, seed)
+    return found
+
+
+def _on_same(features: Mapping[str, Features], protocol: Protocol, seed: int) -> SameSet:
+    """Compare networks on the pictures that all of them could embed."""
+    places = {name: {item: row for row, item in enumerate(of.ids)} for name, of in features.items()}
+    first = next(iter(features.values()))
+    common = [item for item in first.ids if all(item in place for place in places.values())]
+    if not common:
+        raise InputError(f"no picture of '{protocol.images.root}' can be used by all of the networks.")
+    same = {name: of.subset(np.array([places[name][item] for item in common])) for name, of in features.items()}
+    unusable = [entry for of in features.values() for entry in of.quarantined]
+    pairs = usable(protocol, replace(next(iter(same.values())), quarantined=unusable))
+    report = verify([scored({name: of.embeddings for name, of in same.items()}, pairs)], seed=seed)
+    return SameSet(report, len(common), {name: len(of.quarantined) for name, of in features.items()})
+
+
+def _loaded(models: Sequence[ModelLike], *, aligned: bool) -> dict[str, FaceModel]:
+    """Load the networks under short names that differ; raise InputError if they cannot be compared."""
+    if len(models) < 2:
+        raise InputError(f"a comparison needs two networks or more, got {len(models)}.")
+    short = [model.name if isinstance(model, FaceModel) else Path(model).name for model in models]
+    names = [name if short.count(name) == 1 else str(model) for name, model in zip(short, models, strict=True)]
+    loaded = dict[str, FaceModel]()
+    for name, given in zip(names, models, strict=True):
+        model = load_model(given)
+        for other, before in loaded.items():
+            if before.fingerprint == model.fingerprint:
+                raise InputError(f"'{name}' has the same weights as '{other}': compare different networks.")
+            if aligned and not same_crop(before, model):
+                raise InputError(f"chips cannot have the crop of '{other}' and that of '{name}': give the photographs.")
+        loaded[name] = model
+    if len(loaded) < len(models):
+        raise InputError(f"networks of one name cannot be told apart: {', '.join(names)}.")
+    return loaded
