@@ -142,9 +142,9 @@ def saved(root: Path) -> None:
     ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": kinds}})})
     (root / "saved").mkdir()
     for name in ("0.arrow", "1.arrow"):
-        with pyarrow.OSFile(str(root / "saved" / name), "wb") as file:
-            with pyarrow.ipc.new_stream(file, table.schema) as writer:
-                writer.write_table(table)
+        file = pyarrow.OSFile(str(root / "saved" / name), "wb")
+        with file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
     files = [{"filename": name} for name in ("0.arrow", "1.arrow")]
     (root / "saved" / "state.json").write_text(json.dumps({"_data_files": files, "_split": "train"}))
     pyarrow.parquet.write_table(table, root / "x.parquet")
