@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from soak_commands import RECIPE, draw_people, tiny_model
 from soak_kill import IMPORTED
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import rsft.face.fit
 from rsft.cli import main as program
@@ -46,7 +47,7 @@ def child(rank: int, ranks: int, port: int, people: Path, out: Path, victim: int
         if rank == victim and done["steps"] == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    torch.optim.optimizer.register_optimizer_step_post_hook(count)
+    register_optimizer_step_post_hook(count)
     with open(log, "a") as file:
         os.dup2(file.fileno(), 2)
     sys.stderr = os.fdopen(2, "w", buffering=1)
