@@ -2,6 +2,7 @@
 
     python benchmarks/soak_fuzz.py --inputs 1000000
     python benchmarks/soak_fuzz.py --inputs 5000 --only tar     (one parser, whose results are replaced)
+    python benchmarks/soak_fuzz.py --go-on                      (up to the number, after those in the results)
     python benchmarks/soak_fuzz.py --only tar --input 4711      (one input again, with its traceback)
 
 Each input is a small valid one with seeded mutations (`tests/faults/mutations.py`); number N of a parser is the same in
@@ -23,6 +24,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -34,6 +36,7 @@ sys.path[:0] = [str(ROOT / "tests" / part) for part in ("faults", "data", "face"
 
 BLOCK = 4000  # inputs of a worker, before another starts afresh
 STUCK = 120.0  # seconds without an outcome, after which a worker is killed
+NOTHING: dict[str, Any] = {"inputs": 0, "accepted": 0, "refused": 0, "bad": 0, "seconds": 0, "kinds": []}
 LETTERS = {"accepted": "a", "refused": "r"}
 
 
@@ -109,46 +112,55 @@ def table(parts: dict[str, dict[str, Any]]) -> str:
     return "\n".join([f"{'parser':24s}{'inputs':>9s}{'accepted':>9s}{'refused':>9s}{'bad':>6s}", *rows])
 
 
-def soak(inputs: int, seed: int, only: list[str] | None, jobs: int) -> dict[str, dict[str, Any]]:
-    """Divide a number of inputs among the parsers and return the counts."""
+def soak(
+    inputs: int, seed: int, only: list[str] | None, jobs: int, before: dict[str, dict[str, Any]]
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """Divide a number of inputs among the parsers and yield the counts after each block.
+
+    Parsers that have had some of theirs before go on with the next.
+    """
     import torch
     from parsers import parsers
 
     torch.set_num_threads(1)  # the workers are forked
     chosen = [parser for parser in parsers() if only is None or parser.name in only]
     total = sum(1 / parser.slow for parser in chosen)
-    parts: dict[str, dict[str, Any]] = {}
+    parts = {parser.name: before.get(parser.name, NOTHING) for parser in chosen}
     for parser in chosen:
-        number = max(1, round(inputs / parser.slow / total))
+        number, had = max(1, round(inputs / parser.slow / total)), parts[parser.name]["inputs"]
         begun, folder = time.monotonic(), Path(tempfile.mkdtemp())
-        blocks = [(parser, first, min(first + BLOCK, number), seed, folder) for first in range(0, number, BLOCK)]
+        starts = range(had, number, max(1, BLOCK // parser.slow))
+        blocks = [(parser, first, min(first + starts.step, number), seed, folder) for first in starts]
         with ThreadPoolExecutor(jobs) as pool:
-            done = list(pool.map(lambda block: run_block(*block), blocks))
+            for counts, bad in pool.map(lambda block: run_block(*block), blocks):
+                parts[parser.name] = added(parts[parser.name], counts, bad, time.monotonic() - begun)
+                begun = time.monotonic()
+                yield parts
         shutil.rmtree(folder)
-        counts = sum((of_block for of_block, _ in done), Counter[str]())
-        bad = [one for _, of_block in done for one in of_block]
-        kinds = Counter(text for _, text in bad)
-        parts[parser.name] = {
-            "inputs": counts.total(),
-            "accepted": counts["a"],
-            "refused": counts["r"],
-            "bad": counts["b"],
-            "seconds": round(time.monotonic() - begun),
-            "kinds": [
-                {"what": text, "times": times, "first": next(n for n, other in bad if other == text)}
-                for text, times in kinds.most_common(40)
-            ],
-        }
         print(table({parser.name: parts[parser.name]}).splitlines()[1], flush=True)
         for kind in parts[parser.name]["kinds"]:
             print(f"    {kind['times']:>6} x {kind['what']} (input {kind['first']})", flush=True)
-    return parts
+
+
+def added(part: dict[str, Any], counts: Counter[str], bad: list[tuple[int, str]], seconds: float) -> dict[str, Any]:
+    """Add a block to the counts of a parser."""
+    kinds = {kind["what"]: kind for kind in part["kinds"]}
+    for number, text in bad:
+        kind = kinds.get(text, {"what": text, "times": 0, "first": number})
+        kinds[text] = kind | {"times": kind["times"] + 1}
+    return {
+        "inputs": part["inputs"] + counts.total(),
+        **{name: part[name] + counts[name[0]] for name in ("accepted", "refused", "bad")},
+        "seconds": round(part["seconds"] + seconds, 1),
+        "kinds": sorted(kinds.values(), key=lambda kind: -kind["times"])[:40],
+    }
 
 
 def summary(parts: dict[str, dict[str, Any]], seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
-        **{name: sum(part[name] for part in parts.values()) for name in ("inputs", "bad", "seconds")},
+        **{name: sum(part[name] for part in parts.values()) for name in ("inputs", "bad")},
+        "seconds": round(sum(part["seconds"] for part in parts.values())),
         "python": platform.python_version(),
         "parsers": parts,
     }
@@ -160,16 +172,18 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--jobs", type=int, default=1, help="workers at a time")
     arguments.add_argument("--only", nargs="+", help="names of parsers; all by default")
+    arguments.add_argument("--go-on", action="store_true", help="begin each parser after the inputs that it has had")
     arguments.add_argument("--input", type=int, help="number of one input of the parser that --only names")
     arguments.add_argument("--out", type=Path, default=RESULTS)
     told = arguments.parse_args()
     if told.input is not None:
         again(told.only[0], told.input, told.seed)
     else:
-        before = json.loads(told.out.read_text()) if told.only and told.out.exists() else {"parsers": {}}
-        parts = soak(told.inputs, told.seed, told.only, told.jobs)
-        found = summary(before["parsers"] | parts, told.seed)
-        told.out.write_text(json.dumps(found, indent=1) + "\n")
+        before = json.loads(told.out.read_text())["parsers"] if told.out.exists() else {}
+        kept = before if told.only or told.go_on else {}
+        for parts in soak(told.inputs, told.seed, told.only, told.jobs, before if told.go_on else {}):
+            found = summary(kept | parts, told.seed)
+            told.out.write_text(json.dumps(found, indent=1) + "\n")
         print(table(found["parsers"]))
         sys.exit(1 if any(part["bad"] for part in parts.values()) else 0)
 

@@ -1,10 +1,10 @@
 """Kill commands with SIGKILL at random moments and at random writes, and check that nothing is lost.
 
-Each command runs on drawn people with a network of one layer, on one thread. It is killed, sometimes again while it
-resumes, and then run to its end. Its output must be that of a run that nobody killed, bit for bit but for times and
-salts; a folder at its final place must be whole at any time; and nothing may be left over.
+Each command runs on drawn people with a network of one layer, on one thread (`soak_commands.py`). It is killed,
+sometimes again while it resumes, and then run to its end. Its output must be that of a run that nobody killed, bit for
+bit but for times and salts; a folder at its final place must be whole at any time; and nothing may be left over.
 
-    python benchmarks/soak_kill.py [--kills 200] [--seed 0] [--out benchmarks/results/soak_kill.json]
+    python benchmarks/soak_kill.py [--kills 200] [--seed 0] [--only COMMAND ...] [--go-on] [--out FILE]
 """
 
 import argparse
@@ -18,185 +18,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet
 import torch
-from PIL import Image
-from torch import nn
-
-from rsft.compare import RUNS_FOLDER
-from rsft.data.convert import convert
-from rsft.data.images import find_images
-from rsft.face.adaptation.recipe import Recipe
-from rsft.face.compare import compare_faces
-from rsft.face.embed_folder import embed_folder
-from rsft.face.fit import fit
-from rsft.face.networks.bundle import FaceModel, face_model
-from rsft.face.pictures import embedding
-from rsft.face.plan import plan_folders
-from rsft.tuning.cache import CachedActivations
-from rsft.tuning.cut import cut
+from soak_commands import COMMANDS, draw_people
 
 RESULTS = Path(__file__).parent / "results" / "soak_kill.json"
-SIDE, PATCHES = 112, 14
-RECIPE = Recipe(steps=6, batch_size=16, views=2, validate_every=2, cut=-1, folds=1, features="covariates")
 IMPORTED = ("accelerate.utils", "sklearn.linear_model", "matplotlib.figure", "torch._dynamo", "pyarrow.dataset")
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
-TIMES = {"seconds", "quarantined", "features", "seconds_of_a_picture"}
 KINDS = ("kills", "resumed", "identical", "lost", "half taken for whole", "left over", "failed")
-PATIENCE = 300.0  # seconds after which a command that hangs is a failure
-
-
-def tiny_model() -> FaceModel:
-    """Return a network of random projections of 8 x 8 means."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * PATCHES**2, 32))
-    return face_model(network, name="tiny", cut=-1)
-
-
-def draw_people(root: Path) -> Path:
-    """Draw the folders `pool` (12 people), `target` (4) and `evaluation` (8), with 6 pictures of each person."""
-    generator = np.random.default_rng(0)
-    for part, people in (("pool", 12), ("target", 4), ("evaluation", 8)):
-        for person in range(people):
-            own = generator.uniform(60, 200, (PATCHES, PATCHES, 3)).repeat(8, 0).repeat(8, 1)
-            folder = root / part / f"{part}{person}"
-            folder.mkdir(parents=True)
-            for picture in range(6):
-                light = 0.3 if part != "pool" or picture % 2 else 1.0
-                noise = generator.normal(0, 40, own.shape)
-                Image.fromarray((light * own + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{picture}.png")
-    return root
-
-
-# Each command: people and its output -> runs it, or continues it
-
-
-def run_fit(people: Path, out: Path) -> None:
-    """`rsft fit --resume`."""
-    sets = {"pool": people / "pool", "target": people / "target", "evaluation": people / "evaluation"}
-    if not out.exists():
-        fit(**sets, out=out, model=tiny_model(), recipe=RECIPE, aligned=True, resume=True)
-
-
-def run_embed(people: Path, out: Path) -> None:
-    """`rsft embed --resume`, in parts of a batch."""
-    embedding.PART_PICTURES = embedding.BATCH_SIZE
-    if not out.exists():
-        embed_folder(pool=people / "pool", out=out, model=tiny_model(), aligned=True, resume=True)
-
-
-def run_plan(people: Path, out: Path) -> None:
-    """`rsft plan --out OUT --overwrite`."""
-    sides = {"pool": people / "pool", "target": people / "target"}
-    plan_folders(**sides, out=out, model=tiny_model(), against=(), recipe=RECIPE, aligned=True, overwrite=True)
-
-
-def run_compare(people: Path, out: Path) -> None:
-    """`rsft compare`."""
-    sets: Any = {"pool": people / "pool", "target": people / "target", "evaluation": people / "evaluation"}
-    recipe = RECIPE.model_copy(update={"steps": 2})
-    model: Any = tiny_model()
-    compare_faces(**sets, out=out, model=model, recipe=recipe, aligned=True, seeds=2)
-
-
-def run_convert(people: Path, out: Path) -> None:
-    """`rsft convert` to a `.rec`, a manifest and shards."""
-    out.mkdir(exist_ok=True)
-    for name in ("faces.rec", "listed/list.csv", "shard-{0..2}.tar"):
-        first = out / name.replace("{0..2}", "0")
-        partial = (out / name).with_name((out / name).name + ".partial")
-        if partial.exists() or not first.exists():
-            convert(people / "pool", out / name)
-
-
-def run_cache(people: Path, out: Path) -> None:
-    """Fill a cache of activations, batch by batch."""
-    images = find_images(people / "pool")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(4 * PATCHES**2, 4))
-    network[0].requires_grad_(False)
-    prefix, _ = cut(network, torch.zeros(2, 3, SIDE, SIDE))
-
-    def read(rows: Any) -> torch.Tensor:
-        return torch.from_numpy(np.stack([images.read(row) for row in rows])).permute(0, 3, 1, 2).float()
-
-    cached = CachedActivations(out, prefix, read, torch.zeros(len(images)), content="drawn")
-    for start in range(0, len(images), 8):
-        cached.__getitems__(range(start, min(start + 8, len(images))))
-
-
-# What must be the same: output -> comparable values
-
-
-def of_run(out: Path) -> dict[str, Any]:
-    """What a fit or a plan found: all but names, times and salts."""
-    found: dict[str, Any] = {}
-    for name in ("metrics.json", "plan.json"):
-        if (out / name).exists():
-            told = json.loads((out / name).read_text())
-            found[name] = {key: value for key, value in told.items() if key not in TIMES}
-    table = pyarrow.parquet.read_table(out / "accepted.parquet").to_pydict()
-    found["accepted"] = repr({name: values for name, values in table.items() if name not in ("path", "identity")})
-    for name in ("history.jsonl", "model/weights.safetensors", "model/bundle.json"):
-        found[name] = (out / name).read_bytes() if (out / name).exists() else None
-    found["files"] = files_of(out)
-    return found
-
-
-def of_files(out: Path) -> dict[str, Any]:
-    """The bytes of all files but the marks."""
-    return {name: (out / name).read_bytes() for name in files_of(out) if not name.endswith(".rsft.json")}
-
-
-def of_comparison(out: Path) -> dict[str, Any]:
-    """Each training but those of equal time, whose length depends on the time of the embedding."""
-    found = {}
-    for path in sorted((out / RUNS_FOLDER).glob("*.json")):
-        told = json.loads(path.read_text())
-        if "equal-time" not in path.name:
-            found[path.name] = {key: value for key, value in told.items() if key != "seconds"}
-    return found | {"finished": (out / "comparison.json").exists()}
-
-
-def files_of(out: Path) -> list[str]:
-    """The paths of all files below a folder.
-
-    The lock file of a process that was killed locks nobody out, and stays until the next command that writes there.
-    """
-    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.suffix != ".lock")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command to kill.
-
-    Attributes:
-        run: Runs it, or continues it.
-        found: What of its output must be the same.
-        is_atomic: Its output appears when it is whole.
-    """
-
-    run: Callable[[Path, Path], None]
-    found: Callable[[Path], dict[str, Any]]
-    is_atomic: bool
-
-
-COMMANDS = {
-    "fit": Command(run_fit, of_run, True),
-    "plan": Command(run_plan, of_run, True),
-    "embed": Command(run_embed, of_files, True),
-    "compare": Command(run_compare, of_comparison, False),
-    "convert": Command(run_convert, of_files, False),
-    "cache": Command(run_cache, of_files, False),
-}
+PATIENCE = 1200.0  # seconds after which a command that hangs is a failure; other processes may keep the processors busy
 
 
 class Killer:
@@ -312,18 +144,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=list(COMMANDS), default=list(COMMANDS))
+    parser.add_argument("--go-on", action="store_true", help="add to the results; give another --seed")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     from runs import about
 
-    draws, counts = random.Random(options.seed), {name: Counter[str]() for name in COMMANDS}
+    before = json.loads(options.out.read_text()) if options.go_on else {"about": {"seed": ""}, "commands": {}}
+    seeds = ", ".join(filter(None, [str(before["about"]["seed"]), str(options.seed)]))
+    draws = random.Random(options.seed)
+    counts = {name: Counter[str](before["commands"].get(name, {})) for name in COMMANDS}
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(Path(folder))
         while sum(count["kills"] for count in counts.values()) < options.kills:
-            for name in COMMANDS:
+            for name in sorted(options.only, key=lambda name: counts[name]["kills"]):
                 _, seconds, writes = soak.whole(name)
                 counts[name] += soak.kill(name, stops_of(draws, seconds, writes))
-            write(options.out, counts, about(seed=options.seed, threads=1))
+                write(options.out, counts, about(seed=seeds, threads=1))
 
 
 def write(path: Path, counts: dict[str, Counter[str]], about: dict[str, Any]) -> None:

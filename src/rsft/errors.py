@@ -32,6 +32,10 @@ class DiskFullError(RsftError):
     """There is no room on the disk for what is to be written."""
 
 
+class DiskGoneError(RsftError):
+    """The disk that holds the pictures does not answer any more."""
+
+
 class UnreadableImageError(RsftError):
     """A file cannot be decoded as a picture."""
 

@@ -9,7 +9,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-PRELOADED = ["rsft.cli.main", "rsft.face.fit", "joblib", "forked", "soak_kill"]
+PRELOADED = ["rsft.cli.main", "rsft.face.fit", "joblib", "forked", "soak_kill", "soak_ranks"]
 
 
 def context() -> ForkServerContext:

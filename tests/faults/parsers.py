@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import forms
 import numpy as np
@@ -14,11 +15,13 @@ import pyarrow
 import pyarrow.parquet
 import torch
 from attempts import Parser, Tree
+from dlib_stream import read_thin, write_thin
 from drawn_people import tiny_model
 from notes import read_notes, write_notes
 from onnx import TensorProto, helper, numpy_helper
+from rerun_files import NETWORK_FILES, read_networks, read_runs, write_networks, write_runs
 from safetensors.numpy import save_file
-from small_run import write_run
+from small_run import COMPARISON, plan, write_run
 from torch import nn
 
 from rsft.data.features import Features, load_features
@@ -36,8 +39,10 @@ from rsft.face.networks.packages import package_file
 from rsft.face.networks.saved import load_bundle
 from rsft.face.pictures.landmarks import read_landmarks
 from rsft.face.runs.recipe_file import read_recipe
-from rsft.report.figures.methods import write_figure
+from rsft.report import style
+from rsft.report.comparison_page import write_comparison_page
 from rsft.report.page import render
+from rsft.report.plan_page import write_plan_page
 from rsft.report.run import read_run
 from rsft.report.run_page import run_data
 
@@ -126,9 +131,42 @@ def dlib_stream(root: Path) -> None:
     (root / "x.dat").write_bytes(package_file(known.package, known.file, known.sha256).read_bytes())
 
 
+def saved(root: Path) -> None:
+    """Write what `save_to_disk` of Hugging Face's library writes."""
+    stored = [{"bytes": content, "path": None} for content in forms.PICTURES.values()]
+    kinds = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["ann", "bob"]}}
+    table = pyarrow.table(
+        {
+            "image": pyarrow.array(stored, pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})),
+            "label": [number % 2 for number in range(len(stored))],
+            "light": pyarrow.array(["day", None, *["night"] * (len(stored) - 2)]),
+        }
+    ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": kinds}})})
+    (root / "saved").mkdir()
+    for name in ("0.arrow", "1.arrow"):
+        file = pyarrow.OSFile(str(root / "saved" / name), "wb")
+        with file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    files = [{"filename": name} for name in ("0.arrow", "1.arrow")]
+    (root / "saved" / "state.json").write_text(json.dumps({"_data_files": files, "_split": "train"}))
+    pyarrow.parquet.write_table(table, root / "x.parquet")
+
+
+def lfw_lists(root: Path) -> None:
+    for name, count in (("Ann_Lee", 2), ("Bob_Day", 3)):
+        (root / name).mkdir()
+        for number in range(1, count + 1):
+            (root / name / f"{name}_{number:04d}.jpg").write_bytes(forms.picture(number))
+    (root / "people.txt").write_text("2\n1\nAnn_Lee\t2\n1\nBob_Day\t3\n")
+    (root / "pairs.txt").write_text("1\t1\nAnn_Lee\t1\t2\nAnn_Lee\t1\tBob_Day\t1\n")
+
+
 def tables(root: Path) -> None:
     forms.as_csv(root)
     (root / "pairs.csv").write_text(PAIRS)
+    (root / "wide.csv").write_text(PAIRS.replace(",", "\t"), encoding="utf-16")
+    people = ({"path": f"faces/{item}", "identity": item.split("/")[0], "light": "day"} for item in forms.PICTURES)
+    (root / "faces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in people))
     rows = [f"{item},30,40,70,40,50,60,35,80,65,80" for item in forms.PICTURES]
     (root / "points.csv").write_text("\n".join([f"path,{POINTS}", *rows]) + "\n")
     pyarrow.parquet.write_table(pyarrow.table({"path": ["a", "b"], "light": ["day", None]}), root / "x.parquet")
@@ -144,10 +182,23 @@ def of_file(read: Callable[[Path], object], name: str) -> Callable[[Path], objec
 
 
 def report(root: Path) -> None:
-    """Read a run folder; render it if it is small in number of faults, since drawing takes long."""
-    run = read_run(root / "run")
-    page = render("run.html", run_data(run))
+    """Read a run folder and render its page."""
+    page = render("run.html", run_data(read_run(root / "run")))
     assert page.count("<script") == 1, "unescaped"
+
+
+def undrawn(read: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Return a reader that does all but draw its figures, which takes a hundred times as long."""
+
+    def found(root: Path) -> None:
+        with patch.object(style, "draw_svg", _no_figure):
+            read(root)
+
+    return found
+
+
+def _no_figure(draw: object, size: object, text: float = 0) -> str:
+    return "<svg></svg>"
 
 
 def parsers() -> list[Parser]:
@@ -155,9 +206,10 @@ def parsers() -> list[Parser]:
     model = tiny_model()
     network = nn.Sequential(*model.own_stages)
     matrices, tabled, checkpoints, graphs = (tree(make) for make in (matrix_files, tables, checkpoint, graph))
+    huggingface, lfw = tree(saved), tree(lfw_lists)
     run = tree(lambda root: write_run(root / "run"))
-    comparison = {"metrics": ["m"], "values": {"uniform": {"m": {"value": 0.5, "low": 0.1, "high": 0.9}}}}
-    figures: Tree = {"comparison.json": json.dumps(comparison).encode()}
+    compared: Tree = {"comparison.json": json.dumps(COMPARISON).encode()}
+    planned: Tree = {"plan.json": json.dumps(plan()).encode()}
     tomls: Tree = {
         "shares.toml": b'[light]\nday = 0.3\nnight = 0.7\n["of age"]\nold = 1.0\n',
         "recipe.toml": b'[recipe]\nsteps = 4\nlearning_rate = 3e-5\nshares = [0.0, 0.5, 1.0]\ntrains = "lora"\n',
@@ -176,9 +228,17 @@ def parsers() -> list[Parser]:
         pictures("shard", forms.as_one_shard),
         pictures("manifest (CSV)", forms.as_csv, mutated=(".csv",)),
         pictures("manifest (Parquet)", forms.as_parquet, mutated=(".parquet",)),
+        Parser("manifest (JSON lines)", [tabled], of_file(look, "faces.jsonl"), (".jsonl",)),
+        Parser("Hugging Face (saved)", [huggingface], of_file(look, "saved"), (".arrow", "state.json"), slow=2),
+        Parser("Hugging Face (Parquet)", [huggingface], of_file(look, "x.parquet"), (".parquet",), slow=2),
+        Parser("LFW's people.txt", [lfw], of_file(look, "people.txt"), ("people.txt",)),
+        Parser("LFW's pairs.txt", [lfw], of_file(read_protocol, "pairs.txt"), ("pairs.txt",)),
         pictures("folder", forms.as_folder),
         Parser("picture", photographs, of_file(look, "x")),
         Parser("pairs", [tabled], lambda root: read_protocol(root / "pairs.csv", root / "faces"), ("pairs.csv",)),
+        Parser(
+            "pairs (UTF-16)", [tabled], lambda root: read_protocol(root / "wide.csv", root / "faces"), ("wide.csv",)
+        ),
         Parser("landmarks", [tabled], of_file(read_landmarks, "points.csv"), ("points.csv",)),
         Parser("attributes", [tabled], lambda root: read_attributes(root / "x.parquet", ["a", "b"]), ("x.parquet",)),
         Parser("shares (TOML)", [tomls], of_file(read_shares, "shares.toml"), ("shares.toml",)),
@@ -191,8 +251,13 @@ def parsers() -> list[Parser]:
         Parser("labels", [matrices], labels, ("y.npy", "y.csv")),
         Parser("run folder", [run], of_file(read_run, "run")),
         Parser("notes of runs", [tree(write_notes)], read_notes, NOTES, slow=10),
-        Parser("report", [run], report, slow=100),
-        Parser("comparison", [figures], lambda root: write_figure(root, "comparison.json"), slow=100),
+        Parser("report", [run], undrawn(report), slow=4),
+        Parser("report with figures", [run], report, slow=100),
+        Parser("plan", [planned], undrawn(write_plan_page), slow=4),
+        Parser("comparison", [compared], undrawn(write_comparison_page)),
+        Parser("comparison with its figure", [compared], write_comparison_page, slow=100),
+        Parser("runs to compare", [tree(write_runs)], read_runs, slow=4),
+        Parser("comparison of networks", [tree(write_networks)], read_networks, NETWORK_FILES, slow=2),
         Parser(
             "bundle",
             [tree(lambda root: model.save(root / "model"))],
@@ -204,7 +269,8 @@ def parsers() -> list[Parser]:
             for suffix in (".pt", ".safetensors")
         ),
         Parser("ONNX", [graphs], of_file(load_model, "x.onnx"), slow=4),
-        Parser("dlib stream", [tree(dlib_stream)], of_file(read_dlib_resnet, "x.dat"), slow=500),
+        Parser("dlib stream", [tree(write_thin)], read_thin),
+        Parser("dlib's own file", [tree(dlib_stream)], of_file(read_dlib_resnet, "x.dat"), slow=500),
     ]
 
 

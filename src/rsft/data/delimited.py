@@ -16,12 +16,11 @@ from typing import Any, TextIO
 import pyarrow.compute as pc
 
 from rsft.data.columns import BLOCK, Strings, join_strings
-from rsft.data.text import text_file
+from rsft.data.text import LINE_END, text_file
 from rsft.errors import InputError
 
 DELIMITERS = ",;\t"
 UTF8 = ("utf-8", "utf-8-sig")
-LINE_END = re.compile(r"\r\n|\r|\n")
 START = 1 << 16  # number of characters from which the delimiter is told
 
 

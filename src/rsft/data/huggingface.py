@@ -57,6 +57,8 @@ def list_saved(folder: Path) -> Listing:
         files = [
             _file(folder, entry["filename"]) for entry in json.loads(read_regular(folder / STATE_FILE))["_data_files"]
         ]
+        if not files:
+            raise ValueError("it names no file")
     tables = [_mapped(path) for path in files]
     return join_listings(
         [_list_table(table, folder, number_from, place) for table, number_from, place in _numbered(tables)]
@@ -173,7 +175,10 @@ def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:
     """Map an Arrow file; the values of the table lie in the mapped buffer unless the file is compressed."""
     with reading(path, SAVED):
         whole = pyarrow.memory_map(str(path)).read_buffer()
-        return pyarrow.ipc.open_stream(pyarrow.BufferReader(whole)).read_all(), whole, path
+        table = pyarrow.ipc.open_stream(pyarrow.BufferReader(whole)).read_all()
+        table.validate(full=True)  # or a damaged offset would be read beyond the file
+        table.schema.names  # noqa: B018  (decodes them, which the check above does not)
+        return table, whole, path
 
 
 def _numbered(
@@ -225,7 +230,8 @@ def _bytes(column: pyarrow.ChunkedArray) -> Iterator[pyarrow.Buffer | None]:
         values = chunk.field("bytes")
         _, ends, data = values.buffers()  # reading a scalar instead would copy it
         wide = pyarrow.types.is_large_binary(values.type)
-        place = np.frombuffer(ends, np.int64 if wide else np.int32)[values.offset :]
+        kind = np.dtype(np.int64 if wide else np.int32)
+        place = np.frombuffer(ends, kind, len(values) + 1 if len(values) else 0, values.offset * kind.itemsize)
         for row, there in enumerate(values.is_valid().to_pylist()):
             yield data.slice(int(place[row]), int(place[row + 1] - place[row])) if there and data is not None else None
 

@@ -17,11 +17,12 @@ from rsft.data.folder import absent_files
 from rsft.data.formats import picture_suffixes
 from rsft.data.listing import Listing
 from rsft.data.sources import Files
-from rsft.data.text import read_text
+from rsft.data.text import LINE_END, read_text
 from rsft.errors import InputError
 
 PAIRS, PEOPLE = "pairs", "people"
 COUNTS = re.compile(r"\s*\d{1,9}(\s+\d{1,9})?\s*")  # the first line
+COUNT = re.compile(r"\d{1,9}")  # of the people of a fold
 NUMBER = re.compile(r"\d{1,4}")  # of a picture, or how many a person has
 USUAL = ".jpg"  # suffix of the pictures
 TEXTS = (".txt", ".csv", ".tsv")
@@ -52,7 +53,7 @@ def lfw_kind(path: Path) -> str | None:
         return None
     with open(path, "rb") as file:
         start = file.read(4096).decode("utf-8", "replace").lstrip("\ufeff")
-    lines = [line for line in start.splitlines() if line.strip()]
+    lines = [line for line in LINE_END.split(start) if line.strip()]
     if not lines or not COUNTS.fullmatch(lines[0]):
         return None
     cells = next((line.split() for line in lines[1:] if not COUNTS.fullmatch(line)), [])
@@ -103,7 +104,7 @@ def list_people(path: Path, root: Path | None = None) -> Listing:
     place, items, folds = int(folded), list[str](), list[str]()
     for fold in range(1, wanted + 1):
         line, cells = rows[place] if place < len(rows) else (rows[-1][0], [])
-        people = rows[place + 1 : place + 1 + int(cells[0])] if len(cells) == 1 and cells[0].isdecimal() else []
+        people = rows[place + 1 : place + 1 + int(cells[0])] if len(cells) == 1 and COUNT.fullmatch(cells[0]) else []
         if not people or len(people) < int(cells[0]):
             raise InputError(
                 f"'{path}' line {line} needs the number of people of fold {fold}, and as many rows after it."

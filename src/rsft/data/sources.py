@@ -9,6 +9,7 @@ import numpy as np
 
 from rsft.data.columns import Column, Strings
 from rsft.data.regular import open_regular
+from rsft.data.retrying import retried
 
 MAX_BYTES = 1 << 28  # most bytes of the file of a picture
 
@@ -114,10 +115,22 @@ def read_source(source: Source) -> bytes:
 
     Raises:
         OSError: The file is missing, is not a regular file, has more than `MAX_BYTES` bytes, or is shorter than it was
-            when the picture was listed.
+            when the picture was listed. What may be over in a moment is tried again first; see `retried`.
+        DiskGoneError: So many files in a row could not be read that the disk has failed.
     """
     if isinstance(source, bytes):
         return source
+    return retried(lambda: _read(source), str(source.path if isinstance(source, Part) else source))
+
+
+def stat_of(source: Path | Part) -> os.stat_result:
+    """Return what the system tells of the file that a picture is, or lies in; errors as of `read_source`."""
+    path = source.path if isinstance(source, Part) else source
+    return retried(path.stat, str(path), counts=False)
+
+
+def _read(source: Path | Part) -> bytes:
+    """Read the bytes of a picture once."""
     if isinstance(source, Path):
         with open_regular(source, buffering=0) as file:
             _check_bytes(os.fstat(file.fileno()).st_size)

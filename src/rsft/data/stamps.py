@@ -2,10 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from rsft.data.sources import Part, Source, read_source
+from rsft.data.sources import Part, Source, read_source, stat_of
 
 
 class Stamp(NamedTuple):
@@ -62,7 +61,7 @@ def first_changed(stamps: Iterable[Sequence[object]], sources: Iterable[Source])
 def _times(source: Source) -> tuple[int, int, int]:
     if isinstance(source, bytes):
         return len(source), 0, 0
-    told = (source.path if isinstance(source, Part) else Path(source)).stat()
+    told = stat_of(source)
     return source.size if isinstance(source, Part) else told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 

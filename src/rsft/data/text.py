@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TextIO
 from rsft.data.regular import open_regular
 from rsft.errors import InputError
 
+LINE_END = re.compile(r"\r\n|\r|\n")  # alone: `str.splitlines` also parts at signs that a line may hold
 # Mark at the start of a file -> its encoding. That of UTF-16 is the beginning of one of UTF-32.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",

@@ -1,5 +1,6 @@
 """`rsft plan` on pictures: for a target of pictures, or of shares of attributes."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from rsft.ranking import Ranked
 from rsft.ratio.attributes import raked_ratio
 from rsft.report.plan_page import write_plan_page
 from rsft.run_folder import writing_if
-from rsft.tuning.distributed import first_enters, join, on_first
+from rsft.tuning.distributed import first_enters, is_first, join, on_first
 from rsft.types import PathLike
 
+log = logging.getLogger(__name__)
 PARTS_FOLDER = "parts"
 NO_PICTURES = "the pool is embedded already: give its pictures to compare networks"
 
@@ -92,6 +94,7 @@ def plan_folders(
                 "models": made.swap.to_dict(),
                 "advice": made.advice.to_dict(),
                 "passed_over": made.passed_over,
+                "quarantined": made.quarantined,
             }
             retained = recipe.retain_fraction
             told: dict[str, Any] = {"retain_fraction": retained, "features": made.features, "advised": advised}
@@ -126,6 +129,7 @@ def _plan_folders(
     swap = Swap(reason=NO_PICTURES)
     if POOL in inputs.embedded:
         features = inputs.embedded[POOL]
+        left_out = [*features.quarantined, *target_features.quarantined]
         of_all = {name: value for name, value in options.items() if name != "features"}
         with stages.stage("plan"):
             if compare:
@@ -141,9 +145,18 @@ def _plan_folders(
         told, rows = opened.told(), opened.rows_of(plan)
         told |= {"kind": ranking[0].features} if ranking else {}
         used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
+        left_out = [*opened.quarantined, *target_features.quarantined]
         swap = compare_at_hand(at_hand, opened, plan, stages)
     advice = advise(plan.verdict, plan.diagnostics, plan.arrival.unsupported if plan.arrival else (), swap)
-    return PlanResult(plan, ranking, told, swap, advice, inputs.passed_over), used
+    _tell_left_out(left_out)
+    return PlanResult(plan, ranking, told, swap, advice, inputs.passed_over, left_out), used
+
+
+def _tell_left_out(pictures: Sequence[tuple[str, str]]) -> None:
+    """Log how many pictures cannot be used, if any, and one of them."""
+    if pictures and is_first():
+        item, reason = pictures[0]
+        log.warning("left out %d pictures that cannot be used, such as '%s' (%s)", len(pictures), item, reason)
 
 
 def plan_attributes(

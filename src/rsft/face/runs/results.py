@@ -87,6 +87,7 @@ class Findings:
         images_trained: Number of samples trained on, those of the cross-validation included.
         quarantined: Id and reason of each picture left out.
         passed_over: `FaceInputs.passed_over` of the inputs.
+        quarantined: Id and reason of each picture of pool and target that was opened and cannot be used.
     """
 
     title: str
@@ -205,7 +206,7 @@ def write_plan(
         pool: The pictures of the pool that were used.
         retain_fraction: Share of the pool in the target mixture, which is written into `plan.json`.
         features: `Findings.features`, which are written into `plan.json` too.
-        advised: The networks at hand, the advice and what was passed over, which are written into `plan.json` too.
+        advised: The networks at hand, the advice and what was left out, which are written into `plan.json` too.
         pseudonym: Replaces the names of items and people. Its salt is written too, because `rsft forget` needs it.
         **columns: Further columns (n,) of `accepted.parquet`.
     """
@@ -257,6 +258,7 @@ class PlanResult:
         swap: The networks at hand, side by side on pictures of the pool.
         advice: What to do.
         passed_over: `FaceInputs.passed_over` of the inputs.
+        quarantined: Id and reason of each picture of pool and target that was opened and cannot be used.
     """
 
     plan: Plan
@@ -265,9 +267,11 @@ class PlanResult:
     swap: Swap
     advice: Advice
     passed_over: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    quarantined: Sequence[tuple[str, str]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the ranking as JSON values."""
         told = {"features": dict(self.features)} if self.features else {}
         advised = {"models": self.swap.to_dict(), "advice": self.advice.to_dict()}
-        return self.plan.to_dict() | told | advised | {"passed_over": dict(self.passed_over)}
+        left_out = {"passed_over": dict(self.passed_over), "quarantined": [list(one) for one in self.quarantined]}
+        return self.plan.to_dict() | told | advised | left_out

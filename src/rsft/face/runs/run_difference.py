@@ -1,6 +1,7 @@
 """How two runs of `rsft fit` differ, by the files in their folders; times and the version of rsft do not count."""
 
 import filecmp
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def _of_values(before: Any, now: Any) -> PartDifference:
     figures: dict[str, Any] = {"entries": len(had | has), "different": len(changed), "largest": None}
     if not changed:
         return PartDifference(True, "the same", figures)
-    steps = {key: abs(has[key] - had[key]) for key in changed if _is_number(had.get(key)) and _is_number(has.get(key))}
+    steps = {key: _step(had[key], has[key]) for key in changed if _is_number(had.get(key)) and _is_number(has.get(key))}
     at = max(steps, key=lambda key: steps[key]) if steps else changed[0]
     then, after = ("absent" if value is absent else value for value in (had.get(at, absent), has.get(at, absent)))
     figures["largest"] = steps.get(at)
@@ -109,6 +110,14 @@ def _entries(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _step(before: float, now: float) -> float:
+    """Return by how much a number has changed; JSON also holds whole numbers larger than any float."""
+    try:
+        return abs(float(now) - float(before))
+    except OverflowError:
+        return math.inf
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -109,9 +109,6 @@ def build_dlib_resnet() -> nn.Sequential:
 def read_dlib_resnet(path: Path) -> nn.Sequential:
     """Read the weights of `dlib_face_recognition_resnet_model_v1.dat`.
 
-    The file names every layer before its parameters, in the order of the forward pass. This function finds the layers
-    by name and skips the training state between them.
-
     Args:
         path: The file. That its numbers are dlib's is not checked: the caller must have compared its sha256.
 
@@ -122,6 +119,24 @@ def read_dlib_resnet(path: Path) -> nn.Sequential:
         InputError: The file cannot be read, or its layers are not those of the network.
     """
     network = build_dlib_resnet()
+    fill_from_stream(network, path)
+    return network
+
+
+def fill_from_stream(network: nn.Sequential, path: Path) -> None:
+    """Give a network the parameters in a file of dlib's stream format.
+
+    The file names every layer before its parameters, in the order of the forward pass. This function finds the layers
+    by name and skips the training state between them.
+
+    Args:
+        network: Its first module has a buffer `mean`, its last one a linear map `fc`; between them, convolutions and
+            `Affine` layers have the sizes of those in the file.
+        path: The file.
+
+    Raises:
+        InputError: The file cannot be read, or its layers are not those of the network.
+    """
     with reading(path, "the weights of dlib's network"), torch.no_grad():
         data = path.read_bytes()
         convolutions, affines = _tensors(data, b"con_4"), _tensors(data, b"affine_")
@@ -132,9 +147,8 @@ def read_dlib_resnet(path: Path) -> nn.Sequential:
                 _fill(affines, module.weight, module.bias)
         # dlib stores the map as (inputs, outputs).
         linear = network.get_parameter(f"{len(network) - 1}.fc.weight")
-        linear.copy_(_next(_tensors(data, b"fc_2", offset_integers=2), linear.numel()).reshape(256, 128).T)
+        linear.copy_(_next(_tensors(data, b"fc_2", offset_integers=2), linear.numel()).reshape(linear.T.shape).T)
         network.get_buffer("0.mean").copy_(torch.tensor(_input_mean(data)).reshape(3, 1, 1))
-    return network
 
 
 def _fill(stored: Iterator[np.ndarray], weight: Tensor, bias: Tensor | None) -> None:
