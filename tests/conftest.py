@@ -13,8 +13,10 @@ from rsft.face.demo import draw_faces
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.orl import orl_faces
 
-sys.path[:0] = [str(Path(__file__).parent / part) for part in ("cli", "data", "face", "faults", "gpu", "laws", "tasks")]
-pytest_plugins = ["devices"]  # fixtures of the folder gpu
+sys.path[:0] = [
+    str(Path(__file__).parent / part) for part in ("cli", "data", "docs", "face", "faults", "gpu", "laws", "tasks")
+]
+pytest_plugins = ["devices", "pages"]  # fixtures of the folders gpu and docs
 # The machine's speed is not what is tested.
 settings.register_profile("rsft", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("rsft")
