@@ -30,7 +30,7 @@ IN_DARK = {
     COLOURS[UNIFORM]: "#fbbf24",
     COLOURS[PRETRAINED]: "#9ca3af",
 }
-WIDE = (6.4, 2.9)
+SIZE = (4.8, 2.9)
 LINE = torch.linspace(-3.2, 3.4, 331)
 
 
@@ -55,6 +55,7 @@ def curves(axes: Any, pool_times: float = 1.0, pool_name: str = "pool q(x)") -> 
     axes.plot(LINE, density(LINE, TARGET), color=COLOURS[TUNED], label="target p(x)")
     axes.set_xlabel("feature x, such as how dark a picture is")
     axes.set_ylabel("density")
+    axes.set_xlim(-4.5, 3.6)  # room for the legend
 
 
 def pool_and_target(figure: Figure) -> None:
@@ -104,7 +105,7 @@ def accepted(figure: Figure) -> None:
     kept = x[list(plan.sampler(seed=0))].numpy()
     bins = np.linspace(-3.2, 3.4, 56).tolist()
     axes.hist(x.numpy(), bins, density=True, color=FAINT, label=f"pool: {len(x):,}")
-    axes.hist(kept, bins, density=True, color=COLOURS[UNIFORM], alpha=0.6, label=f"accepted in an epoch: {len(kept):,}")
+    axes.hist(kept, bins, density=True, color=COLOURS[UNIFORM], alpha=0.6, label=f"accepted: {len(kept):,}")
     axes.plot(LINE, density(LINE, TARGET), color=COLOURS[TUNED], label="target p(x)")
     axes.set_xlabel("feature x")
     axes.set_ylabel("density")
@@ -121,9 +122,9 @@ def price(figure: Figure) -> None:
     axes.plot(rates, [round(one.clipped_mass, 3) for one in prices], color=COLOURS[TUNED])
     for rule in ("max", "max_tv=0.02", "max_tv=0.1", "max_tv=0.2"):
         (one,) = rsft.price_list(ratio, [rule])
-        shift, side = ((-8, 0), "right") if rule == "max" else ((9, -3), "left")
+        shift, side, gap = ((-8, 6), "right", "\n") if rule == "max" else ((9, -3), "left", " ")
         axes.plot(round(one.acceptance_rate, 3), round(one.clipped_mass, 3), "o", color=COLOURS[UNIFORM])
-        told = f"{rule} (M = {math.exp(one.log_m):.1f})"
+        told = f"{rule}{gap}(M = {math.exp(one.log_m):.1f})"
         axes.annotate(told, (one.acceptance_rate, one.clipped_mass), shift, textcoords="offset points", ha=side,
                       va="center")  # fmt: skip
     axes.set_xlabel("acceptance rate: share of the pool that an epoch trains on")
@@ -164,7 +165,7 @@ FIGURES: dict[str, Callable[[Figure], None]] = {
 
 def draw(name: str) -> str:
     """Return a figure as SVG, whose colours follow the page."""
-    svg = draw_svg(FIGURES[name], WIDE)
+    svg = draw_svg(FIGURES[name], SIZE)
     variables = {colour: f"var(--c{number})" for number, colour in enumerate(IN_DARK)}
     light = "".join(f"--c{number}:{colour};" for number, colour in enumerate(IN_DARK))
     dark = "".join(f"--c{number}:{colour};" for number, colour in enumerate(IN_DARK.values()))
