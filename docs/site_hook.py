@@ -24,7 +24,7 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 OUTSIDE = "repository"  # folder of the site with what lies outside docs/
-MAX_SECONDS = 120  # of a notebook
+MAX_SECONDS = 300  # of a cell, on a busy machine
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
