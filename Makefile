@@ -7,7 +7,7 @@ SPEED := ratio_accuracy plan_scale sampler readers listing tuning cuts verificat
 CARD := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime \
 	cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
-.PHONY: demo test lint bench evidence soak lock sbom clean
+.PHONY: demo test lint docs bench evidence soak lock sbom clean
 
 demo: .venv/installed
 	$(BIN)/rsft demo --out rsft-demo --overwrite
@@ -21,8 +21,12 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# the docs site, into site/: warnings are errors, and the notebooks are run (RSFT_DOCS_QUICK=1: they are not)
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 bench: .venv/installed
-	$(BIN)/pip install --quiet --editable ".[demo,dev,bench]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --editable ".[demo,dev,docs,bench]" --constraint constraints.txt
 	for name in $(SPEED); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # about four hours on two cores; RSFT_DATA, of which LFW="--lfw DIR --muct DIR", says where the faces are
@@ -43,11 +47,11 @@ soak: .venv/installed
 .venv/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[demo,dev]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[demo,dev,docs]" --constraint constraints.txt
 	touch $@
 
 lock: .venv-tools/installed
-	printf 'hatchling\neditables\n' | .venv-tools/bin/uv pip compile pyproject.toml - --extra demo --extra dev --quiet \
+	printf 'hatchling\neditables\n' | .venv-tools/bin/uv pip compile pyproject.toml - --extra demo --extra dev --extra docs --quiet \
 		--constraint constraints.txt --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
 		$(addprefix --no-emit-package ,torch $(CARD)) --output-file requirements.lock
 
@@ -61,4 +65,4 @@ sbom: .venv/installed .venv-tools/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tools rsft-demo sbom.json
+	rm -rf .venv .venv-tools rsft-demo sbom.json site

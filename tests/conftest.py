@@ -14,9 +14,10 @@ from rsft.face.networks.load import load_model
 from rsft.face.pictures.orl import orl_faces
 
 sys.path[:0] = [
-    str(Path(__file__).parent / part) for part in ("browser", "cli", "data", "face", "faults", "gpu", "laws", "tasks")
+    str(Path(__file__).parent / part)
+    for part in ("browser", "cli", "data", "docs", "face", "faults", "gpu", "laws", "tasks")
 ]
-pytest_plugins = ["browser_fixture", "devices"]  # fixtures of the folders browser and gpu
+pytest_plugins = ["browser_fixture", "devices", "pages"]  # fixtures of the folders browser, gpu and docs
 # The machine's speed is not what is tested.
 settings.register_profile("rsft", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("rsft")

@@ -1,7 +1,9 @@
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from pages import Ran
 
 from rsft.face.adaptation.peers import PEERS
 from rsft.face.compare import EQUAL_TIME, WHITENING_ALONE
@@ -11,10 +13,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "compare.md").read_text()
 
 
-def test_the_example_runs_and_the_table_lists_all_methods() -> None:
-    names: dict[str, Any] = {}
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    exec(block, names)
+def test_the_example_runs_and_the_table_lists_all_methods(run_page: Callable[[str], Ran]) -> None:
+    names = run_page("docs/compare.md").names
     tables = dict(re.findall(r"^\| (method|peer) \| .*?\n((?:\|.*\n)+)", PAGE, re.M))
     named = {kind: set(re.findall(r"^\| ([A-Za-z ,-]+) \| ", rows, re.M)) for kind, rows in tables.items()}
     assert named == {"method": {PRETRAINED, *names["comparison"].runs, EQUAL_TIME, WHITENING_ALONE}, "peer": set(PEERS)}

@@ -1,20 +1,19 @@
 import importlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pages import Ran
 
 from rsft.face.networks.load import KNOWN
 
 PAGE = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
 
 
-def test_the_examples_of_the_page_run() -> None:
-    names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):
-        exec(block, names)
-    assert names["model"].embedding_size == 64  # type: ignore[attr-defined]
+def test_the_model_of_the_page_is_that_of_its_text(run_page: Callable[[str], Ran]) -> None:
+    assert run_page("docs/models.md").names["model"].embedding_size == 64
 
 
 def test_the_table_of_exporters_is_that_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,8 @@
 import re
+from collections.abc import Callable
 from pathlib import Path
+
+from pages import Ran
 
 import rsft
 from rsft.envelope import PRICED
@@ -9,12 +12,8 @@ from rsft.verdict import Outcome
 PAGE = (Path(__file__).parents[1] / "docs" / "plan.md").read_text()
 
 
-def test_the_examples_of_the_page_run_in_order() -> None:
-    names: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    for block in blocks:
-        exec(block, names)
-    assert names["draws"].violations == 0  # type: ignore[attr-defined]
+def test_the_last_example_of_the_page_is_exact(run_page: Callable[[str], Ran]) -> None:
+    assert run_page("docs/plan.md").names["draws"].violations == 0
 
 
 def test_the_page_lists_every_method_and_every_outcome() -> None:

@@ -1,18 +1,17 @@
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pages import Ran
 
 import rsft
 
 PAGE = (Path(__file__).parents[1] / "docs" / "sampler.md").read_text()
 
 
-def test_the_examples_of_the_sampler_page_run() -> None:
-    names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):
-        exec(block, names)
-    assert len(list(names["loader"])) > 0  # type: ignore[call-overload]
+def test_the_examples_of_the_sampler_page_give_batches(run_page: Callable[[str], Ran]) -> None:
+    assert len(list(run_page("docs/sampler.md").names["loader"])) > 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """The pages on evaluation, privacy and data agree with the code."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+
+from pages import Ran
 
 from rsft.data.images import MAX_PIXELS
 from rsft.data.withdrawn import IDENTITIES, NAMES
@@ -15,11 +18,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 EVALUATION, PRIVACY, DATA = ((DOCS / f"{name}.md").read_text() for name in ("evaluation", "privacy", "data"))
 
 
-def test_the_evaluation_example_runs() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", EVALUATION, re.S)
-    names: dict[str, object] = {}
-    exec(block, names)
-    assert names["threshold"].wished == 0.001  # type: ignore[attr-defined]
+def test_the_threshold_of_the_evaluation_example_is_for_its_rate(run_page: Callable[[str], Ran]) -> None:
+    assert run_page("docs/evaluation.md").names["threshold"].wished == 0.001
 
 
 def test_the_pages_name_only_existing_options() -> None:

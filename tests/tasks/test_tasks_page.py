@@ -1,8 +1,9 @@
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from pages import Ran
 
 import rsft
 from rsft.types import Interval
@@ -11,12 +12,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text()
 
 
-def test_the_examples_of_the_page_run_in_order() -> None:
-    torch.manual_seed(0)
-    names: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    for block in blocks:
-        exec(block, names)
+def test_the_shares_of_the_page_are_reached(run_page: Callable[[str], Ran]) -> None:
+    names = run_page("docs/tasks.md").names
     assert isinstance(names["ratio"], rsft.MembershipRatio)
     assert names["ratio"].shortfall < 0.01
 

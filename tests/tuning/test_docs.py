@@ -2,11 +2,10 @@ import json
 import re
 import runpy
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from accelerate.state import AcceleratorState
+from pages import Ran
 
 from rsft.face.adaptation.recipe import Recipe
 from rsft.types import Interval
@@ -15,30 +14,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "tuning.md").read_text()
 
 
-@pytest.fixture(autouse=True)
-def _fresh_state() -> Iterator[None]:
-    """Reset accelerate, which keeps one precision per process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def test_the_examples_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    for block in blocks:
-        exec(block, names)
-        AcceleratorState._reset_state(reset_partial_state=True)
-    assert len(blocks) == 4
-    assert list(tmp_path.glob("checkpoints/step-*"))
-    assert list(tmp_path.glob("cache/*/shard-00000.npy"))
-
-
-def test_the_blocks_run_as_one_script_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a notebook: what one block leaves in the process must not stop the next."""
-    monkeypatch.chdir(tmp_path)
-    exec("\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.S)), {})
+def test_the_examples_keep_checkpoints_and_activations(run_page: Callable[[str], Ran]) -> None:
+    folder = run_page("docs/tuning.md").folder
+    assert list(folder.glob("checkpoints/step-*"))
+    assert list(folder.glob("cache/*/shard-00000.npy"))
 
 
 def test_the_table_of_keys_is_that_of_the_code() -> None:

@@ -117,6 +117,16 @@ def test_the_trainings_draw_views_that_are_kept_in_the_order_of_the_whole_pool(
     assert found.kept.any(1).all()
 
 
+@pytest.mark.parametrize("folds", [1, 2])
+def test_without_a_step_the_pictures_of_the_first_epoch_are_kept_for_the_whitening(folds: int) -> None:
+    pool = MadePool(parts=5 if folds == 1 else 2)
+    found = pool.select(SMALL.model_copy(update={"steps": 0, "judged": 1, "siblings": 0}), folds)
+    inside = found.visited[accept_at(pool.acceptance[found.visited], found.visited, seed=0)]
+    trained = inside[(pool.fold[pool.people[inside]] != 0) | (folds == 2)]
+    assert len(trained) > 40
+    assert set(trained) <= set(found.candidates.numbers)
+
+
 def test_what_is_said_of_each_picture_is_true() -> None:
     pool = MadePool(unusable=0.1)
     found = pool.select()

@@ -235,9 +235,14 @@ class _Pool:
         return accept_at(self.rates(items)[0], items, seed=self._seed)
 
     def _first_draws(self, drawn: Candidates) -> np.ndarray:
-        """Return the views that a training draws: those of the first epochs that fill its steps."""
+        """Return the views that a training draws: those of the first epochs that fill its steps.
+
+        Without a step they are those of epoch 0, whose pictures the whitening pairs.
+        """
         recipe = self._recipe
         draw = draws_of(drawn, torch.zeros(len(drawn), dtype=torch.int64), recipe.views, recipe, seed=self._seed)
+        if not recipe.steps:
+            return draw(0)
         wanted, found, epoch = recipe.steps * recipe.batch_size, list[np.ndarray](), 0
         while sum(map(len, found)) < wanted:
             found.append(draw(epoch))
