@@ -140,7 +140,7 @@ def test_a_gallery_is_migrated_to_the_tuned_network(tuned: Path, faces: Path, tm
     rsft("embed", *pool, "--model", tmp_path / "other.onnx", "--out", tmp_path / "old")
     text = rsft("gallery", "migrate", tmp_path / "old", *pool, "--model", tuned / "run", "--out", tmp_path / "new")
     assert "60 pictures enrolled again, 0 left out" in text
-    assert "has no threshold" in text
+    assert "No decision was compared: there is no threshold at FMR 0.001 of the old model" in text
     made_with = json.loads((tmp_path / "new" / "embedding.json").read_text())["fingerprint"]
     assert made_with == json.loads((tuned / "run" / "model" / "bundle.json").read_text())["fingerprint"]
 

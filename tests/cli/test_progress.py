@@ -71,7 +71,7 @@ def test_every_command_can_be_quiet_or_verbose() -> None:
     assert "licence" in rsft(*words).stderr
     assert rsft(*words, "--quiet").stderr == ""
     told = rsft("models", "check", "absent", "--verbose", code=2).stderr
-    assert "in load_model" in told
+    assert "in check_name" in told
     assert told.splitlines()[-1].startswith("rsft: no model 'absent'")
     assert refused("models", "check", "absent") == told.splitlines()[-1]
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from rsft.cli import matrix, show, show_models
 from rsft.cli.options import (
@@ -146,23 +148,24 @@ def plan(
     if not json:
         show_models.print_models(result["models"])
         show_models.print_advice(result["advice"])
-        _print_cost(result, pool, target)
+        _print_cost(result)
         _print_written(out)
 
 
 def _print_written(out: Path | None) -> None:
     """Print where the plan is."""
     if out is not None:
-        print(f"Written: {out / 'plan.json'}, and {out / 'accepted.parquet'} with the accepted pictures.")
+        told = f"Written: {escape(str(out))}, with plan.json and accepted.parquet, the accepted pictures."
+        Console(highlight=False).print(told)
 
 
-def _print_cost(result: dict[str, Any], pool: Path, target: Path) -> None:
+def _print_cost(result: dict[str, Any]) -> None:
     """Print how long it takes to read and rate a picture, as measured here, and how to learn what a run takes."""
     kinds = result["features"]["compared"] if result.get("features") else []
     chosen = next((kind for kind in kinds if kind["features"] == result["features"]["kind"]), None)
     if chosen is not None and chosen["seconds_of_a_picture"] is not None:
         print(f"Reading and rating a picture took {1000 * chosen['seconds_of_a_picture']:.0f} ms here.")
-    print(f"What `rsft fit` takes at most, in minutes and bytes: rsft doctor {pool} {target} EVAL")
+    print("What a fit takes at most, in minutes and bytes: rsft doctor POOL TARGET EVAL")
 
 
 def _check_target(target: Path | None, shares: Path | None, attributes: Path | None, landmarks: Path | None) -> None:
