@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from rsft.cli import show, show_models
-from rsft.cli.options import EVAL_HELP, MODEL_HELP, Aligned, Attributes, EvalRoot, Groups, Json, Landmarks, Seed
+from rsft.cli.options import (
+    EVAL_HELP,
+    MODEL_HELP,
+    Aligned,
+    Attributes,
+    EvalRoot,
+    Groups,
+    Json,
+    Landmarks,
+    Overwrite,
+    Seed,
+)
 from rsft.cli.progress import progress
 from rsft.errors import InputError
 
@@ -36,6 +47,8 @@ def evaluate(
     groups: Groups = None,
     attributes: Attributes = None,
     det: Annotated[Path | None, typer.Option(help="SVG file to write, with FNMR over FMR.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to create, with evaluation.json and report.html.")] = None,
+    overwrite: Overwrite = False,
     aligned: Aligned = False,
     landmarks: Landmarks = None,
     seed: Seed = 0,
@@ -62,6 +75,8 @@ def evaluate(
                 evaluation_root=eval_root,
                 retain=retain,
                 retain_root=retain_root,
+                out=out,
+                overwrite=overwrite,
                 aligned=aligned,
                 landmarks=landmarks,
                 seed=seed,
@@ -69,6 +84,7 @@ def evaluate(
             )
         found = {key: same.to_dict() for key, same in compared.items()}
         show.print_json(found) if json else show_models.print_evaluated(found)
+        _say_where(out, json=json)
         return
     from rsft.disk.whole import replace_file
     from rsft.face.evaluate import evaluate_folders
@@ -93,6 +109,8 @@ def evaluate(
             groups=groups,
             attributes=attributes,
             det=det is not None,
+            out=out,
+            overwrite=overwrite,
             aligned=aligned,
             landmarks=landmarks,
             seed=seed,
@@ -108,6 +126,13 @@ def evaluate(
         for key, path in {"target": evaluation, "retain": retain}.items():
             if key in results:
                 show.print_verification(results[key], f"{Path(models[0]).name} on {path}")
+    _say_where(out, json=json)
+
+
+def _say_where(out: Path | None, *, json: bool) -> None:
+    """Print the path of the page, if there is one."""
+    if out is not None and not json:
+        print(f"Report: {out}/report.html")
 
 
 def _refuse(options: list[str]) -> None:

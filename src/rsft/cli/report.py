@@ -13,7 +13,7 @@ from rsft.errors import InputError
 def report(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER...", help="Output of `fit`, `demo`, `compare` or `plan`. Several: runs."),
+        typer.Argument(metavar="FOLDER...", help="Output of a command. Several: runs."),
     ],
     out: Annotated[
         Path | None, typer.Option(help="For several runs: folder to create, with their page. Default: rsft-runs.")

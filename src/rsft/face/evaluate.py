@@ -1,6 +1,7 @@
 """`rsft evaluate`: evaluate a model on pictures of known people."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from rsft.face.evaluation.det import det_curve
 from rsft.face.evaluation.groups import group_of_each, rates_of_groups
 from rsft.face.evaluation.identification import ENROLLED_FRACTION, enrol, identify
 from rsft.face.evaluation.protocol import RETAIN, TARGET
+from rsft.face.evaluation.trials import AnyTrial
 from rsft.face.evaluation.verification import FMRS, verify
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.runs.evaluated import Evaluated, read_evaluated
+from rsft.face.runs.evaluation_file import curves_of_each, write_evaluation
 from rsft.face.runs.inputs import Sources, inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.run_folder import writing_if
 from rsft.types import PathLike
 
 
@@ -36,6 +40,8 @@ def evaluate_folders(
     groups: str | None = None,
     attributes: PathLike | None = None,
     det: bool = False,
+    out: PathLike | None = None,
+    overwrite: bool = False,
     aligned: bool = False,
     landmarks: PathLike | None = None,
     seed: int = 0,
@@ -61,6 +67,8 @@ def evaluate_folders(
             `rates_of_groups`.
         attributes: See `Sources`. They are read for `groups`.
         det: Also compute FMR and FNMR over all thresholds; see `det_curve`.
+        out: Folder to create for `evaluation.json` and `report.html`. By default, nothing is written.
+        overwrite: Replace an `out` that rsft wrote.
         aligned: See `Sources`.
         landmarks: See `Sources`. They are used for the pictures in `evaluation` only.
         seed: Seed for the bootstrap and the enrolment.
@@ -79,30 +87,47 @@ def evaluate_folders(
         raise InputError("distractors are added to a gallery: ask for identification too.")
     if attributes is not None and groups is None:
         raise InputError("attributes are read for groups: name the attribute to group by.")
-    stages, face_model = Stages(listener), load_model(model)
-    sources = Sources(evaluation=evaluation, evaluation_root=evaluation_root, landmarks=landmarks, aligned=aligned)
-    target = read_evaluated(face_model, sources, stages, TARGET, embeddings=embeddings, templates=templates)
-    name = face_model.name
-    verification = verify([target.trial], seed=seed).systems[name]
-    result = verification.to_dict() | target.counts
-    if det:
-        result["det"] = det_curve(target.trial.scores(name, FMRS, seed=seed)).to_dict()
-    if groups is not None:
-        values = _values(target, group_of_each(target.images, groups, attributes))
-        result["groups"] = rates_of_groups(target.trial, name, verification, groups, values, seed=seed)
-        if result["groups"] is None:
-            raise InputError(
-                f"groups need a threshold, and {verification.pairs_impostor} impostor comparisons are too few for one."
-            )
-    if identification:
-        further = None if distractors is None else _distractors(face_model, distractors, target, aligned, stages)
-        result["identification"] = _identification(target, further, enrolled_fraction, seed)
-    results = {TARGET: result}
-    if retain is not None:
-        sources = Sources(evaluation=retain, evaluation_root=retain_root, aligned=aligned)
-        other = read_evaluated(face_model, sources, stages, RETAIN)
-        results[RETAIN] = verify([other.trial], seed=seed).systems[name].to_dict() | other.counts
+    given = (evaluation, evaluation_root, retain, retain_root, embeddings, templates, distractors, attributes, model)
+    with writing_if(None if out is None else Path(out), inputs=given, overwrite=overwrite) as folder:
+        stages, face_model = Stages(listener), load_model(model)
+        sources = Sources(evaluation=evaluation, evaluation_root=evaluation_root, landmarks=landmarks, aligned=aligned)
+        target = read_evaluated(face_model, sources, stages, TARGET, embeddings=embeddings, templates=templates)
+        name, trials = face_model.name, {TARGET: target.trial}
+        verification = verify([target.trial], seed=seed).systems[name]
+        result = verification.to_dict() | target.counts
+        if det:
+            result["det"] = det_curve(target.trial.scores(name, FMRS, seed=seed)).to_dict()
+        if groups is not None:
+            values = _values(target, group_of_each(target.images, groups, attributes))
+            result["groups"] = rates_of_groups(target.trial, name, verification, groups, values, seed=seed)
+            if result["groups"] is None:
+                raise InputError(
+                    f"groups need a threshold, and {verification.pairs_impostor} impostor comparisons are too few for "
+                    "one."
+                )
+        if identification:
+            further = None if distractors is None else _distractors(face_model, distractors, target, aligned, stages)
+            result["identification"] = _identification(target, further, enrolled_fraction, seed)
+        results = {TARGET: result}
+        if retain is not None:
+            sources = Sources(evaluation=retain, evaluation_root=retain_root, aligned=aligned)
+            other = read_evaluated(face_model, sources, stages, RETAIN)
+            trials[RETAIN] = other.trial
+            results[RETAIN] = verify([other.trial], seed=seed).systems[name].to_dict() | other.counts
+        if folder is not None:
+            sets = {key: _for_page(name, results[key], trial, seed) for key, trial in trials.items()}
+            write_evaluation(folder, sets, [name], seed)
     return results
+
+
+def _for_page(name: str, result: Mapping[str, Any], trial: AnyTrial, seed: int) -> dict[str, Any]:
+    """Return what `write_evaluation` takes of one set."""
+    return {
+        "systems": {name: {key: value for key, value in result.items() if key not in ("det", "groups")}},
+        "curves": curves_of_each(trial, seed),
+        "left_out": {name: result["quarantined"]},
+        **({"groups": {name: result["groups"]}} if "groups" in result else {}),
+    }
 
 
 def _values(evaluated: Evaluated, value: Mapping[str, str]) -> list[str]:

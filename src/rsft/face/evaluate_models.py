@@ -10,13 +10,15 @@ import numpy as np
 from rsft.data.features import Features
 from rsft.errors import InputError
 from rsft.face.evaluation.protocol import RETAIN, TARGET, Protocol, read_protocol, usable
-from rsft.face.evaluation.trials import scored
+from rsft.face.evaluation.trials import AnyTrial, scored
 from rsft.face.evaluation.verification import VerificationReport, verify
 from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.runs.at_hand import same_crop
+from rsft.face.runs.evaluation_file import curves_of_each, write_evaluation
 from rsft.face.runs.inputs import inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent
+from rsft.run_folder import writing_if
 from rsft.types import PathLike
 
 
@@ -26,11 +28,13 @@ class SameSet:
 
     Attributes:
         report: Their rates, and their paired differences: `report.difference(name, reference, fmr)`.
+        trial: Their scores on the same pairs.
         pictures: Number of these pictures.
         left_out: Name of each network -> number of pictures that it could not use.
     """
 
     report: VerificationReport
+    trial: AnyTrial
     pictures: int
     left_out: Mapping[str, int]
 
@@ -55,6 +59,8 @@ def evaluate_models(
     evaluation_root: PathLike | None = None,
     retain: PathLike | None = None,
     retain_root: PathLike | None = None,
+    out: PathLike | None = None,
+    overwrite: bool = False,
     aligned: bool = False,
     landmarks: PathLike | None = None,
     seed: int = 0,
@@ -71,6 +77,8 @@ def evaluate_models(
         evaluation_root: See `Sources`.
         retain: See `Sources`.
         retain_root: See `Sources`.
+        out: Folder to create for `evaluation.json` and `report.html`. By default, nothing is written.
+        overwrite: Replace an `out` that rsft wrote.
         aligned: See `Sources`. All networks must then have the same crop.
         landmarks: See `Sources`.
         seed: Seed for the bootstrap.
@@ -83,19 +91,32 @@ def evaluate_models(
         InputError: There are fewer than two networks, two have the same weights, chips do not have the crop of all, or
             an input cannot be used.
     """
-    loaded = _loaded(models, aligned=aligned)
-    given = {TARGET: (evaluation, evaluation_root), RETAIN: (retain, retain_root)}
-    protocols = {key: read_protocol(path, root) for key, (path, root) in given.items() if path is not None}
-    stages, found = Stages(listener), dict[str, SameSet]()
-    for key, protocol in protocols.items():
-        points = landmarks if key == TARGET else None
-        features = {
-            name: inputs_of(model, {f"{key}, {name}": protocol.images}, landmarks=points, aligned=aligned).embed(
-                f"{key}, {name}", stages
-            )
-            for name, model in loaded.items()
-        }
-        found[key] = _on_same(features, protocol, seed)
+    paths = (evaluation, evaluation_root, retain, retain_root, landmarks, *models)
+    with writing_if(None if out is None else Path(out), inputs=paths, overwrite=overwrite) as folder:
+        loaded = _loaded(models, aligned=aligned)
+        given = {TARGET: (evaluation, evaluation_root), RETAIN: (retain, retain_root)}
+        protocols = {key: read_protocol(path, root) for key, (path, root) in given.items() if path is not None}
+        stages, found = Stages(listener), dict[str, SameSet]()
+        for key, protocol in protocols.items():
+            points = landmarks if key == TARGET else None
+            features = {
+                name: inputs_of(model, {f"{key}, {name}": protocol.images}, landmarks=points, aligned=aligned).embed(
+                    f"{key}, {name}", stages
+                )
+                for name, model in loaded.items()
+            }
+            found[key] = _on_same(features, protocol, seed)
+        if folder is not None:
+            sets = {
+                key: {
+                    "systems": (told := same.to_dict())["models"],
+                    "differences": told["differences"],
+                    "curves": curves_of_each(same.trial, seed),
+                    "left_out": told["left_out"],
+                }
+                for key, same in found.items()
+            }
+            write_evaluation(folder, sets, list(loaded), seed)
     return found
 
 
@@ -109,8 +130,10 @@ def _on_same(features: Mapping[str, Features], protocol: Protocol, seed: int) ->
     same = {name: of.subset(np.array([places[name][item] for item in common])) for name, of in features.items()}
     unusable = [entry for of in features.values() for entry in of.quarantined]
     pairs = usable(protocol, replace(next(iter(same.values())), quarantined=unusable))
-    report = verify([scored({name: of.embeddings for name, of in same.items()}, pairs)], seed=seed)
-    return SameSet(report, len(common), {name: len(of.quarantined) for name, of in features.items()})
+    trial = scored({name: of.embeddings for name, of in same.items()}, pairs)
+    return SameSet(
+        verify([trial], seed=seed), trial, len(common), {name: len(of.quarantined) for name, of in features.items()}
+    )
 
 
 def _loaded(models: Sequence[ModelLike], *, aligned: bool) -> dict[str, FaceModel]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rsft.errors import InputError
 from rsft.report.comparison_page import COMPARISON_FILE, MODELS_FILE, write_comparison_page
+from rsft.report.evaluation_page import EVALUATION_FILE, write_evaluation_page
 from rsft.report.plan_page import write_plan_page
 from rsft.report.run import METRICS_FILE, PLAN_FILE
 from rsft.report.run_page import write_run_page
@@ -14,12 +15,13 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     METRICS_FILE: write_run_page,
     MODELS_FILE: write_comparison_page,
     COMPARISON_FILE: write_comparison_page,
+    EVALUATION_FILE: write_evaluation_page,
     PLAN_FILE: write_plan_page,
 }
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` and `report.json` into a folder that `rsft fit`, `demo`, `compare` or `plan` wrote.
+    """Write `report.html` and `report.json` into an output folder of `fit`, `demo`, `compare`, `plan` or `evaluate`.
 
     Args:
         folder: The folder.

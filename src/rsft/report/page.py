@@ -68,6 +68,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "duration": duration,
         "exp": math.exp,
+        "difference": lambda value: Interval(**value).signed(),
         "interval": lambda value: str(Interval(**value)),
         "negative": _negative,
         "number": lambda value, digits=3: f"{value:,.{digits}f}",
