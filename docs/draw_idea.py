@@ -15,21 +15,12 @@ from matplotlib.figure import Figure
 from torch.distributions import Normal
 
 import rsft
-from rsft.report.figures import COLOURS, draw_svg
+from rsft.report.style import COLOURS, INK, draw_svg, standalone
+from rsft.report.style import POOL as GREY
 from rsft.types import PRETRAINED, TUNED, UNIFORM
 
 FOLDER = Path(__file__).with_name("idea")
 POOL, TARGET = Normal(0.0, 1.0), Normal(1.2, 0.6)
-INK, LINES, FAINT, LEFT_OUT = "#374151", "#e5e7eb", "#cbd5e1", "#94a3b8"  # text, grid, the pool, the rejected
-IN_DARK = {
-    INK: "#d1d5db",
-    LINES: "#4b5563",
-    FAINT: "#64748b",
-    LEFT_OUT: "#74839a",
-    COLOURS[TUNED]: "#2dd4bf",
-    COLOURS[UNIFORM]: "#fbbf24",
-    COLOURS[PRETRAINED]: "#9ca3af",
-}
 SIZE = (4.8, 2.9)
 LINE = torch.linspace(-3.2, 3.4, 331)
 
@@ -73,7 +64,7 @@ def envelope(figure: Figure) -> None:
     m = math.exp(float(log_ratio(LINE).max()))
     curves(axes, m, f"M q(x), M = {m:.1f}")
     axes.plot(LINE, density(LINE, POOL), color=COLOURS[PRETRAINED], linestyle=":", label="pool q(x)")
-    axes.fill_between(LINE, density(LINE, TARGET), m * density(LINE, POOL), color=FAINT, alpha=0.35, linewidth=0)
+    axes.fill_between(LINE, density(LINE, TARGET), m * density(LINE, POOL), color=GREY, alpha=0.35, linewidth=0)
     largest = int(log_ratio(LINE).argmax())
     touch = (float(LINE[largest]), density(LINE, TARGET)[largest])
     axes.annotate("the largest ratio:\nall are accepted here", touch, (10, 34), textcoords="offset points",
@@ -92,7 +83,7 @@ def accept_or_reject(figure: Figure) -> None:
     curves(axes, math.exp(log_m), "M q(x)")
     place = np.round((height * math.exp(log_m) * POOL.log_prob(x).exp()).numpy().astype(float), 3)
     places = np.round(x.numpy().astype(float), 3)
-    axes.plot(places[~kept], place[~kept], ".", color=LEFT_OUT, markersize=4, label=f"rejected: {(~kept).sum()}")
+    axes.plot(places[~kept], place[~kept], ".", color=GREY, markersize=4, label=f"rejected: {(~kept).sum()}")
     axes.plot(places[kept], place[kept], ".", color=COLOURS[UNIFORM], markersize=5, label=f"accepted: {kept.sum()}")
     axes.legend(frameon=False, loc="upper left")
 
@@ -104,7 +95,7 @@ def accepted(figure: Figure) -> None:
     plan = rsft.plan_from_ratio(log_ratio(x), envelope="max")
     kept = x[list(plan.sampler(seed=0))].numpy()
     bins = np.linspace(-3.2, 3.4, 56).tolist()
-    axes.hist(x.numpy(), bins, density=True, color=FAINT, label=f"pool: {len(x):,}")
+    axes.hist(x.numpy(), bins, density=True, color=GREY, label=f"pool: {len(x):,}")
     axes.hist(kept, bins, density=True, color=COLOURS[UNIFORM], alpha=0.6, label=f"accepted: {len(kept):,}")
     axes.plot(LINE, density(LINE, TARGET), color=COLOURS[TUNED], label="target p(x)")
     axes.set_xlabel("feature x")
@@ -141,7 +132,7 @@ def stepped(figure: Figure) -> None:
     for epoch in range(6):
         sampler.set_epoch(epoch)
         kept = sorted(sampler)
-        axes.plot(range(len(x)), [epoch] * len(x), "s", color=FAINT, markersize=3)
+        axes.plot(range(len(x)), [epoch] * len(x), "s", color=GREY, markersize=3)
         axes.plot(kept, [epoch] * len(kept), "s", color=COLOURS[UNIFORM], markersize=5)
         axes.annotate(f"{len(kept)}", (len(x) + 1, epoch), va="center")
     axes.set_yticks(range(6), [f"epoch {epoch}" for epoch in range(6)])
@@ -165,17 +156,7 @@ FIGURES: dict[str, Callable[[Figure], None]] = {
 
 def draw(name: str) -> str:
     """Return a figure as SVG, whose colours follow the page."""
-    svg = draw_svg(FIGURES[name], SIZE)
-    variables = {colour: f"var(--c{number})" for number, colour in enumerate(IN_DARK)}
-    light = "".join(f"--c{number}:{colour};" for number, colour in enumerate(IN_DARK))
-    dark = "".join(f"--c{number}:{colour};" for number, colour in enumerate(IN_DARK.values()))
-    for colour in ("#000000", "#262626", "black"):
-        svg = svg.replace(colour, INK)
-    for colour, variable in variables.items():
-        svg = svg.replace(colour, variable)
-    style = f"svg{{{light}fill:{variables[INK]}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"
-    head, _, rest = svg.partition(">")
-    return f"{head}><style>{style}</style>{rest}"
+    return standalone(draw_svg(FIGURES[name], SIZE))
 
 
 if __name__ == "__main__":

@@ -118,8 +118,9 @@ def evaluate(
         )
     if det is not None:
         from rsft.report.figures.det import det_figure
+        from rsft.report.style import standalone
 
-        replace_file(det, det_figure({Path(models[0]).name: results["target"]["det"]}).wide.encode())
+        replace_file(det, standalone(det_figure({Path(models[0]).name: results["target"]["det"]}).wide).encode())
     if json:
         show.print_json(results["target"] | ({"retain": results["retain"]} if retain else {}))
     else:

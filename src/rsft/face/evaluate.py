@@ -115,16 +115,18 @@ def evaluate_folders(
             trials[RETAIN] = other.trial
             results[RETAIN] = verify([other.trial], seed=seed).systems[name].to_dict() | other.counts
         if folder is not None:
-            sets = {key: _for_page(name, results[key], trial, seed) for key, trial in trials.items()}
-            write_evaluation(folder, sets, [name], seed)
+            named = name if isinstance(model, FaceModel) else Path(model).name
+            sets = {key: _for_page(named, results[key], trial, seed) for key, trial in trials.items()}
+            write_evaluation(folder, sets, [named], seed)
     return results
 
 
 def _for_page(name: str, result: Mapping[str, Any], trial: AnyTrial, seed: int) -> dict[str, Any]:
     """Return what `write_evaluation` takes of one set."""
+    [curve] = curves_of_each(trial, seed).values()
     return {
         "systems": {name: {key: value for key, value in result.items() if key not in ("det", "groups")}},
-        "curves": curves_of_each(trial, seed),
+        "curves": {name: curve},
         "left_out": {name: result["quarantined"]},
         **({"groups": {name: result["groups"]}} if "groups" in result else {}),
     }

@@ -1,5 +1,6 @@
 """The page of an evaluation of one network, or of several on the same pairs."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from rsft.report.figures.groups import groups_figure
 from rsft.report.run import name_of, read_shaped
 from rsft.report.run_page import SET_NAMES
 from rsft.report.shape import Evaluation
-from rsft.report.style import Drawing
+from rsft.report.style import COLOURS, OTHER, Drawing
+from rsft.types import PRETRAINED, TUNED, UNIFORM
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -45,6 +47,9 @@ def evaluation_data(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     known = sets["target"]["systems"][first]["tar_at_fmr"]
     of_first = [of["systems"][first]["tar_at_fmr"] for of in sets.values()]
     fmrs = [fmr for fmr in known if any(tars[fmr]["value"] is not None for tars in of_first)]
+    colours = dict(
+        zip(found["models"], itertools.cycle([COLOURS[TUNED], COLOURS[UNIFORM], OTHER, COLOURS[PRETRAINED]]))
+    )
     of_groups = sets["target"]["groups"]
     return {
         "kind": "evaluate",
@@ -61,7 +66,7 @@ def evaluation_data(found: Mapping[str, Any], name: str) -> dict[str, Any]:
         "figures": {
             "differences": _differences(sets, first, others),
             "det": {
-                SET_NAMES[key]: det_figure(curves, f"DET on the {SET_NAMES[key]}")
+                SET_NAMES[key]: det_figure(curves, f"DET on the {SET_NAMES[key]}", colours)
                 for key, of in sets.items()
                 if (curves := {name: band for name, band in of["curves"].items() if band})
             },

@@ -73,6 +73,7 @@ def _environment() -> jinja2.Environment:
         "negative": _negative,
         "number": lambda value, digits=3: f"{value:,.{digits}f}",
         "percent": percent,
+        "sentence": lambda text: text[:1].upper() + text[1:],
         "signed": lambda value: f"{value:+.3f}",
         "thousands": lambda value: f"{value:,.0f}",
     }

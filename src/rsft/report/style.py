@@ -133,6 +133,14 @@ def draw_svg(draw: Callable[[Figure], None], size: tuple[float, float], text: fl
     return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
 
 
+def standalone(svg: str) -> str:
+    """Return an SVG of `draw_svg` as a file of its own, whose colours follow a light or a dark page around it."""
+    css = colours_in_css()
+    style = f"svg {{ {css['light']} }} @media (prefers-color-scheme: dark) {{ svg {{ {css['dark']} }} }}"
+    head, _, rest = svg.partition(">")
+    return f"{head}><style>{style}</style>{rest}"
+
+
 def drawable(values: Sequence[float | None] | np.ndarray) -> np.ndarray:
     """Return numbers as an array (n,) float64, NaN in place of what no axis can hold."""
     numbers = np.array([np.nan if value is None else value for value in values], float)

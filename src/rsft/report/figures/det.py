@@ -10,14 +10,18 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from rsft.report.style import FAINT, Drawing, colour_of, drawable, drawing, short
 
 
-def det_figure(curves: Mapping[str, Mapping[str, Any]], title: str = "DET") -> Drawing:
+def det_figure(
+    curves: Mapping[str, Mapping[str, Any]], title: str = "DET", colours: Mapping[str, str] | None = None
+) -> Drawing:
     """Draw the false non-match rate (FNMR) of every system over the FMR, where both are above 0, on log scales.
 
     Args:
         curves: Name of a system -> its curve: "fmr" and "fnmr", lists of equal length, and perhaps "low" and "high",
             the ends of the interval of the FNMR.
         title: Name of the figure.
+        colours: Name of a system -> its colour, by default `colour_of`.
     """
+    chosen = {name: (colours or {}).get(name, colour_of(name)) for name in curves}
 
     def draw(figure: Figure, narrow: bool) -> None:
         axes, points = figure.subplots(), list[float]()
@@ -25,11 +29,11 @@ def det_figure(curves: Mapping[str, Mapping[str, Any]], title: str = "DET") -> D
             fmr, fnmr = drawable(curve["fmr"]), drawable(curve["fnmr"])
             shown = (fmr > 0) & (fnmr > 0)
             points += fnmr[shown].tolist()
-            axes.plot(fmr[shown], fnmr[shown], color=colour_of(name), linewidth=1.8, label=short(name, narrow=narrow))
+            axes.plot(fmr[shown], fnmr[shown], color=chosen[name], linewidth=1.8, label=short(name, narrow=narrow))
             if "low" in curve:
                 low, high = (drawable(curve[end])[shown] for end in ("low", "high"))
                 lowest = np.maximum(low, fnmr[shown] / 100)  # a log scale has no 0
-                axes.fill_between(fmr[shown], lowest, high, color=colour_of(name), alpha=0.16, linewidth=0, gid=FAINT)
+                axes.fill_between(fmr[shown], lowest, high, color=chosen[name], alpha=0.16, linewidth=0, gid=FAINT)
         if points:  # a log scale needs one
             axes.set(xscale="log", yscale="log")
             axes.set_ylim(min(points) / 2)

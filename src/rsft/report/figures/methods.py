@@ -9,7 +9,7 @@ from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
 from rsft.report.shape import Comparison
-from rsft.report.style import COLOURS, draw_svg
+from rsft.report.style import COLOURS, draw_svg, standalone
 from rsft.types import PRETRAINED, TUNED
 
 OTHERS = COLOURS[PRETRAINED]
@@ -68,4 +68,4 @@ def comparison_figure(result: dict[str, Any]) -> str:
             axes.grid(axis="y", visible=False)
             axes.locator_params(axis="x", nbins=4)
 
-    return draw_svg(draw, (2.2 + 2.6 * len(result["metrics"]), 0.6 + 0.42 * len(methods)))
+    return standalone(draw_svg(draw, (2.2 + 2.6 * len(result["metrics"]), 0.6 + 0.42 * len(methods))))
