@@ -197,8 +197,8 @@ class _Run:
     def embed(self) -> _Embedded:
         """Embed all sets but the pool."""
         cache, inputs = self.folder / CACHE_FOLDER, self.inputs
-        protocols, model = inputs.protocols, inputs.model
-        on_first(lambda: check_same_inputs(cache, inputs.sets, protocols=protocols, model=model))
+        given: dict[str, Any] = {"protocols": inputs.protocols, "model": inputs.model, "points": inputs.points}
+        on_first(lambda: check_same_inputs(cache, inputs.sets, **given, aligned=inputs.aligned))
         return _Embedded(
             inputs.embed(TARGET, self.stages, folder=cache),
             inputs.embed_evaluated(self.stages, cache),
