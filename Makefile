@@ -43,6 +43,7 @@ evidence: .venv/installed
 soak: .venv/installed
 	$(BIN)/python benchmarks/soak_fuzz.py
 	$(BIN)/python benchmarks/soak_kill.py --kills $(or $(RSFT_KILLS),200)
+	$(BIN)/python benchmarks/soak_ranks.py
 	$(BIN)/python benchmarks/robustness.py
 
 # all packages but torch and its libraries are compared with a hash before they are installed: see SECURITY.md
@@ -63,7 +64,7 @@ sbom: .venv/installed .venv-tools/installed
 
 .venv-tools/installed:
 	$(PYTHON) -m venv .venv-tools
-	.venv-tools/bin/pip install --quiet uv cyclonedx-bom
+	.venv-tools/bin/pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0
 	touch $@
 
 clean:

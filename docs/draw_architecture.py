@@ -24,7 +24,7 @@ NOWHERE = {
     "rsft.threads",
     "rsft.errors",
     "rsft.disk",
-    *(f"rsft.disk.{name}" for name in ("access", "lock", "moves", "room", "tensors", "whole")),
+    *(f"rsft.disk.{name}" for name in ("access", "durable", "lock", "moves", "room", "tensors", "whole")),
 }  # re-exports, and what every room may import
 # Room -> its name in the picture, left and right edge in pixels, floor from the top, colour.
 ROOMS = {
