@@ -49,6 +49,7 @@ ROOMS = {
     "rsft.verdict": ("verdict", 488, 660, 9, CORE),
     "rsft.pareto": ("pareto", 400, 480, 10, CORE),
     "rsft.envelope": ("envelope", 496, 588, 10, CORE),
+    "rsft.histogram": ("histogram", 596, 676, 10, CORE),
     "rsft.law": ("law", 668, 744, 9, CORE),
     "rsft.sampling": ("sampling", 400, 588, 11, GROUND),
     "rsft.draw": ("draw", 734, 790, 11, CORE),
