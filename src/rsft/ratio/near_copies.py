@@ -20,8 +20,8 @@ def near_copies(pool: Rows, target: Rows, items: np.ndarray) -> np.ndarray:
 
     Two rows are near-copies if their distance, in units of the median distance between target rows, is one that only a
     share `RARE` of the pool's rows has from its nearest neighbour, in units of the pool. The nearest row outside a
-    group must be `APART` times as far as neighbours within it, or the rows only lie densely. At least a share `FEWEST` of
-    the rows must repeat others.
+    group must be `APART` times as far as neighbours within it, or the rows only lie densely. At least a share `FEWEST`
+    of the rows must repeat others.
 
     Args:
         pool: Features of the N pool items, which tell how near different items lie.
