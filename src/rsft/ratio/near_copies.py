@@ -10,6 +10,7 @@ from rsft.ratio.rows import Rows
 REFERENCE, PROBES = 4000, 500  # pool rows that are looked among, and rows whose neighbours are looked for
 MIN_REFERENCE, MAX_TARGET = 50, 5000  # fewer pool rows tell too little; no number of more target rows decides
 RARE = 0.01  # share of pool rows that lie as near to another one as near-copies do, at the most
+FEWEST = 0.05  # share of the target rows that must repeat others; fewer change no count, and can be chance
 APART = 2.0  # times farther than within a group of near-copies, at least, is the nearest other row
 BLOCK = 1000
 
@@ -19,7 +20,8 @@ def near_copies(pool: Rows, target: Rows, items: np.ndarray) -> np.ndarray:
 
     Two rows are near-copies if their distance, in units of the median distance between target rows, is one that only a
     share `RARE` of the pool's rows has from its nearest neighbour, in units of the pool. The nearest row outside a
-    group must be `APART` times as far as neighbours within it, or the rows only lie densely.
+    group must be `APART` times as far as neighbours within it, or the rows only lie densely. At least a share `FEWEST`
+    of the rows must repeat others.
 
     Args:
         pool: Features of the N pool items, which tell how near different items lie.
@@ -47,7 +49,8 @@ def near_copies(pool: Rows, target: Rows, items: np.ndarray) -> np.ndarray:
     distance.fill_diagonal_(torch.inf)
     first, second = torch.where(distance <= limit)
     groups = linked(first.numpy(), second.numpy(), len(rows))
-    return in_order(_apart(groups, distance.numpy()))
+    found = in_order(_apart(groups, distance.numpy()))
+    return found if len(found) - (int(found.max()) + 1) >= FEWEST * len(found) else alone
 
 
 def _apart(groups: np.ndarray, distance: np.ndarray) -> np.ndarray:
