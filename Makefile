@@ -1,6 +1,7 @@
 # `make demo` and `make test` work on a fresh machine with Python >= 3.11, make and the package registries.
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= 2
 SPEED := ratio_accuracy plan_scale sampler readers listing tuning cuts verification label_noise
 
 # libraries that a wheel of torch for a card needs; which wheel is right depends on the machine, so none is in the lock
@@ -12,8 +13,9 @@ CARD := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cu
 demo: .venv/installed
 	$(BIN)/rsft demo --out rsft-demo --overwrite
 
+# two tests at a time, on one thread each: the tests of one file run one after the other
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
@@ -41,6 +43,7 @@ evidence: .venv/installed
 soak: .venv/installed
 	$(BIN)/python benchmarks/soak_fuzz.py
 	$(BIN)/python benchmarks/soak_kill.py --kills $(or $(RSFT_KILLS),200)
+	$(BIN)/python benchmarks/soak_ranks.py
 	$(BIN)/python benchmarks/robustness.py
 
 # all packages but torch and its libraries are compared with a hash before they are installed: see SECURITY.md
@@ -61,7 +64,7 @@ sbom: .venv/installed .venv-tools/installed
 
 .venv-tools/installed:
 	$(PYTHON) -m venv .venv-tools
-	.venv-tools/bin/pip install --quiet uv cyclonedx-bom
+	.venv-tools/bin/pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0
 	touch $@
 
 clean:

@@ -24,7 +24,7 @@ NOWHERE = {
     "rsft.threads",
     "rsft.errors",
     "rsft.disk",
-    *(f"rsft.disk.{name}" for name in ("access", "lock", "moves", "room", "tensors", "whole")),
+    *(f"rsft.disk.{name}" for name in ("access", "durable", "lock", "moves", "room", "tensors", "whole")),
 }  # re-exports, and what every room may import
 # Room -> its name in the picture, left and right edge in pixels, floor from the top, colour.
 ROOMS = {
@@ -49,6 +49,7 @@ ROOMS = {
     "rsft.verdict": ("verdict", 488, 660, 9, CORE),
     "rsft.pareto": ("pareto", 400, 480, 10, CORE),
     "rsft.envelope": ("envelope", 496, 588, 10, CORE),
+    "rsft.histogram": ("histogram", 596, 676, 10, CORE),
     "rsft.law": ("law", 668, 744, 9, CORE),
     "rsft.sampling": ("sampling", 400, 588, 11, GROUND),
     "rsft.draw": ("draw", 734, 790, 11, CORE),

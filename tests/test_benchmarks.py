@@ -32,8 +32,8 @@ def test_the_page_of_a_benchmark_is_that_of_its_results(name: str, monkeypatch: 
 def test_the_page_on_robustness_is_that_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FOLDER)
     robustness = importlib.import_module("robustness")
-    kill, fuzz = (json.loads((FOLDER / "results" / f"soak_{name}.json").read_text()) for name in ("kill", "fuzz"))
-    assert robustness.PAGE.read_text() == robustness.page(kill, fuzz)
+    told = [read(f"soak_{name}") for name in robustness.RESULTS_OF]
+    assert robustness.PAGE.read_text() == robustness.page(*told)
 
 
 def read(name: str) -> Any:

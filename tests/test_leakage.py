@@ -21,7 +21,7 @@ def few_often(noise: float = 0.0) -> torch.Tensor:
 CLIPS = torch.arange(200) // 10
 
 
-@pytest.mark.parametrize(("noise", "groups"), [(0.0, None), (0.01, CLIPS)])
+@pytest.mark.parametrize(("noise", "groups"), [(0.0, None), (0.5, CLIPS), (0.01, None), (0.1, None)])
 def test_twenty_items_ten_times_are_twenty(noise: float, groups: torch.Tensor | None) -> None:
     made = plan(normals(1000, 0), few_often(noise), target_groups=groups)
     assert made.verdict.outcome == Outcome.TARGET_TOO_SMALL
@@ -44,8 +44,10 @@ def test_the_error_of_the_auc_is_that_of_the_different_items() -> None:
     pool, target = normals(1000, 0), normals(100, 1) + 0.3
     once, often = (plan(pool, rows).diagnostics for rows in (target, target.repeat_interleave(8, 0)))
     assert often["auc_error"] == pytest.approx(once["auc_error"], rel=0.1)
-    apart = target.repeat_interleave(8, 0) + 1e-3 * normals(800, 2)
-    assert plan(pool, apart).diagnostics["auc_error"] < 0.6 * once["auc_error"]  # the wrong rule: counts by items
+    nearly = target.repeat_interleave(8, 0) + 1e-3 * normals(800, 2)
+    assert plan(pool, nearly).diagnostics["auc_error"] == pytest.approx(once["auc_error"], rel=0.1)
+    more = normals(800, 1) + 0.3
+    assert plan(pool, more).diagnostics["auc_error"] < 0.6 * once["auc_error"]  # as the wrong rule, by rows, would say
 
 
 def test_a_pilot_and_a_ranking_count_groups_too() -> None:

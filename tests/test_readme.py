@@ -53,7 +53,7 @@ def test_the_lines_of_results_match_the_benchmarks() -> None:
     assert f"SFace gains {signed(age[ours]['sface'])} by whitening" in FIRST_SCREEN
     assert f"{age[alike]['sface']['value']:+.3f} with all pairs alike" in FIRST_SCREEN
     retained = read("real_dealings")["settings"]["age 0.05"]["retain TAR at FMR 0.01"]["differences"][ours]["sface"]
-    assert retained["low"] < 0 < retained["high"]  # "ordinary pictures lose nothing"
+    assert retained["low"] < 0 < retained["high"]  # "on ordinary pictures no loss was measured"
     assert f"gain {signed(cctv[ours]['sface'])}, all pairs alike {cctv[alike]['sface']['value']:+.3f}" in FIRST_SCREEN
     tie = cctv[ours][alike]
     assert tie["low"] < 0 < tie["high"]

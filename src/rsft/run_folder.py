@@ -17,6 +17,7 @@ from typing import Any
 from rsft.data.apart import check_apart, resolved
 from rsft.data.regular import read_regular
 from rsft.disk.access import PRIVATE_FOLDER, make_private, make_usual
+from rsft.disk.durable import rename_durably, tree_to_disk
 from rsft.disk.lock import check_free, locked
 from rsft.disk.room import FULL, free_bytes, full_disk
 from rsft.disk.whole import discard, finish_discard, is_leftover, replace_file, sweep
@@ -248,13 +249,13 @@ def _check_marked(folder: Path, verb: str) -> dict[str, list[str]]:
 
 def _put_in_place(partial: Path, out: Path) -> None:
     """Rename the new folder to its final name. An old one is moved aside first and deleted last."""
-    if not out.exists():
-        partial.rename(out)
-        return
-    aside = _aside(out)
-    out.rename(aside)
-    partial.rename(out)
-    discard(aside)
+    tree_to_disk(partial)
+    aside = _aside(out) if out.exists() else None
+    if aside is not None:
+        rename_durably(out, aside)
+    rename_durably(partial, out)
+    if aside is not None:
+        discard(aside)
 
 
 def _recover(out: Path) -> None:

@@ -11,7 +11,7 @@ from browsing import new_context, opened
 from checks import CHECKS, check_names
 from hostile_names import HOSTILE
 from PIL import Image
-from small_run import COMPARISON, metrics, plan, write_run
+from small_run import COMPARISON, evaluation, metrics, plan, write_run
 
 from rsft.report.kinds import write_report
 from rsft.report.runs_page import write_runs_page
@@ -36,6 +36,12 @@ def planned(folder: Path) -> Path:
 def compared(folder: Path) -> Path:
     """Write the page of a comparison."""
     (folder / "comparison.json").write_text(json.dumps(COMPARISON))
+    return write_report(folder)
+
+
+def evaluated(folder: Path) -> Path:
+    """Write the page of an evaluation."""
+    (folder / "evaluation.json").write_text(json.dumps(evaluation()))
     return write_report(folder)
 
 
@@ -83,6 +89,7 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "report": report,
     "plan": planned,
     "comparison": compared,
+    "evaluation": evaluated,
     "runs": several,
 }
 # the same for pages whose names come from somebody else; each of `HOSTILE` stands in them

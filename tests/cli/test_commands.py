@@ -1,5 +1,6 @@
 """The commands as a user runs them: on real faces, and on what cannot be used."""
 
+import html
 import itertools
 import json
 import pickle
@@ -47,7 +48,7 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
     present = {path.name for path in folder.iterdir()}
     assert present == {
         ".rsft.json", "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md",
-        "pictures.parquet", "plan.json", "report.html", "thumbnails",
+        "pictures.parquet", "plan.json", "report.html", "report.json", "thumbnails",
     }  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     for system in ("pretrained", "tuned"):
@@ -65,16 +66,19 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
 def test_the_report_is_one_file_with_figures_and_the_verdict(run: tuple[Path, dict[str, Any]]) -> None:
     folder, metrics = run
     page = (folder / "report.html").read_text()
-    assert metrics["verdict"]["text"].split(":")[0] in page
-    assert page.count("<svg") == 4
-    assert page.count("data:image/jpeg;base64,") == 32
+    for part in ("reason", "shipped", "then"):
+        assert html.escape(metrics["verdict"][part]) in page
+    # differences, two DET curves, groups, shift, ratio, price, path and loss, each for wide and for narrow screens
+    assert page.count("<svg") == 2 * 9
+    pairs = sum(len(metrics["errors"]["target"][kind]) for kind in ("genuine", "impostor"))
+    assert page.count("data:image/jpeg;base64,") == 3 * 16 + 2 * pairs
     assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     ).replace("https://matplotlib.org", "")
     assert rsft("report", folder).stdout.strip() == str(folder / "report.html")
     assert (folder / "report.html").read_text() == page
     assert "the other pairs lose" in metrics["validation"]["text"]
-    assert "loss, other pairs" in page
+    assert "change, other pairs" in page
 
 
 def test_a_run_of_another_version_is_not_reported(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -151,7 +155,9 @@ def test_plan_of_pictures_is_that_of_their_embeddings(faces: Path, tmp_path: Pat
     assert "it needs another: give the photographs" in models["left_out"]["sface"]
     assert "give its pictures" in expected.pop("models")["reason"]
     assert told == expected
-    assert {path.name for path in (tmp_path / "plan").iterdir()} == {".rsft.json", "plan.json", "accepted.parquet"}
+    assert {path.name for path in (tmp_path / "plan").iterdir()} == {
+        ".rsft.json", "plan.json", "accepted.parquet", "report.html", "report.json",
+    }  # fmt: skip
     description = tmp_path / "target" / "embedding.json"
     description.write_text(description.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
     assert "different models" in refused("plan", "--pool", tmp_path / "pool", "--target", tmp_path / "target")
@@ -169,11 +175,12 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "run", "--overwrite")  # a run that fails leaves what it has embedded
     (tmp_path / "empty").mkdir()
     (tmp_path / "unreadable").mkdir()
-    (tmp_path / "unreadable" / "x.jpg").write_bytes(b"no picture")
+    for number in range(10):
+        (tmp_path / "unreadable" / f"{number}.jpg").write_bytes(b"no picture")
     (tmp_path / "bad.toml").write_text("[recipe]\nlearning_speed = 1\n")
     swap = lambda name, value: [value if argument == faces / name else argument for argument in fit_arguments(faces)]  # noqa: E731
     assert "holds no picture" in refused(*swap("target", tmp_path / "empty"), *out)
-    assert "none of the 1 pictures" in refused(*swap("target", tmp_path / "unreadable"), *out)
+    assert "none of the 10 pictures" in refused(*swap("target", tmp_path / "unreadable"), *out)
     assert "does not exist" in refused(*swap("pool", tmp_path / "absent"), *out)
     assert "learning_speed" in refused(*fit_arguments(faces), *out, "--config", tmp_path / "bad.toml")
     assert "no model 'nonesuch'" in refused(*fit_arguments(faces), *out, "--model", "nonesuch")
@@ -194,7 +201,7 @@ def test_bad_input_is_one_line_with_advice(faces: Path, tmp_path: Path) -> None:
     assert "landmarks for none of the" in refused(*planned, "--target", faces / "target")
     assert "with --shares none is" in refused(*planned, "--shares", tmp_path / "bad.toml")
     assert not (tmp_path / "run").exists()
-    assert "not a complete run folder" in refused("report", tmp_path)
+    assert "holds none of metrics.json" in refused("report", tmp_path)
 
 
 def test_a_disk_that_refuses_is_said(faces: Path) -> None:
@@ -250,9 +257,9 @@ def test_plan_compares_features_and_takes_its_settings_from_the_line(faces: Path
     rows = pyarrow.parquet.read_table(tmp_path / "plan" / "accepted.parquet").to_pydict()
     accepted = [person for person, kept in zip(rows["identity"], rows["accepted"], strict=True) if kept]
     assert all(accepted.count(person) >= 2 for person in set(accepted))
-    assert "accept_by" in refused("plan", *inputs, "--accept-by", "person")
+    assert "--accept-by: 'person' is not one of item, identity" in refused("plan", *inputs, "--accept-by", "person")
     assert "--features: 'magic' is not one of auto, covariates" in refused("plan", *inputs, "--features", "magic")
-    assert "needs one of" in refused("plan", *inputs, "--method", "magic")
+    assert "--method: 'magic' is not one of auto, classifier" in refused("plan", *inputs, "--method", "magic")
 
 
 def test_plan_from_shares_of_attributes(faces: Path, tmp_path: Path) -> None:

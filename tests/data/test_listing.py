@@ -264,17 +264,31 @@ def test_the_last_of_equal_members_counts(tmp_path: Path) -> None:
 def test_overlap_is_found_by_whole_names(tmp_path: Path) -> None:
     pool = find_images(write(tmp_path / "faces", NAMES))
     protocol = Protocol(in_memory(["a/1", "zz/1"]), AllPairs(np.array([0, 1])), ["a", "zz"])
-    with pytest.raises(InputError, match="1 identities of the pool are also evaluated, such as 'a'"):
+    with pytest.raises(InputError, match="2 identities of the pool are also evaluated, such as 'a': "):  # and 'A'
         without_overlap(pool, {"x": protocol}, allow=False, drop=False)
     assert without_overlap(pool, {"x": protocol}, allow=True, drop=False) is pool
     left = without_overlap(pool, {"x": protocol}, allow=False, drop=True)
-    assert left.ids == [item for item in pool.ids if not item.startswith("a/")]
+    assert left.ids == [item for item in pool.ids if not item.startswith(("a/", "A/"))]
     everyone = Protocol(pool, AllPairs(pool.people), pool.identities)
     with pytest.raises(InputError, match="nothing is left to train on"):
         without_overlap(pool, {"x": everyone}, allow=False, drop=True)
     own = read_protocol(tmp_path / "faces").pairs
     assert isinstance(own, AllPairs)
     np.testing.assert_array_equal(own.identity, np.unique(list(pool.identities), return_inverse=True)[1])
+
+
+def test_overlap_is_found_in_other_spellings_of_a_name(tmp_path: Path) -> None:
+    pool = find_images(write(tmp_path / "faces", ["Ann_Lee/1.png", "Bob/1.png", "bob/2.png", "Zoë/1.png"]))
+    protocol = Protocol(in_memory(["x/1"]), AllPairs(np.array([0])), ["ann lee", "bob", "ZOË"])
+    with pytest.raises(InputError, match="4 identities of the pool are also evaluated, such as 'bob': pass"):
+        without_overlap(pool, {"x": protocol}, allow=False, drop=False)
+    other = Protocol(in_memory(["x/1"]), AllPairs(np.array([0])), ["ann lee"])
+    with pytest.raises(
+        InputError, match="1 identities of the pool are also evaluated, such as 'Ann_Lee', there as 'ann"
+    ):
+        without_overlap(pool, {"x": other}, allow=False, drop=False)
+    left = without_overlap(pool, {"x": other}, allow=False, drop=True)
+    assert left.ids == ["Bob/1.png", "Zoë/1.png", "bob/2.png"]
 
 
 def listed(form: str, root: Path, count: int) -> Path:

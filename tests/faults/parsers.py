@@ -21,7 +21,7 @@ from notes import read_notes, write_notes
 from onnx import TensorProto, helper, numpy_helper
 from rerun_files import NETWORK_FILES, read_networks, read_runs, write_networks, write_runs
 from safetensors.numpy import save_file
-from small_run import COMPARISON, plan, write_run
+from small_run import COMPARISON, evaluation, plan, write_run
 from torch import nn
 
 from rsft.data.features import Features, load_features
@@ -41,6 +41,7 @@ from rsft.face.pictures.landmarks import read_landmarks
 from rsft.face.runs.recipe_file import read_recipe
 from rsft.report import style
 from rsft.report.comparison_page import write_comparison_page
+from rsft.report.evaluation_page import write_evaluation_page
 from rsft.report.page import render
 from rsft.report.plan_page import write_plan_page
 from rsft.report.run import read_run
@@ -209,6 +210,7 @@ def parsers() -> list[Parser]:
     huggingface, lfw = tree(saved), tree(lfw_lists)
     run = tree(lambda root: write_run(root / "run"))
     compared: Tree = {"comparison.json": json.dumps(COMPARISON).encode()}
+    evaluated: Tree = {"evaluation.json": json.dumps(evaluation()).encode()}
     planned: Tree = {"plan.json": json.dumps(plan()).encode()}
     tomls: Tree = {
         "shares.toml": b'[light]\nday = 0.3\nnight = 0.7\n["of age"]\nold = 1.0\n',
@@ -254,6 +256,7 @@ def parsers() -> list[Parser]:
         Parser("report", [run], undrawn(report), slow=4),
         Parser("report with figures", [run], report, slow=100),
         Parser("plan", [planned], undrawn(write_plan_page), slow=4),
+        Parser("evaluation", [evaluated], undrawn(write_evaluation_page), slow=2),
         Parser("comparison", [compared], undrawn(write_comparison_page)),
         Parser("comparison with its figure", [compared], write_comparison_page, slow=100),
         Parser("runs to compare", [tree(write_runs)], read_runs, slow=4),

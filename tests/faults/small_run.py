@@ -127,3 +127,15 @@ def write_run(folder: Path) -> Path:
     pyarrow.parquet.write_table(pyarrow.table(columns), folder / ACCEPTED_FILE)
     (folder / THUMBNAILS_FOLDER / "accepted-00.jpg").write_bytes(SMALLEST_JPEG)
     return folder
+
+
+def evaluation() -> dict[str, Any]:
+    """The content of an `evaluation.json` of two networks."""
+    changes = {"0.01": SOME, "0.001": NONE}
+    groups = metrics()["groups"]["tuned"]
+    one = {
+        "systems": {"dlib": RATES, "run": RATES}, "curves": {"dlib": BAND, "run": BAND},
+        "left_out": {"dlib": 0, "run": 2},
+        "differences": {"run": {"dlib": changes}, "dlib": {"run": changes}}, "groups": {"run": groups},
+    }  # fmt: skip
+    return {"version": "0.1.0", "seed": 0, "models": ["dlib", "run"], "sets": {"target": one, "retain": one}}

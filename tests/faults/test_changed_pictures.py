@@ -101,6 +101,8 @@ def test_a_fit_is_not_resumed_with_other_inputs(tmp_path: Path) -> None:
         picture.with_name("9.png").unlink()
     with pytest.raises(InputError, match="the model has changed since the run was interrupted"):
         run(resume=True, model=tiny_model(seed=1))
+    with pytest.raises(InputError, match=r"the option --aligned has changed since .* \(it is not given now"):
+        run(resume=True, aligned=False)
     assert run(resume=True).out == tmp_path / "run"
     # what was kept named nobody, and nobody else could read it
     assert b"pool0/" not in kept
@@ -121,6 +123,66 @@ def test_what_was_embedded_of_other_pictures_is_not_taken_up(tmp_path: Path, mon
     embed_folder(pool=people / "pool", out=tmp_path / "out", overwrite=True, **options)
     old, new = (np.load(tmp_path / name / "embeddings.npy") for name in ("whole", "out"))
     assert (old != new).any(1).sum() == 1
+
+
+def test_landmarks_that_have_changed_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = draw_people(tmp_path / "people", pool=2)
+    head = "path," + ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy") + "\n"
+    points = tmp_path / "points.csv"
+
+    def write(left_eye: int) -> None:
+        rows = [f"pool{person}/{n}.png,{left_eye},40,70,40,50,60,35,80,65,80" for person in range(2) for n in range(6)]
+        points.write_text(head + "\n".join(rows) + "\n")
+
+    def run(**options: Any) -> None:
+        given: dict[str, Any] = {"pool": people / "pool", "out": tmp_path / "out", "model": tiny_model()} | options
+        embed_folder(**{"landmarks": points, **given})
+
+    write(30)
+    with monkeypatch.context() as patch:
+        patch.setattr("rsft.face.embed_folder.discard", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    write(32)
+    with pytest.raises(InputError, match=r"the landmarks of the pictures has changed .*\(it is another one"):
+        run(resume=True)
+    with pytest.raises(InputError, match=r"the landmarks of the pictures has changed .*\(it is not given now"):
+        run(resume=True, landmarks=None)
+    write(30)
+    run(resume=True)
+
+
+def stop(folder: Path) -> None:
+    raise KeyboardInterrupt
+
+
+def test_pictures_of_hugging_face_that_have_changed_are_noticed(tmp_path: Path) -> None:
+    """Saved data sets hold them in files of many pictures."""
+    datasets = pytest.importorskip("datasets")
+
+    def save(inverted: int | None) -> None:
+        shutil.rmtree(tmp_path / "saved", ignore_errors=True)
+        paths = sorted(people.rglob("*.png"))
+        if inverted is not None:
+            invert(paths[inverted])
+        rows: dict[str, list[Any]] = {"image": [{"bytes": path.read_bytes(), "path": None} for path in paths]}
+        rows["label"] = [int(path.parent.name.removeprefix("pool")) for path in paths]
+        features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["ann", "bob"])}
+        datasets.Dataset.from_dict(rows, datasets.Features(features)).save_to_disk(tmp_path / "saved")
+
+    people = draw_people(tmp_path / "people", pool=2) / "pool"
+    options: Any = {"pool": tmp_path / "saved", "out": tmp_path / "out", "model": tiny_model(), "aligned": True}
+    save(None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rsft.face.embed_folder.discard", stop)
+        with pytest.raises(KeyboardInterrupt):
+            embed_folder(**options)
+    save(None)  # other times, the same pictures
+    stamps = [stamp_of(source) for source in find_images(tmp_path / "saved").sources]
+    save(3)
+    assert sum(not is_same(*pair) for pair in zip(stamps, find_images(tmp_path / "saved").sources, strict=True)) == 1
+    with pytest.raises(InputError, match=r"'ann/00000003.png' of .*saved' has changed since it was read"):
+        embed_folder(**options, resume=True)
 
 
 def test_a_comparison_is_not_continued_with_a_changed_target(tmp_path: Path) -> None:

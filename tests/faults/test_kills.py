@@ -29,7 +29,7 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("name", "moments"),
     [
         *(("embed", (0.3, 0.9)), ("cache", (0.2, 0.6)), ("convert", (0.5, 0.97)), ("fit", (0.96,))),
-        *(("forget", (0.4, 0.9)), ("gallery migrate", (0.7,))),
+        *(("forget", (0.7,)), ("gallery migrate", (0.7,))),
     ],
 )
 def test_a_killed_command_continues_to_the_same_output(soak: Any, name: str, moments: tuple[float, ...]) -> None:

@@ -21,14 +21,21 @@ list(joblib.Parallel(n_jobs=2, return_as="generator_unordered")(joblib.delayed(t
 
 
 def end(
-    line: list[str], module: str, function: str, work: str, number: int, folder: Path, *, after: float = 0.2
+    line: list[str], module: str, function: str, work: str, number: int, folder: Path, *, begun: str = "ready"
 ) -> tuple[int | None, str, float]:
-    """Run a command, send it a signal in its work, and return its exit code, its error stream and the seconds."""
+    """Run a command and send it a signal, once it has begun: a file of this pattern is there.
+
+    Returns:
+        Its exit code, its error stream and the seconds that it took to end.
+    """
     ready, errors = folder / "ready", folder / "errors.txt"
     process = context().Process(target=run_command, args=(line, module, function, work, ready, errors))
     process.start()
     wait_for(ready)
-    time.sleep(after)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(begun)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
     before = time.monotonic()
     os.kill(process.pid or 0, number)
     process.join(60)
@@ -61,7 +68,9 @@ def test_a_command_ends_wherever_it_is(number: int, work: str, code: int, word: 
 
 def test_the_processes_of_a_comparison_end_with_it(tmp_path: Path) -> None:
     line = ["compare", "--pool", "x", "--target", "x", "--eval", "x", "--out", str(tmp_path / "out")]
-    returned, errors, seconds = end(line, "compare", "compare_faces", WORKERS, signal.SIGTERM, tmp_path, after=3.0)
+    returned, errors, seconds = end(
+        line, "compare", "compare_faces", WORKERS, signal.SIGTERM, tmp_path, begun="worker-*"
+    )
     assert returned == 143, errors
     assert "what was trained is kept: run again with the same --out to continue" in errors
     assert "Traceback" not in errors

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from command_line import refused, rsft
 from matplotlib.figure import Figure
-from small_run import COMPARISON, metrics, plan, write_run
+from small_run import COMPARISON, evaluation, metrics, plan, write_run
 
 from rsft.report.kinds import PAGES, write_report
 from rsft.report.page import duration
@@ -19,7 +19,7 @@ def folder_of(file: str, tmp_path: Path) -> Path:
     """A folder of the kind that a file tells."""
     if file == "metrics.json":
         return write_run(tmp_path / "run")
-    content: dict[str, Any] = plan() if file == "plan.json" else COMPARISON
+    content: dict[str, Any] = {"plan.json": plan(), "evaluation.json": evaluation()}.get(file, COMPARISON)
     (tmp_path / file).write_text(json.dumps(content))
     return tmp_path
 

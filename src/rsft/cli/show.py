@@ -48,7 +48,11 @@ def print_metrics(metrics: dict[str, Any], out: str) -> None:
                 table.add_row(f"FMR {fmr}", *(str(Interval(**of["tar_at_fmr"][fmr])) for of in values.values()))
             table.add_row("EER", *(f"{of['eer']:.3f}" for of in values.values()))
             console.print(table)
-    console.print(f"\n[bold]{escape(metrics['verdict']['text'])}[/bold]")
+    verdict = metrics["verdict"]
+    console.print(f"\n[bold]{verdict['action'].capitalize()}.[/bold] {escape(verdict['reason'])}")
+    for told in (verdict["risk"], f"{verdict['shipped']} {verdict['then']}"):
+        if told:
+            console.print(escape(told))
     console.print(
         f"{_read_in_words(metrics['images_decoded'], metrics['pool_pictures'])}, embedded "
         f"{metrics['images_embedded']:,}, trained on {metrics['images_trained']:,} views; "

@@ -26,6 +26,16 @@ def spellings(name: str) -> set[str]:
     return {name, composed(name), unicodedata.normalize("NFD", name)}
 
 
+def alike(name: str) -> str:
+    r"""Return what names of one person in two sets probably share: letters without case, blanks and signs between them.
+
+    >>> alike("Ann_Lee") == alike("ann lee") == alike(" ANN-LEE") != alike("Ann_Leo")
+    True
+    """
+    plain = name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+    return "_".join(plain.replace("-", " ").replace("_", " ").split()) or name
+
+
 def composed_names(names: Strings) -> Strings:
     """Return names in the composed form; the same object if they are already."""
     if pc.all(pc.string_is_ascii(names.array), min_count=0).as_py():

@@ -65,10 +65,10 @@ def _blocks(file: TextIO, path: Path) -> Iterator[tuple[Sequence[int], list[list
     start = file.read(START)
     file.seek(0)
     delimiter, skipped = _delimiter(start, path)
-    if file.encoding not in UTF8 and delimiter != "\t" and delimiter in start:
+    if file.encoding not in UTF8 and delimiter not in "\t;" and delimiter in start:
         raise InputError(
-            f"cannot read '{path}': of tables in {file.encoding.upper()} only those that tabs part are taken, such as "
-            "Excel's Unicode text. Save it as UTF-8."
+            f"cannot read '{path}': of tables in {file.encoding.upper()} only those that tabs or semicolons part are "
+            "taken, such as Excel's Unicode text. Save it as UTF-8."
         )
     form: dict[str, Any] = {"delimiter": delimiter, "skipinitialspace": delimiter != "\t", "strict": True}
     reader, size = csv.reader(file, **form), 1

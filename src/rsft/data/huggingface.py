@@ -82,7 +82,7 @@ def list_table(path: Path) -> Listing:
         InputError: The file has another number of picture columns, or a row without the bytes of a picture.
     """
     with reading(path, "a table (Parquet)"):
-        table = pyarrow.parquet.read_table(path)
+        table = _checked(pyarrow.parquet.read_table(path))
     return _list_table(table, path, 0, None)
 
 
@@ -176,9 +176,14 @@ def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:
     with reading(path, SAVED):
         whole = pyarrow.memory_map(str(path)).read_buffer()
         table = pyarrow.ipc.open_stream(pyarrow.BufferReader(whole)).read_all()
-        table.validate(full=True)  # or a damaged offset would be read beyond the file
-        table.schema.names  # noqa: B018  (decodes them, which the check above does not)
-        return table, whole, path
+        return _checked(table), whole, path
+
+
+def _checked(table: pyarrow.Table) -> pyarrow.Table:
+    """Return a table whose offsets lie within its values, and whose text and names are UTF-8, or raise `ValueError`."""
+    table.validate(full=True)
+    table.schema.names  # noqa: B018  (decodes them)
+    return table
 
 
 def _numbered(

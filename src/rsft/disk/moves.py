@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rsft.disk.durable import rename_durably, tree_to_disk
 from rsft.disk.whole import discard, finish_discard, replace_file
 from rsft.errors import InputError
 
@@ -40,6 +41,7 @@ def moving(destination: Path, token: str) -> Iterator[Path]:
         taken = [path for path in (destination.with_name(name) for name in names) if path.exists()]
         if taken:
             raise InputError(f"'{taken[0]}' exists: choose another destination, or remove it.")
+        tree_to_disk(partial)
         _note(partial, token, names)
     except BaseException:
         discard(partial)
@@ -95,5 +97,5 @@ def _move(destination: Path, names: list[str]) -> None:
                 f"'{final}' is in the way of what an interrupted conversion wrote into '{partial}': move it away, and "
                 "run again."
             )
-        new.rename(final)
+        rename_durably(new, final)
     discard(partial)

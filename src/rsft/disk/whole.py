@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rsft.disk.access import make_usual
+from rsft.disk.durable import rename_durably, to_disk, tree_to_disk
 from rsft.disk.lock import LOCK, check_free, locked, open_locked
 from rsft.errors import InputError
 
@@ -43,6 +44,7 @@ def replace_file(path: Path, content: bytes) -> None:
             else:
                 make_usual(new)
             os.replace(new, path)
+        to_disk(path.parent)
     except BaseException:
         with suppress(OSError):
             new.unlink()
@@ -69,7 +71,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         new.mkdir()
         try:
             yield new
-            new.rename(path)
+            tree_to_disk(new)
+            rename_durably(new, path)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise

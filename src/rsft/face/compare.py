@@ -153,7 +153,8 @@ def compare_faces(
 def _prepare(inputs: FaceInputs, recipe: Recipe, out: Path, seed: int, stages: Stages) -> tuple[FaceTrial, TimeSpent]:
     """Embed all sets and plan, and measure the time; reuse the embeddings of an earlier call."""
     folder = out / EMBEDDED_FOLDER
-    check_same_inputs(folder, inputs.sets, protocols=inputs.protocols, model=inputs.model)
+    given: dict[str, Any] = {"protocols": inputs.protocols, "model": inputs.model, "points": inputs.points}
+    check_same_inputs(folder, inputs.sets, **given, aligned=inputs.aligned)
     spent = TimeSpent(out / COST_FILE)
     pool = inputs.embed(POOL, stages, views=recipe.views, folder=folder, note=spent.note)
     target = inputs.embed(TARGET, stages, views=2, folder=folder, note=spent.note)

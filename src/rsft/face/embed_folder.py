@@ -1,6 +1,7 @@
 """`rsft embed`: embed a set of pictures into a folder."""
 
 from pathlib import Path
+from typing import Any
 
 from rsft.data.features import Features
 from rsft.data.images import find_images
@@ -56,7 +57,8 @@ def embed_folder(
     with first_enters(
         writing(Path(out), inputs=sources.paths, overwrite=overwrite, resume=resume, private=True)
     ) as folder:
-        on_first(lambda: check_same_inputs(folder / PARTS_FOLDER, sets, model=inputs.model))
+        given: dict[str, Any] = {"model": inputs.model, "points": inputs.points, "aligned": aligned}
+        on_first(lambda: check_same_inputs(folder / PARTS_FOLDER, sets, **given))
         features = inputs.embed("pictures", stages, folder=folder / PARTS_FOLDER)
 
         def write() -> None:

@@ -214,8 +214,8 @@ class _Run:
     def embed(self) -> _Embedded:
         """Embed all sets but the pool."""
         cache, inputs = self.folder / CACHE_FOLDER, self.inputs
-        protocols, model = inputs.protocols, inputs.model
-        on_first(lambda: check_same_inputs(cache, inputs.sets, protocols=protocols, model=model))
+        given: dict[str, Any] = {"protocols": inputs.protocols, "model": inputs.model, "points": inputs.points}
+        on_first(lambda: check_same_inputs(cache, inputs.sets, **given, aligned=inputs.aligned))
         target = inputs.embed(TARGET, self.stages, folder=cache)
         check_target(len(target), self.recipe)  # some may be unreadable or without a face
         return _Embedded(

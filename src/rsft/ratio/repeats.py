@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rsft.groups import effective_number, in_order, joined
 from rsft.per_item import codes_of
+from rsft.ratio.near_copies import near_copies
 from rsft.ratio.rows import Rows
 
 # Equal rows are one item if hardly any rows of the pool are equal by chance, or each half of the columns tells nearly
@@ -48,13 +49,13 @@ class Repeats:
 
 
 def find_repeats(pool: Rows, target: Rows, target_groups: Any = None) -> Repeats:
-    """Find the rows that repeat one another: equal rows, and the rows of one target group.
+    """Find the rows that repeat one another: equal rows, near-copies in the target, and the rows of one target group.
 
     Args:
         pool: Features of the N pool items.
         target: Features of the K target items.
         target_groups: (K,) integers or texts: items of one group, such as the frames of a clip, count as one. None if
-            all are different, except for equal rows.
+            all are different, except for those that are found to be equal or near-copies; see `near_copies`.
 
     Raises:
         ValueError: If `target_groups` does not have length K, or a feature is NaN or infinite.
@@ -62,11 +63,12 @@ def find_repeats(pool: Rows, target: Rows, target_groups: Any = None) -> Repeats
     items = len(pool)
     equal = _equal_rows(pool, target)
     shared = int(np.isin(equal[items:], equal[:items]).sum())
-    units = equal
+    alone = np.arange(items) + len(target)
+    grouped = [np.concatenate([alone, near_copies(pool, target, equal[:items])])]
     if target_groups is not None:
         _, index = codes_of(target_groups, "fit_ratio(target_groups=...)", len(target))
-        alone = np.arange(items) + len(target)
-        units = joined(equal, np.concatenate([alone, index]))
+        grouped.append(np.concatenate([alone, index]))
+    units = joined(equal, *grouped)
     return Repeats(units[:items], units[items:], shared)
 
 

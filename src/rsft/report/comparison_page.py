@@ -8,7 +8,7 @@ from rsft.errors import InputError
 from rsft.report import page
 from rsft.report.figures.differences import Change, differences_figure
 from rsft.report.run import name_of, read_shaped
-from rsft.report.shape import Comparison
+from rsft.report.shapes.comparison import Comparison
 from rsft.report.style import Drawing, short
 from rsft.types import PRETRAINED, TUNED
 
@@ -40,7 +40,7 @@ def comparison_data(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what the template of a comparison needs.
 
     Args:
-        found: The content of `comparison.json` or `models.json`, see `rsft.report.shape.Comparison`.
+        found: The content of `comparison.json` or `models.json`, see `rsft.report.shapes.comparison.Comparison`.
         name: Name of its folder.
     """
     methods = list(found["values"])

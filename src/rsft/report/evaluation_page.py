@@ -11,7 +11,7 @@ from rsft.report.figures.differences import Change, differences_figure
 from rsft.report.figures.groups import groups_figure
 from rsft.report.run import name_of, read_shaped
 from rsft.report.run_page import SET_NAMES
-from rsft.report.shape import Evaluation
+from rsft.report.shapes.evaluation import Evaluation
 from rsft.report.style import COLOURS, OTHER, Drawing
 from rsft.types import PRETRAINED, TUNED, UNIFORM
 
@@ -39,7 +39,7 @@ def evaluation_data(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what the template of an evaluation needs.
 
     Args:
-        found: The content of `evaluation.json`, see `rsft.report.shape.Evaluation`.
+        found: The content of `evaluation.json`, see `rsft.report.shapes.evaluation.Evaluation`.
         name: Name of its folder.
     """
     first, *others = found["models"]

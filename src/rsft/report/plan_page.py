@@ -9,7 +9,7 @@ from rsft.report.figures.differences import Change, differences_figure
 from rsft.report.figures.ratios import price_figure, ratio_figure
 from rsft.report.figures.shift import shift_figure
 from rsft.report.run import PLAN_FILE, name_of, read_shaped
-from rsft.report.shape import Plan
+from rsft.report.shapes.plan import Plan
 from rsft.report.style import Drawing, short
 
 MOODS = {"swap": "good", "tune": "good", "worth trying": "good", "collect": "open", "leave": ""}
@@ -50,7 +50,7 @@ def plan_data(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what the template of a plan needs.
 
     Args:
-        plan: The content of `plan.json`, see `rsft.report.shape.Plan`.
+        plan: The content of `plan.json`, see `rsft.report.shapes.plan.Plan`.
         name: Name of its folder.
     """
     networks, advice = plan.get("models"), plan.get("advice")

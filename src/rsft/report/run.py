@@ -8,7 +8,9 @@ from typing import Any
 from rsft.data.reading import checked, read_json, reading
 from rsft.errors import InputError
 from rsft.report.direction import isolated
-from rsft.report.shape import Metrics, Plan, Shape, Step
+from rsft.report.shapes.base import Shape
+from rsft.report.shapes.plan import Plan
+from rsft.report.shapes.run import Metrics, Step
 
 METRICS_FILE = "metrics.json"
 PLAN_FILE = "plan.json"
@@ -27,7 +29,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         folder: The run folder.
 
     Returns:
-        A dictionary with "name" (of the folder), "metrics" and "plan" (the entries that `rsft.report.shape` declares),
+        A dictionary with "name" (of the folder), "metrics" and "plan" (the entries that `rsft.report.shapes` declares),
         "config", "history" (a list of records) and "thumbnails" (kind of picture -> pictures, each with "url", a data
         URL, and "told", what its name says of it).
 

@@ -2,9 +2,9 @@
 
 import html
 import io
-import itertools
 import re
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +60,6 @@ LARGEST = 1e6  # of what is drawn; a ratio, loss or score beyond it is no longer
 # Draws on a figure; the second argument says whether it is the narrow one.
 Draw = Callable[[Figure, bool], None]
 _VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in PALETTE.items()}
-_NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,10 @@ class Drawing:
     narrow: str
 
     def __html__(self) -> str:
-        """Return the markup for both widths. Ids are made different in every drawing of a page."""
+        """Return the markup for both widths. The ids of different drawings differ."""
         parts = []
         for name, svg in (("wide", self.wide), ("narrow", self.narrow)):
-            label = f"f{next(_NUMBERS)}"
+            label = f"f{zlib.crc32(f'{self.title}{svg}'.encode()):08x}"
             told = f"<title>{html.escape(self.title)}</title><desc>{html.escape(self.told)}</desc>"
             opened = svg.replace("<svg", f'<svg class="{name}" role="img" aria-label="{html.escape(self.title)}. '
                                  f'{html.escape(self.told)}"', 1)  # fmt: skip

@@ -1,7 +1,6 @@
 """Checkpoints: the complete state of a training on disk, as tensors and plain numbers, without pickle."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from rsft.data.reading import read_json, reading
+from rsft.disk.durable import rename_durably, to_disk
 from rsft.disk.room import telling_full
 from rsft.disk.tensors import save_tensors
 from rsft.disk.whole import discard
@@ -72,11 +72,10 @@ class Checkpoints:
         with telling_full(partial / STATE_FILE):
             (partial / STATE_FILE).write_text(json.dumps(document))
         for path in (*partial.iterdir(), partial):
-            _to_disk(path)
+            to_disk(path)
         final = self.folder / f"{PREFIX}{step:08d}"
         discard(final)
-        partial.rename(final)
-        _to_disk(self.folder)
+        rename_durably(partial, final)
         for old in self._whole()[: -self.keep]:
             discard(old)
 
@@ -191,14 +190,6 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in names
         if saved.get(name) != now.get(name)
     ]
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def restore_strides(optimizer: torch.optim.Optimizer) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
+from rsft.data.composition import alike
 from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images, image_set
 from rsft.data.lfw import PEOPLE, lfw_kind, list_people
@@ -182,6 +183,8 @@ def usable(protocol: Protocol, features: Features) -> PairList | AllPairs:
 def without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow: bool, drop: bool) -> ImageSet:
     """Check that no identity of the pool is evaluated, or remove those that are.
 
+    Names that differ only in case or in the signs between their parts count as those of one person; see `alike`.
+
     Args:
         pool: Pictures of the pool.
         protocols: Name -> protocol.
@@ -194,16 +197,20 @@ def without_overlap(pool: ImageSet, protocols: Mapping[str, Protocol], *, allow:
     Raises:
         InputError: If such identities exist and neither `allow` nor `drop` is set, or if no identity remains.
     """
-    evaluated = {person for protocol in protocols.values() for person in protocol.people}
-    shared = sorted(evaluated.intersection(pool.people_names))
-    if not shared or allow:
+    evaluated = {alike(person): person for protocol in protocols.values() for person in protocol.people}
+    evaluated |= {person: person for protocol in protocols.values() for person in protocol.people}
+    shared = [(person, evaluated.get(person) or evaluated.get(alike(person))) for person in pool.people_names]
+    found = sorted((person, told) for person, told in shared if told is not None)
+    if not found or allow:
         return pool
     if not drop:
+        person, told = next((pair for pair in found if pair[0] == pair[1]), found[0])
         raise InputError(
-            f"{len(shared)} identities of the pool are also evaluated, such as '{shared[0]}': pass --drop-overlap to "
+            f"{len(found)} identities of the pool are also evaluated, such as '{person}'"
+            f"{'' if told == person else f', there as {told!r}'}: pass --drop-overlap to "
             "leave them out of the pool, or --allow-overlap to evaluate on them anyway."
         )
-    stays = np.array([person not in evaluated for person in pool.people_names])
+    stays = np.array([told is None for _, told in shared])
     if not stays.any():
         raise InputError("all identities of the pool are also evaluated: nothing is left to train on.")
     return pool.subset(np.flatnonzero(stays[pool.people]))

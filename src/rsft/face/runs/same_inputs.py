@@ -24,6 +24,7 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.pictures.landmarks import Landmarks, points_digest
 
 INPUTS_FILE = "inputs.json"
+NONE = (0, "")  # what is noted of an input that is not given
 
 
 def noted_inputs(
@@ -57,6 +58,8 @@ def change_between(before: Sequence[Any], now: Sequence[Any]) -> str | None:
     """Say how the number of items and the digest of an input have changed; None if they are the same."""
     if list(before) == list(now):
         return None
+    if NONE in (tuple(before), tuple(now)):
+        return "it was not given then" if tuple(before) == NONE else "it is not given now"
     return f"it had {before[0]} items and now has {now[0]}" if before[0] != now[0] else "it is another one"
 
 
@@ -66,6 +69,8 @@ def check_same_inputs(
     *,
     protocols: Mapping[str, Protocol] | None = None,
     model: FaceModel | None = None,
+    points: Mapping[str, Landmarks | None] | None = None,
+    aligned: bool = False,
 ) -> None:
     """Note inputs in a folder, or compare them with those that are noted there.
 
@@ -74,16 +79,19 @@ def check_same_inputs(
         sets: See `noted_inputs`.
         protocols: See `noted_inputs`.
         model: See `noted_inputs`.
+        points: See `noted_inputs`.
+        aligned: Whether the pictures are aligned chips already.
 
     Raises:
         InputError: Others are noted there. The message names the first.
     """
-    noted = noted_inputs(sets, protocols=protocols, model=model)
+    noted = noted_inputs(sets, protocols=protocols, model=model, points=points)
+    noted |= {"the option --aligned": (1, "")} if aligned else {}
     folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     file = folder / INPUTS_FILE
     before = read_json(file, dict[str, tuple[int, str]], "the inputs of a run") if file.exists() else noted
-    for name, now in noted.items():
-        how = change_between(before.get(name, (0, "")), now)
+    for name in {**before, **noted}:
+        how = change_between(before.get(name, NONE), noted.get(name, NONE))
         if how is not None:
             raise InputError(
                 f"{name} has changed since the run was interrupted ({how}, by '{file}'): put the old one back, or "

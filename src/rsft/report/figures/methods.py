@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
-from rsft.report.shape import Comparison
+from rsft.report.shapes.comparison import Comparison
 from rsft.report.style import COLOURS, draw_svg, standalone
 from rsft.types import PRETRAINED, TUNED
 
