@@ -23,6 +23,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
+SHOWN = re.compile(r'(\bsrc(?:set)?=")([^":#]+)(")')  # a picture in HTML
 OUTSIDE = "repository"  # folder of the site with what lies outside docs/
 MAX_SECONDS = 300  # of a cell, on a busy machine
 
@@ -52,7 +53,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links to notebooks and to files outside docs/ into links to what the site has for them."""
-    return LINK.sub(lambda match: match[1] + _in_site(page.file.src_uri, match[2]) + match[3], markdown)
+    for pattern in (LINK, SHOWN):
+        markdown = pattern.sub(lambda match: match[1] + _in_site(page.file.src_uri, match[2]) + match[3], markdown)
+    return markdown
 
 
 def _outside(uri: str, target: str) -> str | None:

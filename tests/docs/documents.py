@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PAGES = [path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+OUTSIDE = [ROOT / name for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md")]
+PAGES = [path.relative_to(ROOT).as_posix() for path in (*OUTSIDE, *sorted((ROOT / "docs").rglob("*.md")))]
 FENCE = re.compile(r"( *)```(.*)")
 MARK = re.compile(r"<!-- not run: (.+) -->")
 

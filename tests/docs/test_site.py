@@ -67,6 +67,10 @@ def test_the_site_has_what_it_needs(site: Path) -> None:
     assert 'href="repository/SECURITY.html"' in (site / "commands.html").read_text()
     assert (site / "repository" / "benchmarks" / "pool_size.py").exists()
     assert not list(site.rglob("*.ipynb"))
+    readme = (site / "repository" / "index.html").read_text()
+    shown = re.findall(r'src(?:set)?="?([^" >]+\.svg)', readme)
+    assert len(shown) == 2
+    assert all((site / "repository" / path).exists() for path in shown)
     assert not (site / "site_hook.py").exists()
 
 

@@ -30,7 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "export": ("rsft export run --onnx tuned.onnx", "rsft export sface --bundle sface"),
     "forget": ("rsft forget --identity ann run1 run2 --manifest pool.csv",),
     "convert": ("rsft convert faces/pool pool.tar",),
-    "report": ("rsft report run",),
+    "report": ("rsft report run", "rsft report run run2 --out runs"),
     "rerun": ("rsft rerun run",),
     "doctor": ("rsft doctor", "rsft doctor faces/pool faces/target faces/evaluation"),
     "data check": ("rsft data check faces/pool --against faces/evaluation",),

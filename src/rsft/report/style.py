@@ -129,6 +129,9 @@ def draw_svg(draw: Callable[[Figure], None], size: tuple[float, float], text: fl
     svg = buffer.getvalue().translate(NOT_XML)
     svg = re.sub("|".join(_VARIABLES), lambda found: _VARIABLES[found[0]], svg[svg.index("<svg") :])
     svg = svg.replace(f'id="{FAINT}"', f'class="{FAINT}"')
+    for number, clip in enumerate(re.findall(r'<clipPath id="(\w+)"', svg)):
+        # matplotlib names a clip by its floating-point place, whose last digit varies from run to run
+        svg = svg.replace(clip, f"clip{number}")
     return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
 
 
