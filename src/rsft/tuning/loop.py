@@ -9,7 +9,7 @@ from torch import nn
 
 from rsft.tuning.checkpoint import Checkpoints
 from rsft.tuning.epochs import Epochs
-from rsft.tuning.objective import Loss, Objective, Penalty, given_or_own
+from rsft.tuning.objective import Loss, Objective, Penalty, default_accelerator
 from rsft.tuning.schedule import parameter_groups, warmup_cosine
 from rsft.tuning.stopping import Interruption, Stopping
 from rsft.tuning.trainer import Trainer, Updates
@@ -118,50 +118,50 @@ def fine_tune(
     for name in ("patience", "score"):
         if getattr(stop, name) is not None and validate is None:
             raise ValueError(f"`fine_tune(stop=...)` with {name} needs `validate=...`.")
-    with given_or_own(accelerator) as accelerator:
-        origin = next(objective.parameters()).device
-        objective.to(accelerator.device)
-        if channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if optimizer is None:
-            groups = parameter_groups(objective.trained(), learning_rate)
-            optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(stop.steps, warmup_fraction))
-        trainer = Trainer(
-            objective,
-            Updates(optimizer, schedule, clip_norm, channels_last),
-            accelerator,
-            Epochs(batches, stop.epochs),
-            stop=stop,
-            validate=validate,
-            on_step=on_step,
-        )
-        config = {
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "warmup_fraction": warmup_fraction,
-            "clip_norm": clip_norm,
-            "steps of the schedule": stop.steps,
-            "optimizer": type(optimizer).__name__,
-            "trained parameters": sum(parameter.numel() for _, parameter in objective.trained()),
-            "accumulated batches": accelerator.gradient_accumulation_steps,
-            "precision": accelerator.mixed_precision,
-        }
-        if checkpoints is None:
-            stopped_by = trainer.train(validate_every)
-        else:
-            with Interruption() as interruption:
-                stopped_by = trainer.train(validate_every, checkpoints, config, interruption)
-        best_step = trainer.best.restore(trainer.progress.step)
-        objective.to(origin)
-        model.eval()
-        return TuningResult(
-            steps=trainer.progress.step,
-            epochs=trainer.epochs.epoch,
-            accepted=trainer.progress.accepted,
-            seconds=trainer.progress.seconds,
-            stopped_by=stopped_by,
-            skipped=trainer.progress.skipped,
-            best_step=best_step,
-            history=trainer.history,
-        )
+    accelerator = accelerator or default_accelerator()
+    origin = next(objective.parameters()).device
+    objective.to(accelerator.device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if optimizer is None:
+        groups = parameter_groups(objective.trained(), learning_rate)
+        optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(stop.steps, warmup_fraction))
+    trainer = Trainer(
+        objective,
+        Updates(optimizer, schedule, clip_norm, channels_last),
+        accelerator,
+        Epochs(batches, stop.epochs),
+        stop=stop,
+        validate=validate,
+        on_step=on_step,
+    )
+    config = {
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "warmup_fraction": warmup_fraction,
+        "clip_norm": clip_norm,
+        "steps of the schedule": stop.steps,
+        "optimizer": type(optimizer).__name__,
+        "trained parameters": sum(parameter.numel() for _, parameter in objective.trained()),
+        "accumulated batches": accelerator.gradient_accumulation_steps,
+        "precision": accelerator.mixed_precision,
+    }
+    if checkpoints is None:
+        stopped_by = trainer.train(validate_every)
+    else:
+        with Interruption() as interruption:
+            stopped_by = trainer.train(validate_every, checkpoints, config, interruption)
+    best_step = trainer.best.restore(trainer.progress.step)
+    objective.to(origin)
+    model.eval()
+    return TuningResult(
+        steps=trainer.progress.step,
+        epochs=trainer.epochs.epoch,
+        accepted=trainer.progress.accepted,
+        seconds=trainer.progress.seconds,
+        stopped_by=stopped_by,
+        skipped=trainer.progress.skipped,
+        best_step=best_step,
+        history=trainer.history,
+    )

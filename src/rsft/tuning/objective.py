@@ -1,7 +1,6 @@
 """Objective: the model, its loss and its penalties as one module, and the default accelerator."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,25 +50,15 @@ class Objective(nn.Module):
                     yield name, parameter
 
 
-@contextmanager
-def given_or_own(accelerator: "Accelerator | None") -> Iterator["Accelerator"]:
-    """Yield an accelerator, or one for CUDA, MPS or the CPU and all processes of `torchrun` or `accelerate launch`.
+def default_accelerator() -> "Accelerator":
+    """Return an accelerator for CUDA, MPS or the CPU and all processes of `torchrun` or `accelerate launch`.
 
-    The latter does not broadcast buffers at every step, since the running statistics are frozen. accelerate keeps the
-    precision of the first accelerator for the whole process, and refuses another; that of our own is forgotten at the
-    end, so that a later one of the user's may have any.
+    It does not broadcast buffers at every step, since the running statistics are frozen.
     """
-    if accelerator is not None:
-        yield accelerator
-        return
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
 
-    known = bool(AcceleratorState._shared_state)
-    yield Accelerator(cpu=on_cpu(), kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
-    if not known:
-        AcceleratorState._reset_state()
+    return Accelerator(cpu=on_cpu(), kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
 
 
 def in_channels_last(inputs: Any) -> Any:
