@@ -11,7 +11,7 @@ from browsing import new_context, opened
 from checks import CHECKS, check_names
 from hostile_names import HOSTILE
 from PIL import Image
-from small_run import COMPARISON, evaluation, metrics, plan, write_run
+from small_run import COMPARISON, errors, evaluation, metrics, plan, write_run
 
 from rsft.report.kinds import write_report
 from rsft.report.runs_page import write_runs_page
@@ -61,6 +61,7 @@ def hostile_report(folder: Path) -> Path:
     run = with_picture(write_run(folder / "run"))
     names = iter(HOSTILE * 100)
     (run / "metrics.json").write_text(json.dumps(renamed(metrics(), names)))
+    (run / "errors.json").write_text(json.dumps(renamed(errors(), names)))
     (run / "plan.json").write_text(json.dumps(renamed(plan(), names)))
     settings = {f"setting{place}": name for place, name in enumerate(HOSTILE)}
     (run / "config.toml").write_bytes(tomli_w.dumps(settings).encode())

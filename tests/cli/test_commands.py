@@ -47,8 +47,8 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
     folder, metrics = run
     present = {path.name for path in folder.iterdir()}
     assert present == {
-        ".rsft.json", "accepted.parquet", "config.toml", "history.jsonl", "metrics.json", "model", "model_card.md",
-        "pictures.parquet", "plan.json", "report.html", "report.json", "thumbnails",
+        ".rsft.json", "accepted.parquet", "config.toml", "errors.json", "history.jsonl", "metrics.json", "model",
+        "model_card.md", "pictures.parquet", "plan.json", "report.html", "report.json", "thumbnails",
     }  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     for system in ("pretrained", "tuned"):
@@ -65,12 +65,13 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
 
 def test_the_report_is_one_file_with_figures_and_the_verdict(run: tuple[Path, dict[str, Any]]) -> None:
     folder, metrics = run
+    errors = json.loads((folder / "errors.json").read_text())
     page = (folder / "report.html").read_text()
     for part in ("reason", "shipped", "then"):
         assert html.escape(metrics["verdict"][part]) in page
     # differences, two DET curves, groups, shift, ratio, price, path and loss, each for wide and for narrow screens
     assert page.count("<svg") == 2 * 9
-    pairs = sum(len(metrics["errors"]["target"][kind]) for kind in ("genuine", "impostor"))
+    pairs = sum(len(errors["target"][kind]) for kind in ("genuine", "impostor"))
     assert page.count("data:image/jpeg;base64,") == 3 * 16 + 2 * pairs
     assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""

@@ -178,7 +178,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         ("hold nothing but 0", "nowhere", [], "shares = [0.0]"),
         ("needs 8 identities or more in the pool, got 7", "seven", ["--pool", tmp_path / "few"], ""),
         ("does not exist", "empty", ["--target", tmp_path / "absent"], ""),
-        ("knows no rule 'maximum'", "rule", ["--envelope", "maximum"], ""),
+        ("there is no rule 'maximum' (did you mean 'max'?)", "rule", ["--envelope", "maximum"], ""),
         ("recipe.envelope: Value error, `choose_envelope` knows no rule 'least'", "recipe", [], 'envelope = "least"'),
         ("needs ATTRIBUTE=VALUE", "oracle", ["--oracle", "night"], ""),
         ("has known=maybe; there are values such as no, yes", "value", [*variants, "--oracle", "known=maybe"], ""),

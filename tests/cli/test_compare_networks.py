@@ -97,7 +97,7 @@ def test_an_interrupted_comparison_continues_and_its_table_is_printed(
     for values in compared[1]["values"].values():
         assert all(str(Interval(**value)) in printed for value in values.values())
     assert compared[1]["verdict"][:60] in printed
-    assert all(len(line) <= 80 for line in printed.splitlines() if not line.startswith("Figure"))
+    assert all(len(line) <= 80 for line in printed.splitlines() if not line.startswith("Report"))
 
 
 def test_other_networks_and_others_folders_are_refused(

@@ -75,7 +75,7 @@ def test_fit_tells_what_it_read_embedded_and_trained_on(people: Path, tmp_path: 
     assert f"Of {promise['items']} pictures that the plan had not seen: mean ratio" in printed
     assert metrics["features"] == "covariates"
     page = in_one_line((tmp_path / "run" / "report.html").read_text())
-    assert f'<b>{figures["decoded"]}</b><span class="soft">of 144 pictures of the pool read' in page
+    assert f"<dt>of them read</dt><dd>{figures['decoded']}</dd>" in page
     assert "The plan was made from 48 pictures." in page
 
 
@@ -114,7 +114,7 @@ def test_a_target_that_no_picture_of_the_pilot_is_like_is_a_verdict_and_no_error
         "too little of the pool looks like the target",
     }
     printed = rsft(*options_of("fit", tmp_path, tmp_path, "activations"), "--out", tmp_path / "run").stdout
-    assert "The pretrained weights are kept" in printed
+    assert "Keep the pretrained network." in printed
 
 
 def test_a_pool_that_changed_before_a_resume_is_refused_in_one_line(
@@ -137,7 +137,7 @@ def test_a_pool_that_changed_before_a_resume_is_refused_in_one_line(
     content = [path.read_bytes() for path in kept]
     assert len(content[0].splitlines()) >= 48
     (tmp_path / "pool" / "pool0").unlink()
-    assert "the pool has changed since the run was interrupted" in refused(*line, "--resume")
+    assert "the pool changed since the run was interrupted" in refused(*line, "--resume")
     assert [path.read_bytes() for path in kept] == content
     (tmp_path / "pool" / "pool0").symlink_to(people / "pool" / "pool0")
     assert "pictures of the pool" in rsft(*line, "--resume").stdout

@@ -169,7 +169,7 @@ def test_a_run_stopped_after_its_model_was_written_can_be_resumed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rsft.face.runs.run_files.write_report", stop)
+        patch.setattr("rsft.face.runs.run_files.write_run_page", stop)
         with pytest.raises(KeyboardInterrupt):
             fit_that_passes_the_gate(people, tmp_path / "run", monkeypatch)
     assert (tmp_path / "run.partial" / "model").is_dir()

@@ -271,7 +271,7 @@ def test_a_pool_that_has_changed_is_refused_and_what_was_found_is_kept(
     before = whole_run(changed, target, folder)
     content = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     shutil.copy(changed / "pool0" / "0.png", changed / "pool0" / "9.png")
-    with pytest.raises(InputError, match="the pool has changed since the run was interrupted"):
+    with pytest.raises(InputError, match="the pool changed since the run was interrupted"):
         open_one(changed, target, folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == content
     (changed / "pool0" / "9.png").unlink()

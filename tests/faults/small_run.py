@@ -7,7 +7,15 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from rsft.report.run import ACCEPTED_FILE, CONFIG_FILE, HISTORY_FILE, METRICS_FILE, PLAN_FILE, THUMBNAILS_FOLDER
+from rsft.report.run import (
+    ACCEPTED_FILE,
+    CONFIG_FILE,
+    ERRORS_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    PLAN_FILE,
+    THUMBNAILS_FOLDER,
+)
 
 NONE = {"value": None, "low": None, "high": None, "note": "insufficient data"}
 SOME = {"value": 0.5, "low": 0.25, "high": 0.75}
@@ -23,7 +31,7 @@ NETWORK = {
     "name": "dlib", "licence": "CC0", "milliseconds": 20.0, "alike": SOME, "usual": SOME, "alike_gain": None,
     "usual_gain": None,
 }  # fmt: skip
-GROUP = {"people": 10, "fmr": {"0.01": SOME}, "fnmr": {"0.01": SOME}}
+GROUP = {"people": 10, "pairs_genuine": 45, "pairs_impostor": 450, "fmr": {"0.01": SOME}, "fnmr": {"0.01": SOME}}
 COMPARISON = {
     "metrics": ["target TAR at FMR 0.01", "retention TAR at FMR 0.01"],
     "values": {name: {f"{key} TAR at FMR 0.01": SOME for key in ("target", "retention")} for name in
@@ -52,7 +60,8 @@ def metrics() -> dict[str, Any]:
         "folds": 2,
         "headline_fmr": "0.01",
         "verdict": {
-            "action": "ship", "outcome": "better", "reason": "On the target, TAR rises.", "risk": "A loss may be.",
+            "action": "ship",
+            "outcome": "better", "reason": "On the target, TAR rises.", "risk": "A loss may be.",
             "shipped": "The model folder holds it.", "then": "Enrol again.", "text": "Ship. On the target, TAR rises.",
         },
         "pretrained": SETS,
@@ -60,10 +69,9 @@ def metrics() -> dict[str, Any]:
         "tuned": SETS,
         "differences": {"tuned - pretrained": {"target": changes, "retain": changes}},
         "curves": {key: {"pretrained": BAND, "tuned": BAND} for key in SETS},
-        "errors": {key: {"fmr": "0.01", "genuine": [WRONG], "impostor": [WRONG]} for key in SETS},
         "groups": {
             "pretrained": None,
-            "tuned": {"attribute": "age", "thresholds": {"0.01": 0.5}, "groups": {"old": GROUP, "young": GROUP}},
+            "tuned": {"attribute": "age", "unknown": 0, "thresholds": {"0.01": 0.5}, "groups": {"old": GROUP, "young": GROUP}},
         },
         "validation": {
             "share": 0.5,
@@ -83,6 +91,10 @@ def metrics() -> dict[str, Any]:
             "items": 50, "mean_ratio": SOME, "acceptance_rate": SOME, "clipped_mass": 0.1, "above": 2, "broken": "no",
         },
     }  # fmt: skip
+
+
+def errors() -> dict[str, Any]:
+    return {key: {"fmr": "0.01", "genuine": [WRONG], "impostor": [WRONG]} for key in SETS}
 
 
 def plan() -> dict[str, Any]:
@@ -118,6 +130,7 @@ def write_run(folder: Path) -> Path:
     """Write the run folder and return it."""
     (folder / THUMBNAILS_FOLDER).mkdir(parents=True)
     (folder / METRICS_FILE).write_text(json.dumps(metrics()))
+    (folder / ERRORS_FILE).write_text(json.dumps(errors()))
     (folder / PLAN_FILE).write_text(json.dumps(plan()))
     (folder / CONFIG_FILE).write_text(
         'pool = "data/pool"\nmodel = "dlib"\n\n[recipe]\nsteps = 4\nshares = [0.0, 1.0]\n'

@@ -99,7 +99,7 @@ def test_a_fit_is_not_resumed_with_other_inputs(tmp_path: Path) -> None:
         ):
             run(resume=True)
         picture.with_name("9.png").unlink()
-    with pytest.raises(InputError, match="the model has changed since the run was interrupted"):
+    with pytest.raises(InputError, match="the model changed since the run was interrupted"):
         run(resume=True, model=tiny_model(seed=1))
     with pytest.raises(InputError, match=r"the option --aligned has changed since .* \(it is not given now"):
         run(resume=True, aligned=False)

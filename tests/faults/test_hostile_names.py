@@ -24,7 +24,7 @@ def test_names_are_no_markup_of_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    told = metrics() | {"title": NAME, "verdict": {"outcome": "better", "text": NAME}, "promise": None}
+    told = metrics() | {"title": NAME, "verdict": metrics()["verdict"] | {"reason": NAME}, "promise": None}
     show.print_metrics(told, f"run {NAME}")
     assert on_one_line(capsys.readouterr().out).count(NAME) == 3
     planned: dict[str, Any] = plan() | {"notes": [NAME], "verdict": {"outcome": "worth trying", "reason": NAME}}

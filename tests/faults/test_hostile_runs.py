@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from command_line import refused, rsft
-from small_run import metrics, plan, write_run
+from small_run import errors, metrics, plan, write_run
 
 from rsft.errors import InputError
 from rsft.report.figures.methods import write_figure
@@ -71,6 +71,7 @@ def test_hostile_texts_of_every_file_are_shown_as_text(tmp_path: Path) -> None:
         text = text.replace(f'"{fmr}"', json.dumps(name))
     write(folder, "metrics.json", text.replace('"tuned - pretrained"', json.dumps(HOSTILE)))
     write(folder, "plan.json", with_hostile(plan()))
+    write(folder, "errors.json", with_hostile(errors()))
     write(folder, "config.toml", f"{json.dumps(HOSTILE)} = {json.dumps(HOSTILE)}\n")
     (folder / "thumbnails" / "accepted-00.jpg").rename(folder / "thumbnails" / "<script>alert(1)'\"-00.jpg")
     page = check_harmless(write_report(folder).read_text())
@@ -135,8 +136,8 @@ OTHER_SHAPES: dict[str, tuple[str, Change | str]] = {
     "no diagnostics": ("plan.json", nested("diagnostics", value={})),
     "an infinite envelope": ("plan.json", nested("envelope", "log_m", value=1e308)),
     "a curve of unequal lengths": ("metrics.json", nested("curves", "target", "tuned", "fmr", value=[0.1])),
-    "no errors of the target": ("metrics.json", nested("errors", value={})),
-    "a pair of one picture": ("metrics.json", nested("errors", "target", "genuine", 0, "pictures", value=["a"])),
+    "no errors of the target": ("errors.json", nested("target", value=...)),
+    "a pair of one picture": ("errors.json", nested("target", "genuine", 0, "pictures", value=["a"])),
     "a group without a rate": ("metrics.json", nested("groups", "tuned", "groups", "old", "fmr", value={})),
     "edges that do not ascend": ("plan.json", nested("ratios", "edges", value=[1.0, 0.0, 2.0])),
     "too few bins": ("plan.json", nested("ratios", "pool", value=[1])),
@@ -167,7 +168,8 @@ def test_a_run_without_anything_to_draw_is_reported(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     write(folder, "history.jsonl", "")
     curve: dict[str, list[float]] = {"fmr": [], "fnmr": [], "low": [], "high": []}
-    write(folder, "metrics.json", metrics() | {"curves": {"target": {"tuned": curve}}, "errors": NO_ERRORS})
+    write(folder, "metrics.json", metrics() | {"curves": {"target": {"tuned": curve}}})
+    write(folder, "errors.json", NO_ERRORS)
     write(folder, "plan.json", plan() | {"m": float("nan"), "arrival": None})
     assert rsft("report", folder).stdout.strip() == str(folder / "report.html")
     assert check_harmless((folder / "report.html").read_text()).elements >= {"svg", "table"}

@@ -58,7 +58,7 @@ def is_alive(process: int) -> bool:
     ],
 )
 def test_a_command_ends_wherever_it_is(number: int, work: str, code: int, word: str, tmp_path: Path) -> None:
-    line = ["embed", "--pool", "x", "--out", str(tmp_path / "out")]
+    line = ["embed", "--pool", str(tmp_path), "--out", str(tmp_path.with_name(f"{tmp_path.name}-out"))]
     returned, errors, seconds = end(line, "embed_folder", "embed_folder", f"import hashlib; {work}", number, tmp_path)
     assert returned == code, errors
     (told,) = [text for text in errors.splitlines() if text.strip()]
@@ -67,7 +67,10 @@ def test_a_command_ends_wherever_it_is(number: int, work: str, code: int, word: 
 
 
 def test_the_processes_of_a_comparison_end_with_it(tmp_path: Path) -> None:
-    line = ["compare", "--pool", "x", "--target", "x", "--eval", "x", "--out", str(tmp_path / "out")]
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    given = [word for option in ("--pool", "--target", "--eval") for word in (option, str(folder))]
+    line = ["compare", *given, "--out", str(tmp_path / "out")]
     returned, errors, seconds = end(
         line, "compare", "compare_faces", WORKERS, signal.SIGTERM, tmp_path, begun="worker-*"
     )

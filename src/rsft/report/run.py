@@ -10,9 +10,10 @@ from rsft.errors import InputError
 from rsft.report.direction import isolated
 from rsft.report.shapes.base import Shape
 from rsft.report.shapes.plan import Plan
-from rsft.report.shapes.run import Metrics, Step
+from rsft.report.shapes.run import ErrorsOfSets, Metrics, Step
 
 METRICS_FILE = "metrics.json"
+ERRORS_FILE = "errors.json"
 PLAN_FILE = "plan.json"
 CONFIG_FILE = "config.toml"
 HISTORY_FILE = "history.jsonl"
@@ -44,6 +45,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     return {
         "name": name_of(folder),
         "metrics": read_shaped(folder / METRICS_FILE, Metrics),
+        "errors": read_shaped(folder / ERRORS_FILE, ErrorsOfSets),
         "plan": read_shaped(folder / PLAN_FILE, Plan),
         "config": isolated(config),
         "history": _history(folder / HISTORY_FILE),

@@ -188,6 +188,7 @@ def test_a_verification_is_json_with_rates_as_text() -> None:
         "thresholds": {"0.1": result.thresholds[0.1], "0.01": result.thresholds[0.01]},
         "pairs_genuine": 90,
         "pairs_impostor": 90 * 89 // 2 - 90,
+        "people": 30,
     }
 
 

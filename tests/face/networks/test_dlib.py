@@ -55,7 +55,7 @@ def test_a_truncated_or_altered_file_is_refused(change: str, tmp_path: Path) -> 
 
 
 def test_a_missing_package_or_model_is_reported() -> None:
-    with pytest.raises(InputError, match=r"pip install 'rsft\[demo\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[demo\]'"):
         package_file("no_such_package", "file", "")
     with pytest.raises(InputError, match="no model 'nonesuch'"):
         load_model("nonesuch")

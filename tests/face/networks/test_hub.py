@@ -133,5 +133,5 @@ def test_the_command_line_reports_a_failed_fetch_in_one_line(
 
 def test_a_missing_huggingface_hub_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match=r"needs huggingface_hub: pip install 'rsft\[hub\]'"):
+    with pytest.raises(InputError, match=r"needs huggingface_hub: pip install '\.\[hub\]'"):
         hub_file("hub:someone/faces/other.pt")

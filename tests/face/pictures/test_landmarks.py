@@ -150,9 +150,7 @@ def test_a_comparison_uses_landmarks(chips: dict[str, Any], tmp_path: Path) -> N
     np.testing.assert_array_equal(load_features(folder / "000000").embeddings, anew.embeddings)
 
 
-def test_a_fit_resumed_with_other_landmarks_does_not_reuse_the_embeddings(
-    chips: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_fit_is_not_resumed_with_other_landmarks(chips: dict[str, Any], tmp_path: Path) -> None:
     names = [item for path in chips.values() for item in find_images(path).ids]
     these, others = (write_points(tmp_path / f"{moved}.csv", names, np.array(DLIB) + moved) for moved in (0, 6))
 
@@ -165,25 +163,10 @@ def test_a_fit_resumed_with_other_landmarks_does_not_reuse_the_embeddings(
 
     with pytest.raises(KeyboardInterrupt):
         run(these, "tune")
-    cache = tmp_path / "run.partial" / "cache" / "pool"
-    (of_these,), (looks,) = (cache / "chosen").iterdir(), cache.glob("*.jsonl")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(InputError, match="the landmarks of the pool changed since the run was interrupted"):
         run(others, "tune", resume=True)
-    (of_others,) = set((cache / "chosen").iterdir()) - {of_these}
-    (looks_of_others,) = set(cache.glob("*.jsonl")) - {looks}
-    assert looks_of_others.read_text() != looks.read_text()
-    images = find_images(chips["pool"])
-    points = points_of_sets(others, {"pool": images}, False)["pool"]
-    anew = embed(load_model("dlib"), images, views=RECIPE.views, landmarks=points)
-
-    def far_from_anew(folder: Path) -> float:
-        """Return the largest difference of an embedding from the nearest of a picture; parts do not name theirs."""
-        found = load_features(folder / "000000").embeddings
-        return float(max(np.abs(anew.embeddings - row).max(1).min() for row in found))
-
-    assert far_from_anew(of_others) < 1e-5 < 0.01 < far_from_anew(of_these)
-    run(others, "", resume=True)
-    assert f'landmarks = "{others}"' in (tmp_path / "run" / "config.toml").read_text()
+    run(these, "", resume=True)
+    assert f'landmarks = "{these}"' in (tmp_path / "run" / "config.toml").read_text()
 
 
 def test_an_id_of_two_pictures_is_refused_but_one_picture_may_be_in_two_sets(photographs: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def check_name(name: str) -> None:
             check_name(part)
         return
     what = f"no model '{name}'{did_you_mean(name, KNOWN)}"
-    if path.is_dir():
+    if name and path.is_dir():
         what = f"no model in the folder '{name}', which has no {BUNDLE_FILE} and no model/{BUNDLE_FILE}"
     raise InputError(
         f"{what}: give {', '.join(map(repr, KNOWN))}, the folder of a run or of its model/, an {ONNX} file, "

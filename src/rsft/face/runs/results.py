@@ -137,7 +137,6 @@ def summarise(found: Findings, pseudonym: Pseudonyms = NAMED) -> dict[str, Any]:
         "curves": {
             key: {name: band and band.to_dict() for name, band in bands.items()} for key, bands in found.curves.items()
         },
-        "errors": {key: wrong.to_dict(pseudonym) for key, wrong in found.errors.items()},
         "validation": _validation(found.tuned),
         "doubtful_labels": sum(run.doubtful for run in found.tuned),
         "acceptance_rate": float(np.mean([plan.envelope.acceptance_rate for plan in found.plans])),

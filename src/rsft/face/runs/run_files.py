@@ -18,7 +18,7 @@ from rsft.face.runs.results import NAMED, Findings, write_plan
 from rsft.face.runs.thumbnails import Faces, save_errors, save_thumbnails
 from rsft.face.runs.used_inputs import write_used
 from rsft.report.page import REPORT_FILE
-from rsft.report.run import CONFIG_FILE, METRICS_FILE
+from rsft.report.run import CONFIG_FILE, ERRORS_FILE, METRICS_FILE
 from rsft.report.run_page import write_run_page
 from rsft.types import TUNED
 
@@ -58,6 +58,9 @@ def write_run(
     """
     plan, times_trained = found.plans[0], found.tuned[0].line.times_trained
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1))
+    # apart from the metrics, which are the same for every salt
+    errors = {key: wrong.to_dict(pseudonym) for key, wrong in found.errors.items()}
+    (folder / ERRORS_FILE).write_text(json.dumps(errors, indent=1))
     (folder / CONFIG_FILE).write_text(tomli_w.dumps(found.config))
     retain_fraction = found.config["recipe"]["retain_fraction"]
     write_plan(

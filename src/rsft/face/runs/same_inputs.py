@@ -94,7 +94,7 @@ def check_same_inputs(
         how = change_between(before.get(name, NONE), noted.get(name, NONE))
         if how is not None:
             raise InputError(
-                f"{name} has changed since the run was interrupted ({how}, by '{file}'): put the old one back, or "
+                f"{name} changed since the run was interrupted ({how}, by '{file}'): put the old one back, or "
                 "start anew, with another --out or with --overwrite where the command has it."
             )
     replace_file(file, json.dumps(noted).encode())

@@ -36,6 +36,13 @@ class Errors(Shape):
     impostor: Annotated[list[WrongPair], Field(max_length=100)]
 
 
+class ErrorsOfSets(Shape):
+    """`errors.json`."""
+
+    target: Errors
+    retain: Errors = None  # type: ignore[assignment]  # absent, but never null
+
+
 class Point(Shape):
     """The validation scores at one share of the tuned weights."""
 
@@ -89,7 +96,6 @@ class Metrics(Shape):
     tuned: dict[str, Rates]
     differences: dict[str, dict[str, dict[str, Interval]]]
     curves: dict[str, dict[str, Band | None]]
-    errors: dict[str, Errors]
     groups: dict[str, Groups | None] | None = None
     validation: Validation
     acceptance_rate: float
@@ -112,7 +118,6 @@ class Metrics(Shape):
         rows += [set(values) for by_set in self.differences.values() for values in by_set.values()]
         rows += [set(rates.thresholds) for system in systems for rates in system.values()]
         named = all(set(by_set) <= sets for by_set in self.differences.values()) and set(self.curves) <= sets
-        named = named and "target" in self.errors
         if not known or not named or self.headline_fmr not in fmrs or any(row != fmrs for row in rows):
             raise ValueError("the systems need figures on the same sets and at the same FMRs")
         return self

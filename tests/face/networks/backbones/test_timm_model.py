@@ -139,7 +139,7 @@ def test_a_missing_timm_or_a_torchvision_for_another_torch_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(InputError, match=r"cannot be imported .*pip install 'rsft\[timm\]'"):
+    with pytest.raises(InputError, match=r"cannot be imported .*pip install '\.\[timm\]'"):
         load_model("timm:small")
     monkeypatch.delitem(sys.modules, "timm")
     (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
