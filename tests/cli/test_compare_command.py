@@ -179,7 +179,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_embedded(faces: P
         ("needs 8 identities or more in the pool, got 7", "seven", ["--pool", tmp_path / "few"], ""),
         ("does not exist", "empty", ["--target", tmp_path / "absent"], ""),
         ("there is no rule 'maximum' (did you mean 'max'?)", "rule", ["--envelope", "maximum"], ""),
-        ("recipe.envelope: Value error, `choose_envelope` knows no rule 'least'", "recipe", [], 'envelope = "least"'),
+        ("recipe.envelope: there is no rule 'least'", "recipe", [], 'envelope = "least"'),
         ("needs ATTRIBUTE=VALUE", "oracle", ["--oracle", "night"], ""),
         ("has known=maybe; there are values such as no, yes", "value", [*variants, "--oracle", "known=maybe"], ""),
         ("attributes are read for the oracle", "alone", ["--attributes", table], ""),

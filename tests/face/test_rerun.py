@@ -189,7 +189,7 @@ def test_every_part_that_differs_is_told_with_its_size(root: Path, tmp_path: Pat
 
 
 def test_what_is_no_finished_run_of_fit_is_refused_in_one_line(root: Path, tmp_path: Path) -> None:
-    assert "there is no run folder" in refused("rerun", tmp_path / "absent")
+    assert "does not exist" in refused("rerun", tmp_path / "absent")
     shutil.copytree(root / "run", tmp_path / "run.partial")
     assert "not finished: complete it with `rsft fit --resume`" in refused("rerun", tmp_path / "run.partial")
     (tmp_path / "plan").mkdir()

@@ -71,7 +71,9 @@ def metrics() -> dict[str, Any]:
         "curves": {key: {"pretrained": BAND, "tuned": BAND} for key in SETS},
         "groups": {
             "pretrained": None,
-            "tuned": {"attribute": "age", "unknown": 0, "thresholds": {"0.01": 0.5}, "groups": {"old": GROUP, "young": GROUP}},
+            "tuned": {
+                "attribute": "age", "unknown": 0, "thresholds": {"0.01": 0.5}, "groups": {"old": GROUP, "young": GROUP},
+            },
         },
         "validation": {
             "share": 0.5,
