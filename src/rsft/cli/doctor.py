@@ -85,7 +85,7 @@ def _print_survey(found: dict[str, Any], console: Console) -> None:
     if found["estimate"]:
         of = found["estimate"]
         console.print(
-            f"[bold]at most[/bold]: plan {_minutes(of['plan_seconds'])}; fit {_minutes(of['fit_seconds'])} and "
+            f"[bold]about[/bold]: plan {_minutes(of['plan_seconds'])}; fit {_minutes(of['fit_seconds'])} and "
             f"{of['fit_bytes'] / 2**20:,.0f} MiB of disk while it runs ({of['source']})."
         )
     console.print(f"[bold]Next[/bold]: {escape(found['next'])}.")

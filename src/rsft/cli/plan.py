@@ -165,7 +165,7 @@ def _print_cost(result: dict[str, Any]) -> None:
     chosen = next((kind for kind in kinds if kind["features"] == result["features"]["kind"]), None)
     if chosen is not None and chosen["seconds_of_a_picture"] is not None:
         print(f"Reading and rating a picture took {1000 * chosen['seconds_of_a_picture']:.0f} ms here.")
-    print("What a fit takes at most, in minutes and bytes: rsft doctor POOL TARGET EVAL")
+    print("About what a fit takes, in minutes and bytes: rsft doctor POOL TARGET EVAL")
 
 
 def _check_target(target: Path | None, shares: Path | None, attributes: Path | None, landmarks: Path | None) -> None:

@@ -47,7 +47,7 @@ def survey(
         "pictures", "identities" (of labelled ones), "passed_over" (reason -> number), "sampled", "unreadable" (in the
         sample) and "read_ms" of a picture; "evaluation", numbers of comparisons and the FMRs that they support;
         "leaks", for each two sets the numbers of shared "identities", "exact" and "near" duplicates in the samples;
-        "estimate", seconds and bytes at most of `rsft plan` and `rsft fit`, with their "source"; and "next".
+        "estimate", about how many seconds and bytes `rsft plan` and `rsft fit` take, with their "source"; and "next".
 
     Raises:
         InputError: A set cannot be listed.
@@ -112,7 +112,7 @@ def _leaks(first: str, second: str, prints: Mapping[str, Prints], people: Mappin
 
 
 def _estimate(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what `rsft plan` and `rsft fit` take at most; nothing without a pool and a target."""
+    """Return what `rsft plan` and `rsft fit` take, roughly; nothing without a pool and a target."""
     if not {"pool", "target"} <= told.keys():
         return {}
     looked_at = min(told["pool"]["pictures"], Recipe().max_looks)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsft.face.adaptation.advice import TUNING_GAINED, Action, advise
+from rsft.face.adaptation.advice import FIT, TUNING_GAINED, Action, advise
 from rsft.face.adaptation.gate import MIN_PEOPLE
 from rsft.face.adaptation.swap import ModelFigures, Swap
 from rsft.pilot_plan import PILOT_SIZES
@@ -73,7 +73,7 @@ def test_every_outcome_has_its_action_and_a_better_network_comes_first(outcome: 
 
 def test_a_network_that_is_no_better_by_any_sign_is_not_pursued() -> None:
     advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(models(-0.2, 0.1), 80, 200, 20))
-    assert advice.next == "rsft fit with the same inputs, --eval and --out"
+    assert advice.next == FIT
 
 
 def test_a_licence_that_rules_out_commercial_use_is_said() -> None:

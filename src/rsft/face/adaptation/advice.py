@@ -40,6 +40,12 @@ class Gained:
 TUNING_GAINED = Gained(runs=10, drawn=8, low=0.071, median=0.108, high=0.281)
 
 
+FIT = (
+    "rsft fit with the same inputs, --eval and --out; with `steps = 0` in the [recipe] of its --config it whitens "
+    "alone, which needs no training"
+)
+
+
 class Action(StrEnum):
     """What a plan advises."""
 
@@ -125,7 +131,7 @@ def _tune(figures: Mapping[str, float], swap: Swap) -> Advice:
     open_ones = [model.name for model in swap.models if model.alike_gain and (model.alike_gain.value or 0.0) > 0]
     names = " ".join(f"--model {name}" for name in (swap.models[0].name, *open_ones)) if open_ones else ""
     compared = f"; whether {' or '.join(open_ones)} is better, rsft compare {names} tells" if open_ones else ""
-    return Advice(Action.TUNE, reason, f"rsft fit with the same inputs, --eval and --out{compared}")
+    return Advice(Action.TUNE, reason, f"{FIT}{compared}")
 
 
 def _to_collect(
