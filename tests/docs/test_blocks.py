@@ -22,6 +22,7 @@ import rsft.errors
 
 KINDS = {"python", "console", "toml", "json", "text"}
 MARKS = {"needs your pictures": r'"\w+(/\w+)+"', "needs a GPU": "cuda"}  # why a block is not run -> what it must hold
+ELSEWHERE = ["docs/trainers.md"]  # tests/frameworks/test_trainers.py runs its blocks one by one
 INCOMPLETE = r"$|Missing (argument|option|parameter|command)|Option .* requires an argument"  # enough for a sentence
 
 
@@ -38,7 +39,7 @@ def of_kind(*kinds: str) -> list[Block]:
     return [block for page in PAGES for block in blocks_of(page) if block.kind in kinds]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.kind == "python" for b in blocks_of(page))])
+@pytest.mark.parametrize("page", sorted({block.page for block in of_kind("python")} - set(ELSEWHERE)))
 def test_the_python_of_a_page_runs_as_one_script(page: str, run_page: Callable[[str], Ran]) -> None:
     run_page(page)
 

@@ -18,6 +18,7 @@ GLOBAL_ITEMS = 2**24
 WINDOW_ITEMS = 2**20
 CHUNK_ITEMS = 2**15
 CHUNKS_PER_WINDOW = 32
+LOWER = 2**32 - 1  # the lower half of 64 bits
 
 
 def chunk_size(window: int) -> int:
@@ -60,8 +61,12 @@ def order_window(
     accepted = np.concatenate(drawn)
     if not shuffle:
         return accepted
-    # Sorting by the lower half and then stably by the upper half sorts by the key; 16-bit sorts take linear time.
-    key = np.concatenate(keys)
-    by_low = np.argsort((key & np.uint32(0xFFFF)).astype(np.uint16), kind="stable")
-    accepted, high = accepted[by_low], (key >> np.uint32(16)).astype(np.uint16)[by_low]
-    return accepted[np.argsort(high, kind="stable")]
+    # Each key with the number of its item below it is one 64-bit integer: one sort, and equal keys keep their order.
+    short = accepted if accepted.max(initial=0) <= LOWER else np.arange(len(accepted))
+    packed = np.concatenate(keys).astype(np.uint64)
+    packed <<= np.uint64(32)
+    packed |= short.view(np.uint64)
+    packed.sort()
+    packed &= np.uint64(LOWER)
+    order = packed.view(np.int64)
+    return order if short is accepted else accepted[order]
