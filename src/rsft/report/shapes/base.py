@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=-(10**19), le=10**19)]  # also a seed
 LogM = Annotated[float, Field(ge=-700, le=700)]  # its exponential is a float
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from rsft.report.shapes.base import Shape
+from rsft.report.shapes.base import Count, Shape
 
 
 class Measured(Shape):
@@ -26,8 +26,8 @@ class Cost(Shape):
     """What one training of a method cost."""
 
     learning_rate: float
-    seeds: int
-    samples: int
+    seeds: Count
+    samples: Count
     distinct: float
     seconds: float
 

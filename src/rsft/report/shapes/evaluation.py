@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from rsft.report.shapes.base import Interval, Shape
+from rsft.report.shapes.base import Count, Interval, Shape
 from rsft.report.shapes.rates import Band, Groups, Rates
 
 
@@ -13,7 +13,7 @@ class EvaluatedSet(Shape):
 
     systems: dict[str, Rates]
     curves: dict[str, Band | None]
-    left_out: dict[str, int]
+    left_out: dict[str, Count]
     differences: dict[str, dict[str, dict[str, Interval]]] = Field(default_factory=dict)
     groups: dict[str, Groups | None] | None = None
 
@@ -22,7 +22,7 @@ class Evaluation(Shape):
     """`evaluation.json`."""
 
     version: str
-    seed: int
+    seed: Count
     models: Annotated[list[str], Field(min_length=1, max_length=100)]
     sets: dict[str, EvaluatedSet]
 

@@ -5,7 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from rsft.report.shapes.base import Estimate, Interval, LogM, Shape
+from rsft.report.shapes.base import Count, Estimate, Interval, LogM, Shape
+
+IDENTITIES = ["identities", "identities_accepted", "identities_uniform"]  # diagnostics that are all there, or none
+LARGEST = 10**19
 
 
 class Price(Shape):
@@ -36,9 +39,9 @@ class Ratios(Shape):
     """A histogram of the log ratios of a pool."""
 
     edges: Annotated[list[LogM], Field(min_length=2, max_length=10_000)]
-    pool: list[int]
+    pool: list[Count]
     accepted: list[float]
-    without_mass: int
+    without_mass: Count
 
     @model_validator(mode="after")
     def _between_edges(self) -> "Ratios":
@@ -52,8 +55,8 @@ class Ratios(Shape):
 class Pilot(Shape):
     """What a plan that saw a part of the pool expects of all of it."""
 
-    items: int
-    looked_at: Annotated[int, Field(gt=0)]
+    items: Count
+    looked_at: Annotated[Count, Field(gt=0)]
     acceptance_rate: Interval
     clipped_mass: Interval
     m: Interval
@@ -118,11 +121,16 @@ class Networks(Shape):
 
     fmr: float
     compared: Annotated[list[Network], Field(max_length=100)]
-    pictures: dict[str, int]
-    people: int | None
+    pictures: dict[str, Count]
+    people: Count | None
     left_out: dict[str, str]
     reason: str | None
     caveat: str | None
+
+
+def _is_shown(value: Any) -> bool:
+    """Return whether a value is a number that can be shown, NaN included."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= LARGEST)
 
 
 class Plan(Shape):
@@ -141,12 +149,13 @@ class Plan(Shape):
     retain_fraction: float = 0.0
     advice: Advice | None = None
     models: Networks | None = None
-    passed_over: dict[str, dict[str, int]] = Field(default_factory=dict)
+    passed_over: dict[str, dict[str, Count]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _diagnosed(self) -> "Plan":
         shown = ["unsupported_fraction"] * bool(self.arrival) + ["pool_items", "expected_accepted"]
-        missing = [name for name in shown if not isinstance(self.diagnostics.get(name), float | int)]
+        shown += IDENTITIES if IDENTITIES[0] in self.diagnostics else []
+        missing = [name for name in shown if not _is_shown(self.diagnostics.get(name))]
         if missing:
             raise ValueError(f"diagnostics needs a number as {missing[0]}")
         return self

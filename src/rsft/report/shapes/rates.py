@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from rsft.report.shapes.base import Interval, Shape
+from rsft.report.shapes.base import Count, Interval, Shape
 
 
 class Rates(Shape):
@@ -12,9 +12,9 @@ class Rates(Shape):
 
     tar_at_fmr: dict[str, Interval]
     eer: float
-    pairs_genuine: int
-    pairs_impostor: int
-    people: int
+    pairs_genuine: Count
+    pairs_impostor: Count
+    people: Count
     thresholds: dict[str, float]
 
 
@@ -36,7 +36,7 @@ class Band(Shape):
 class Group(Shape):
     """The error rates of one group."""
 
-    people: int
+    people: Count
     fmr: dict[str, Interval]
     fnmr: dict[str, Interval]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from rsft.report.shapes.base import Interval, Shape, Share
+from rsft.report.shapes.base import Count, Interval, Shape, Share
 from rsft.report.shapes.rates import Band, Groups, Rates
 
 
@@ -74,11 +74,11 @@ class Validation(Shape):
 class Promise(Shape):
     """How what a run met compares with its plan."""
 
-    items: int
+    items: Count
     mean_ratio: Interval
     acceptance_rate: Interval
     clipped_mass: float
-    above: int
+    above: Count
     broken: str | None
 
 
@@ -87,8 +87,8 @@ class Metrics(Shape):
 
     version: str
     title: str
-    seed: int
-    folds: int
+    seed: Count
+    folds: Count
     headline_fmr: str
     verdict: Verdict
     pretrained: dict[str, Rates]
@@ -99,13 +99,13 @@ class Metrics(Shape):
     groups: dict[str, Groups | None] | None = None
     validation: Validation
     acceptance_rate: float
-    pool_pictures: int
-    images_decoded: int
-    images_embedded: int
-    images_trained: int
+    pool_pictures: Count
+    images_decoded: Count
+    images_embedded: Count
+    images_trained: Count
     seconds: dict[str, float]
     quarantined: list[tuple[str, str]]
-    passed_over: dict[str, dict[str, int]] = Field(default_factory=dict)
+    passed_over: dict[str, dict[str, Count]] = Field(default_factory=dict)
     promise: Promise | None
 
     @model_validator(mode="after")
@@ -126,5 +126,5 @@ class Metrics(Shape):
 class Step(Shape):
     """A line of `history.jsonl`."""
 
-    step: int = None  # type: ignore[assignment]  # absent in records of other kinds
+    step: Count = None  # type: ignore[assignment]  # absent in records of other kinds
     loss: float = None  # type: ignore[assignment]  # likewise
