@@ -99,7 +99,7 @@ def test_a_fit_is_not_resumed_with_other_inputs(tmp_path: Path) -> None:
         picture.with_name("9.png").unlink()
     with pytest.raises(InputError, match="the model changed since the run was interrupted"):
         run(resume=True, model=tiny_model(seed=1))
-    with pytest.raises(InputError, match=r"the option --aligned has changed since .* \(it is not given now"):
+    with pytest.raises(InputError, match=r"the option --aligned changed since .* \(it is not given now"):
         run(resume=True, aligned=False)
     assert run(resume=True).out == tmp_path / "run"
     # what was kept named nobody, and nobody else could read it

@@ -116,12 +116,19 @@ class Network(Shape):
     usual_gain: Interval | None
 
 
+class Pictures(Shape):
+    """How many pictures networks were compared on."""
+
+    alike: Count
+    usual: Count
+
+
 class Networks(Shape):
     """The networks at hand, side by side."""
 
     fmr: float
     compared: Annotated[list[Network], Field(max_length=100)]
-    pictures: dict[str, Count]
+    pictures: Pictures
     people: Count | None
     left_out: dict[str, str]
     reason: str | None
