@@ -15,6 +15,11 @@ from rsft.report.style import Drawing, short
 MOODS = {"swap": "good", "tune": "good", "worth trying": "good", "collect": "open", "leave": ""}
 
 
+def whole(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan with all entries that a template asks for; those that a plan need not have are empty."""
+    return {"pilot": None, "notes": [], "retain_fraction": 0.0, "passed_over": {}, **plan}
+
+
 def plan_figures(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a plan, which the pages of a plan and of a run have.
 
@@ -57,7 +62,7 @@ def plan_data(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
     compared = networks["compared"] if networks else []
     sections = {"networks": "Networks at hand", "shift": "The shift", "ratio": "What would be accepted, and M"}
     return {
-        "plan": {"pilot": None, "notes": [], "retain_fraction": 0.0, "passed_over": {}, **plan},
+        "plan": whole(plan),
         "kind": "plan",
         "version": None,
         "name": name,

@@ -11,7 +11,7 @@ from rsft.report.figures.det import det_figure
 from rsft.report.figures.differences import Change, differences_figure
 from rsft.report.figures.groups import groups_figure
 from rsft.report.figures.training import loss_figure, path_figure
-from rsft.report.plan_page import plan_figures
+from rsft.report.plan_page import plan_figures, whole
 from rsft.report.run import read_run
 from rsft.report.style import Drawing
 from rsft.types import PRETRAINED, TUNED, UNIFORM
@@ -74,7 +74,7 @@ def run_data(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **run,
         "metrics": {"groups": None, "passed_over": {}, **metrics},
-        "plan": {"pilot": None, **plan},
+        "plan": whole(plan),
         "kind": "fit" if "pool" in config else "demo",
         "title": metrics["title"],
         "version": metrics["version"],
