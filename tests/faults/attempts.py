@@ -29,8 +29,9 @@ FORBIDDEN = {
     *("os.spawn", "os.startfile", "ctypes.dlopen", "marshal.loads", "pickle.find_class", "urllib.Request"),
 }
 # Whose code may be compiled and run: literals by `ast.parse`, which runs nothing, and the graph of a network by
-# torch.fx, in which each name from a file has become an identifier (see `_free_name` of the converter of ONNX).
-COMPILERS = ("/ast.py", "/torch/fx/graph_module.py")
+# torch.fx, in which each name from a file has become an identifier (see `_free_name` of the converter of ONNX), and the
+# annotations of a module that is imported late.
+COMPILERS = ("/ast.py", "/torch/fx/graph_module.py", "/typing.py")
 OF_TORCH_FX = "<eval_with_key>"
 
 
