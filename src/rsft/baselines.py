@@ -159,3 +159,30 @@ def _epochs(sampler: RejectionSampler) -> Iterator[np.ndarray]:
     for epoch in itertools.count():
         sampler.set_epoch(epoch)
         yield sampler.sequence().numpy()
+
+
+class Batches:
+    """The batches of one training, for a single pass.
+
+    Args:
+        method: The method that draws the batches.
+        steps: Number of batches, unless the method has its own.
+        batch_size: Number of items in a batch.
+        seed: Seed for the draw.
+
+    Attributes:
+        method: As given.
+        seen: The items (B,) of the batches passed so far.
+    """
+
+    def __init__(self, method: Method, steps: int, batch_size: int, seed: int) -> None:
+        self.method, self._steps, self._batch_size, self._seed = method, steps, batch_size, seed
+        self.seen: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return self.method.steps_of(self._steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for items, weights in self.method.batches(self._steps, self._batch_size, self._seed):
+            self.seen.append(items.numpy())
+            yield items, weights

@@ -12,7 +12,7 @@ from typing import Any
 import joblib
 import numpy as np
 
-from rsft.baselines import REJECTION, Batch, Method
+from rsft.baselines import REJECTION, Batches, Method
 from rsft.data.reading import read_json
 from rsft.disk.lock import locked
 from rsft.disk.whole import replace_file
@@ -26,38 +26,11 @@ CONFIG_FILE, RESULT_FILE, RUNS_FOLDER = "compare.json", "comparison.json", "runs
 COMPARISON = "the settings of a comparison"
 
 # (batches, learning rate, seed) -> trained model. len(batches) is the number of steps.
-Train = Callable[["Batches", float, int], Any]
+Train = Callable[[Batches, float, int], Any]
 # model -> metric -> value, or (1 + B,) value and bootstrap draws. The draws are the same for every model.
 Measure = Callable[[Any], Mapping[str, float | np.ndarray]]
 # model -> score on data that `Measure` does not use
 Validate = Callable[[Any], float]
-
-
-class Batches:
-    """The batches of one training, for a single pass.
-
-    Args:
-        method: The method that draws the batches.
-        steps: Number of batches, unless the method has its own.
-        batch_size: Number of items in a batch.
-        seed: Seed for the draw.
-
-    Attributes:
-        method: As given.
-        seen: The items (B,) of the batches passed so far.
-    """
-
-    def __init__(self, method: Method, steps: int, batch_size: int, seed: int) -> None:
-        self.method, self._steps, self._batch_size, self._seed = method, steps, batch_size, seed
-        self.seen: list[np.ndarray] = []
-
-    def __len__(self) -> int:
-        return self.method.steps_of(self._steps)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for items, weights in self.method.batches(self._steps, self._batch_size, self._seed):
-            self.seen.append(items.numpy())
-            yield items, weights
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`rsft evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,84 +56,66 @@ def evaluate(
 ) -> None:
     """Measure accuracy, TAR at fixed FMRs and EER with 95 % intervals; optionally identification and groups."""
     models = model or ["dlib"]
+    shared: dict[str, Any] = {
+        "evaluation": evaluation,
+        "evaluation_root": eval_root,
+        "retain": retain,
+        "retain_root": retain_root,
+        "out": out,
+        "overwrite": overwrite,
+        "aligned": aligned,
+        "landmarks": landmarks,
+        "seed": seed,
+    }
+    of_one: dict[str, Any] = {
+        "embeddings": embeddings,
+        "templates": templates,
+        "identification": identification,
+        "distractors": distractors,
+        "groups": groups,
+        "attributes": attributes,
+    }
     if len(models) > 1:
-        of_one: dict[str, object] = {"--embeddings": embeddings, "--templates": templates}
-        of_one |= {
-            "--identification": identification,
-            "--groups": groups,
-            "--attributes": attributes,
-            "--det": det,
-            "--distractors": distractors,
-        }
-        _refuse([name for name, value in of_one.items() if value])
-        from rsft.face.evaluate_models import evaluate_models
+        _refuse([f"--{name}" for name, value in (of_one | {"det": det}).items() if value])
+        _evaluate_several(models, shared, json=json)
+    else:
+        _evaluate_one(models[0], shared, of_one | {"enrolled_fraction": enrolled_fraction}, det, json=json)
+    if out is not None and not json:
+        print(f"Report: {out}/report.html")
 
-        with progress(quiet=json) as listener:
-            compared = evaluate_models(
-                models=models,
-                evaluation=evaluation,
-                evaluation_root=eval_root,
-                retain=retain,
-                retain_root=retain_root,
-                out=out,
-                overwrite=overwrite,
-                aligned=aligned,
-                landmarks=landmarks,
-                seed=seed,
-                listener=listener,
-            )
-        found = {key: same.to_dict() for key, same in compared.items()}
-        show.print_json(found) if json else show_models.print_evaluated(found)
-        _say_where(out, json=json)
-        return
+
+def _evaluate_several(models: list[str], shared: dict[str, Any], *, json: bool) -> None:
+    """Evaluate networks on the same pairs and print how they differ; `shared` are arguments of `evaluate_models`."""
+    from rsft.face.evaluate_models import evaluate_models
+
+    with progress(quiet=json) as listener:
+        compared = evaluate_models(models=models, listener=listener, **shared)
+    found = {key: same.to_dict() for key, same in compared.items()}
+    show.print_json(found) if json else show_models.print_evaluated(found)
+
+
+def _evaluate_one(model: str, shared: dict[str, Any], of_one: dict[str, Any], det: Path | None, *, json: bool) -> None:
+    """Evaluate one network and print its figures; `shared` and `of_one` are arguments of `evaluate_folders`."""
     from rsft.disk.whole import replace_file
     from rsft.face.evaluate import evaluate_folders
     from rsft.run_folder import check_file
 
     if det is not None:
-        check_file(
-            det, inputs=(evaluation, eval_root, retain, retain_root, *models, embeddings, templates, distractors)
-        )
+        names = ("evaluation", "evaluation_root", "retain", "retain_root", "embeddings", "templates", "distractors")
+        check_file(det, inputs=(model, *((shared | of_one)[name] for name in names)))
     with progress(quiet=json) as listener:
-        results = evaluate_folders(
-            model=models[0],
-            evaluation=evaluation,
-            evaluation_root=eval_root,
-            retain=retain,
-            retain_root=retain_root,
-            embeddings=embeddings,
-            templates=templates,
-            identification=identification,
-            distractors=distractors,
-            enrolled_fraction=enrolled_fraction,
-            groups=groups,
-            attributes=attributes,
-            det=det is not None,
-            out=out,
-            overwrite=overwrite,
-            aligned=aligned,
-            landmarks=landmarks,
-            seed=seed,
-            listener=listener,
-        )
+        results = evaluate_folders(model=model, det=det is not None, listener=listener, **shared, **of_one)
     if det is not None:
         from rsft.report.figures.det import det_figure
         from rsft.report.style import standalone
 
-        replace_file(det, standalone(det_figure({Path(models[0]).name: results["target"]["det"]}).wide).encode())
+        replace_file(det, standalone(det_figure({Path(model).name: results["target"]["det"]}).wide).encode())
     if json:
-        show.print_json(results["target"] | ({"retain": results["retain"]} if retain else {}))
-    else:
-        for key, path in {"target": evaluation, "retain": retain}.items():
-            if key in results:
-                show.print_verification(results[key], f"{Path(models[0]).name} on {path}")
-    _say_where(out, json=json)
-
-
-def _say_where(out: Path | None, *, json: bool) -> None:
-    """Print the path of the page, if there is one."""
-    if out is not None and not json:
-        print(f"Report: {out}/report.html")
+        show.print_json(results["target"] | ({"retain": results["retain"]} if "retain" in results else {}))
+        return
+    for key, name in {"target": "evaluation", "retain": "retain"}.items():
+        if key in results:
+            show.print_verification(results[key], f"{Path(model).name} on {shared[name]}")
 
 
 def _refuse(options: list[str]) -> None:

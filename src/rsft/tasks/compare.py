@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsft.compare import Batches
+from rsft.baselines import Batches
 from rsft.tasks.describe import check_indexed
 from rsft.tasks.protocol import Task
 from rsft.tuning.loop import fine_tune

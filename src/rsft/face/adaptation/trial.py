@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rsft.baselines import REJECTION, Method, alternatives, rejection
-from rsft.compare import Batches
+from rsft.baselines import REJECTION, Batches, Method, alternatives, rejection
 from rsft.data.features import Features
 from rsft.envelope import choose_envelope
 from rsft.errors import InputError
