@@ -1,5 +1,6 @@
 """RejectionSampler: exact draws of accepted items for a DataLoader, the same for any number of ranks or workers."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rsft.per_item import as_probabilities
+from rsft.sampling.division import Spans
 from rsft.sampling.order import (
     CHUNKS_PER_WINDOW,
     GLOBAL_ITEMS,
@@ -53,6 +55,8 @@ class RejectionSampler(GlobalSequence[int]):
             left out.
         balanced: If True, the numbers u of an item over epochs are its own low-discrepancy sequence, so that it is
             accepted about P * E times in E epochs; see `accept_at`. It has no effect on an `AcceptanceRule`.
+        shares: If True, rank k of n takes the k-th of n consecutive shares of the sequence, not every n-th item. Of a
+            pool of several windows it then puts only its own in order, after it has counted the accepted items of all.
 
     Raises:
         ValueError: If a probability is outside [0, 1] or NaN, the shape is not (N,), the rank is outside
@@ -75,8 +79,9 @@ class RejectionSampler(GlobalSequence[int]):
         window: int | None = None,
         pad: bool = False,
         balanced: bool = True,
+        shares: bool = False,
     ) -> None:
-        super().__init__(rank, world_size, pad)
+        super().__init__(rank, world_size, pad, shares)
         self._pool = (
             RuleDraws(acceptance) if isinstance(acceptance, AcceptanceRule) else Probabilities(acceptance, items)
         )
@@ -84,6 +89,7 @@ class RejectionSampler(GlobalSequence[int]):
         self.seed = seed
         self.shuffle = shuffle
         self.balanced = balanced
+        self.shares = shares
         if window is None:
             window = GLOBAL_ITEMS if self.items <= GLOBAL_ITEMS else WINDOW_ITEMS
         if window < CHUNKS_PER_WINDOW:
@@ -150,7 +156,7 @@ class RejectionSampler(GlobalSequence[int]):
             "seed": self.seed,
             "items": self.items,
             "acceptance": self._fingerprint,
-            "order": [self.shuffle, self.window, self.balanced],
+            "order": [self.shuffle, self.window, self.balanced, *(["shares"] if self.shares else [])],
             "updated": [torch.from_numpy(part) for part in (self._pool.indices, self._pool.values)],
             "pending": [torch.from_numpy(part) for part in self._pending],
         }
@@ -162,7 +168,7 @@ class RejectionSampler(GlobalSequence[int]):
                 f"{self.items}: resume with the pool of the original run."
             )
         here = self._contents()
-        for name, what in (("acceptance", "probabilities"), ("order", "`shuffle`, `window` and `balanced`")):
+        for name, what in (("acceptance", "probabilities"), ("order", "`shuffle`, `window`, `balanced` or `shares`")):
             if state[name] != here[name]:
                 raise ValueError(
                     f"`load_state_dict` got a state made with other {what}: {state[name]}, here {here[name]}. Resume "
@@ -178,7 +184,7 @@ class RejectionSampler(GlobalSequence[int]):
         """Drop everything cached for the current epoch."""
         self._windows: list[np.ndarray] | None = None
         self._last: tuple[int, np.ndarray] | None = None
-        self._counted: int | None = None
+        self._counted: list[int] | None = None
 
     def _accepted_blocks(self, epoch: int) -> Iterator[np.ndarray]:
         for start in range(0, self.items, BLOCK):
@@ -188,28 +194,55 @@ class RejectionSampler(GlobalSequence[int]):
         return self._pool.draw(self.seed, epoch, start, stop, balanced=self.balanced)
 
     def _count(self) -> int:
+        return sum(self._counts())
+
+    def _counts(self) -> list[int]:
+        """Return the number of accepted items of each window."""
         if self._counted is None:
-            blocks = self._parts() if self.items <= self.window else self._accepted_blocks(self.epoch)
-            self._counted = sum(map(len, blocks))
+            if self.items <= self.window:
+                self._counted = [len(part) for part in self._parts()]
+            else:
+                self._counted = [
+                    sum(len(self._draw(self.epoch, *block)) for block in self._blocks(chunks))
+                    for chunks in self._split()
+                ]
         return self._counted
 
     def _parts(self) -> Iterator[np.ndarray]:
         """Yield the sequence window by window."""
+        yield from map(self._window, range(len(self._split())))
+
+    def _between(self, spans: Spans) -> Iterator[np.ndarray]:
+        starts = np.concatenate([[0], np.cumsum(self._counts())]).tolist()
+        for first, last in spans:
+            for number in range(bisect_right(starts, first) - 1, bisect_left(starts, last)):
+                start = starts[number]
+                yield self._window(number)[max(0, first - start) : last - start]
+
+    def _window(self, number: int) -> np.ndarray:
+        """Return the accepted items of a window in order."""
+        # The last window is cached, so that a pool of one window is not drawn again for `len` or another iteration.
+        if self._last is None or self._last[0] != number:
+            self._last = number, self._order(self._split()[number])
+        return self._last[1]
+
+    def _split(self) -> list[np.ndarray]:
+        """Return the chunk numbers of each window."""
         if self._windows is None:
             self._windows = split_into_windows(
                 self.items, self.window, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle
             )
-        for number, chunks in enumerate(self._windows):
-            # The last window is cached, so that a pool of one window is not drawn again for `len` or another iteration.
-            if self._last is None or self._last[0] != number:
-                self._last = number, self._order(chunks)
-            yield self._last[1]
+        return self._windows
+
+    def _blocks(self, chunks: np.ndarray) -> list[tuple[int, int]]:
+        """Return (start, stop) of each chunk of a window."""
+        size = chunk_size(self.window)
+        return [(chunk * size, min((chunk + 1) * size, self.items)) for chunk in chunks.tolist()]
 
     def _order(self, chunks: np.ndarray) -> np.ndarray:
-        size = chunk_size(self.window)
         return order_window(
             lambda start, stop: self._draw(self.epoch, start, stop),
-            [(chunk * size, min((chunk + 1) * size, self.items)) for chunk in chunks.tolist()],
+            self._blocks(chunks),
             seed=self.seed,
             epoch=self.epoch,
             shuffle=self.shuffle,

@@ -9,6 +9,8 @@ import torch
 import torch.distributed
 from torch.utils.data import Sampler
 
+from rsft.sampling.division import Division, Shares, Spans, Turns
+
 LISTED = 4096  # number of indices converted to Python integers at a time
 
 Row = TypeVar("Row")
@@ -17,10 +19,10 @@ Row = TypeVar("Row")
 class GlobalSequence(Sampler[Row], ABC):
     """Base class of samplers whose rows (items or batches) form one sequence that depends on (seed, epoch) alone.
 
-    Rank k of n takes the rows k, k + n, k + 2n, ... A step is one row for each rank. All ranks get the same number of
-    rows: the rows of an incomplete last step are left out, or repeated to fill it if `pad` is True. The position in the
-    sequence counts the rows taken by all ranks together, so a saved state can be resumed with any number of ranks.
-    Ranks do not communicate.
+    Rank k of n takes the rows k, k + n, k + 2n, ..., or the k-th of n consecutive shares. A step is one row for each
+    rank. All ranks get the same number of rows: the rows of an incomplete last step are left out, or repeated to fill
+    it if `pad` is True. A saved state says what all ranks together have taken, so it can be resumed with any number of
+    ranks. Ranks do not communicate.
 
     As with `torch.utils.data.DistributedSampler`, call `set_epoch` before each epoch; otherwise all epochs are equal.
 
@@ -28,21 +30,23 @@ class GlobalSequence(Sampler[Row], ABC):
         rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
         world_size: Number of processes. The default is that of `torch.distributed` if initialised, 1 otherwise.
         pad: If True, an incomplete last step is filled by repeating its rows; otherwise it is left out.
+        shares: If True, ranks take shares; otherwise they take turns.
 
     Raises:
         ValueError: If the rank is outside [0, world_size).
     """
 
-    def __init__(self, rank: int | None, world_size: int | None, pad: bool) -> None:
+    def __init__(self, rank: int | None, world_size: int | None, pad: bool, shares: bool = False) -> None:
         self._by_group = rank is None and world_size is None
         self.rank, self.world_size = resolve_rank(rank, world_size, type(self).__name__)
         self.pad = pad
+        self._division: Division = Shares() if shares else Turns()
         self.epoch = 0
         self.version = 0  # another number whenever the sequence may be another
         self._begun: bool  # whether an iteration has begun since the epoch was set or resumed
         self._later: int | None  # the epoch that follows the resumed one
-        self._start: int  # the position where the next iteration begins
-        self._begin(position=0)
+        self._start: Any  # the place where the next iteration begins
+        self._begin(self._division.origin)
 
     @abstractmethod
     def _parts(self) -> Iterator[np.ndarray]:
@@ -85,7 +89,7 @@ class GlobalSequence(Sampler[Row], ABC):
             )
         self._choose(epoch)
         self.epoch = epoch
-        self._begin(position=0)
+        self._begin(self._division.origin)
 
     def __iter__(self) -> Iterator[Row]:
         """Yield this rank's rows of the epoch; after a resume, its rows of the rest of the epoch.
@@ -103,20 +107,17 @@ class GlobalSequence(Sampler[Row], ABC):
         if self._later is not None and self._begun:
             self.set_epoch(self._later)
         self._begun = True
-        position = self._position = self._passed = self._start
-        self._start = 0
-        for steps in self._steps(position):
-            mine = steps[:, self.rank]
+        self._passed, self._start, self._taken = self._start, self._division.origin, 0
+        for mine in self._division.mine(self, self._passed, self.rank, self.world_size, self.pad):
             listed = max(1, LISTED // mine[:1].size) if len(mine) else 1
             for first in range(0, len(mine), listed):
                 for row in mine[first : first + listed].tolist():
-                    position += self.world_size
-                    self._position = position
+                    self._taken += 1
                     yield row
 
     def __len__(self) -> int:
         """Return the number of rows that this rank yields in the next iteration."""
-        left = max(0, self._count() - self._start)
+        left = self._division.left(self._start, self._count())
         return -(-left // self.world_size) if self.pad else left // self.world_size
 
     def state_dict(self, *, taken: int | None = None) -> dict[str, Any]:
@@ -127,10 +128,10 @@ class GlobalSequence(Sampler[Row], ABC):
                 yielded. With the workers of a plain DataLoader, that number is ahead of the batches seen.
 
         Returns:
-            Dictionary with the epoch, the number of rows used by all ranks together ("position"), the world size, and
-            everything that determines the sequence.
+            Dictionary with the epoch, the rows used by all ranks together ("position": their number, or with shares
+            what each rank used of each division), the world size, and everything that determines the sequence.
         """
-        position = self._position if taken is None else self._passed + taken * self.world_size
+        position = self._division.after(self._passed, self.world_size, self._taken if taken is None else taken)
         return {"epoch": self.epoch, "position": position, "world_size": self.world_size, **self._contents()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -150,32 +151,25 @@ class GlobalSequence(Sampler[Row], ABC):
         self._begin(state["position"])
         if chosen > self.epoch:
             if not self._has_left(1 if self.pad else state["world_size"]):
-                self._start = 0
+                self._start = self._division.origin
                 self.set_epoch(chosen)
             else:
                 self._later = chosen
 
     def _has_left(self, rows: int) -> bool:
-        """Return whether at least `rows` rows follow the position where the next iteration begins."""
-        return self._count() - self._start >= rows
+        """Return whether at least `rows` rows follow the place where the next iteration begins."""
+        return self._division.left(self._start, self._count()) >= rows
 
-    def _begin(self, position: int) -> None:
+    def _between(self, spans: Spans) -> Iterator[np.ndarray]:
+        """Yield the rows of some spans of the sequence in parts: (k, ...) arrays."""
+        whole = np.concatenate(list(self._parts()))
+        yield from (whole[start:stop] for start, stop in spans)
+
+    def _begin(self, place: Any) -> None:
         self.version += 1
         self._begun, self._later = False, None
-        self._start = self._position = self._passed = position
-
-    def _steps(self, skip: int) -> Iterator[np.ndarray]:
-        """Yield the sequence from position `skip` on, as (k, world_size, ...) arrays of k steps."""
-        rest: np.ndarray | None = None
-        for part in self._parts():
-            skipped = min(skip, len(part))
-            skip -= skipped
-            rows = part[skipped:] if rest is None else np.concatenate([rest, part[skipped:]])
-            whole = len(rows) // self.world_size * self.world_size
-            yield rows[:whole].reshape(-1, self.world_size, *rows.shape[1:])
-            rest = rows[whole:]
-        if self.pad and rest is not None and len(rest):
-            yield np.resize(rest, (1, self.world_size, *rest.shape[1:]))
+        self._start = self._passed = place
+        self._taken = 0  # rows yielded in this iteration
 
 
 def resolve_rank(rank: int | None, world_size: int | None, name: str) -> tuple[int, int]:
