@@ -4,7 +4,8 @@
 
 CPU seconds to draw, order and list the rows of the middle rank, up to Python integers, in turns with the others; the
 median of some repetitions, and the ratio to one rank with its range over repetitions. The peak of the memory that is
-allocated is measured in runs of its own, over the first 10^6 rows of the rank. Writes `benchmarks/results/rank_cost.json`.
+allocated is measured in runs of its own, over the first 10^6 rows of the rank.
+Writes `benchmarks/results/rank_cost.json`.
 """
 
 import argparse
@@ -87,8 +88,9 @@ def main() -> None:
         print(f"\n{name}")
         for row in figures:
             low, high = row["ratio_range"]
-            print(f"  {'shares' if row['shares'] else 'turns':6} {row['ranks']} ranks {row['cpu_seconds']:7.3f} s "
-                  f"{row['ratio_to_one_rank']:5.2f} [{low:.2f}, {high:.2f}] {row['peak_megabytes']:7.1f} MB")  # fmt: skip
+            way = "shares" if row["shares"] else "turns"
+            cost = f"{row['cpu_seconds']:7.3f} s {row['ratio_to_one_rank']:5.2f} [{low:.2f}, {high:.2f}]"
+            print(f"  {way:6} {row['ranks']} ranks {cost} {row['peak_megabytes']:7.1f} MB")
 
 
 if __name__ == "__main__":

@@ -92,6 +92,14 @@ def test_a_rank_orders_the_windows_of_its_share_alone(monkeypatch: pytest.Monkey
     assert len(ordered) >= windows
 
 
+def test_nothing_is_left_of_an_epoch_whose_last_step_was_filled() -> None:
+    ranks = next(n for n in range(3, 12) if len(whole()) % n > 1)
+    done, again = sampler(0, ranks, pad=True), sampler(0, 1, pad=True)
+    list(done)
+    again.load_state_dict(done.state_dict())
+    assert len(again) == 0 == len(list(again))
+
+
 def test_a_finished_epoch_is_followed_by_the_next() -> None:
     done = sampler(1, 2)
     list(done)

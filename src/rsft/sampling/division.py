@@ -86,6 +86,9 @@ class Shares(Division):
     def mine(
         self, sequence: Rows, place: tuple[tuple[int, int], ...], rank: int, world_size: int, pad: bool
     ) -> Iterator[np.ndarray]:
+        if world_size == 1 and not place:  # nothing to divide, so nothing to count
+            yield from sequence._parts()
+            return
         spans = spans_left(place, sequence._count())
         each, rest = divmod(_total(spans), world_size)
         yield from sequence._between(_cut(spans, rank * each, (rank + 1) * each))
