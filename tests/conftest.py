@@ -15,7 +15,7 @@ from rsft.face.pictures.orl import orl_faces
 
 sys.path[:0] = [
     str(Path(__file__).parent / part)
-    for part in ("browser", "cli", "data", "docs", "face", "faults", "frameworks", "gpu", "laws", "tasks")
+    for part in ("browser", "cli", "data", "docs", "face", "faults", "frameworks", "gpu", "laws", "scale", "tasks")
 ]
 pytest_plugins = ["browser_fixture", "devices", "pages"]  # fixtures of the folders browser, gpu and docs
 # The machine's speed is not what is tested.

@@ -1,6 +1,7 @@
 """The interface of all estimated density ratios."""
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 import numpy as np
 from torch import Tensor
@@ -39,3 +40,7 @@ class DensityRatio(ABC):
         Raises:
             ValueError: If the width differs from that of the fit, or a feature is NaN or infinite.
         """
+
+    def frozen(self) -> Self:
+        """Return a ratio that rates new items alike, without the values of the items that it was fitted on."""
+        return self

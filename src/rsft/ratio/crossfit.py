@@ -1,8 +1,10 @@
 """The part shared by all estimators: held-out scores, calibration and diagnostics of the ratio."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from rsft.ratio.base import DensityRatio
 from rsft.ratio.calibration import BENT, STRAIGHT, Calibration, fit_calibrations
+from rsft.ratio.repeats import Repeats
 from rsft.ratio.rows import Rows, Table
 from rsft.ratio.sample import Sample, standardised
 
@@ -59,6 +62,13 @@ class CrossFittedRatio(DensityRatio):
         self.pool_fold, self.target_fold = sample.pool_fold, sample.target_fold
         self.repeats, self.item = sample.repeats, sample.item
         self.diagnostics = diagnostics
+
+    def frozen(self) -> Self:
+        small = copy.copy(self)
+        small.pool_log_ratio = small.target_log_ratio = small.held_out_loss = torch.empty(0, dtype=torch.float64)
+        small.pool_fold = small.target_fold = np.empty(0, np.uint8)
+        small.repeats, small.item = Repeats(np.empty(0, np.int64), np.empty(0, np.int64), 0), None
+        return small
 
     def log_ratio(self, x: Table) -> Tensor:
         parts = [

@@ -130,10 +130,29 @@ def accept_at(acceptance: Any, items: np.ndarray, *, seed: int, epoch: int = 0, 
     """
     given = as_probabilities(acceptance, "accept_at(acceptance=...)")
     key, step = _balance(epoch) if balanced else (epoch, 0)
-    top = random_words_at(seed, key, items, bits=TOP_BITS)
-    low = random_words_at(seed, key, items, part=1) >> np.uint64(64 - LOW_BITS)
-    number = ((top << np.uint64(LOW_BITS)) + low + np.uint64(step)) % np.uint64(2**U_BITS)
+    number = (_numbers_at(seed, key, items) + np.uint64(step)) % np.uint64(2**U_BITS)
     return number < given * 2.0**U_BITS
+
+
+def accept_epochs(acceptance: Any, items: np.ndarray, epochs: int, *, seed: int) -> np.ndarray:
+    """Decide for scattered items in which of the first epochs they are accepted, with balanced numbers.
+
+    Args:
+        acceptance: (n,) acceptance probabilities in [0, 1].
+        items: (n,) int64 indices of the items.
+        epochs: Number E of epochs.
+        seed: Integer in [0, 2^64).
+
+    Returns:
+        (n, E) bool. Column e is what `accept_at(..., epoch=e, balanced=True)` returns.
+
+    >>> accept_epochs([0.5, 0.5], np.array([7, 50]), 4, seed=1).sum(1)
+    array([2, 2])
+    """
+    bound = as_probabilities(acceptance, "accept_epochs(acceptance=...)") * 2.0**U_BITS
+    number = _numbers_at(seed, 0, items)
+    steps = np.array([_balance(epoch)[1] for epoch in range(epochs)], np.uint64)
+    return (number[:, None] + steps) % np.uint64(2**U_BITS) < bound[:, None]
 
 
 def _balance(epoch: int) -> tuple[int, int]:
@@ -144,6 +163,18 @@ def _balance(epoch: int) -> tuple[int, int]:
 def uniforms(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
     """Return `u` of items `start` ... `stop - 1`: (stop - start,) float64 in [0, 1), multiples of 2^-53."""
     return _numbers(seed, epoch, start, stop, stream) * 2.0**-U_BITS
+
+
+def uniforms_at(seed: int, epoch: int, items: np.ndarray, stream: Stream = Stream.ACCEPT) -> np.ndarray:
+    """Return `u` of scattered items, (n,) int64 or uint64, as `uniforms` does: (n,) float64 in [0, 1)."""
+    return _numbers_at(seed, epoch, items, stream) * 2.0**-U_BITS
+
+
+def _numbers_at(seed: int, epoch: int, items: np.ndarray, stream: Stream = Stream.ACCEPT) -> np.ndarray:
+    """Return `u` of scattered items in units of 2^-53: (n,) uint64."""
+    top = random_words_at(seed, epoch, items, stream, bits=TOP_BITS)
+    low = random_words_at(seed, epoch, items, stream, part=1) >> np.uint64(64 - LOW_BITS)
+    return (top << np.uint64(LOW_BITS)) + low
 
 
 def _numbers(seed: int, epoch: int, start: int, stop: int, stream: Stream = Stream.ACCEPT) -> np.ndarray:
@@ -191,7 +222,7 @@ def random_words_at(
     Args:
         seed: Integer in [0, 2^64).
         epoch: Integer in [0, 2^64).
-        items: (n,) int64 indices of the words.
+        items: (n,) int64 or uint64 indices of the words.
         stream: Highest word of the counter.
         bits: Size of a word: 64, 32 or 16.
         part: Second highest word of the counter.

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
@@ -13,6 +13,14 @@ from rsft.sampling.undivided import Asked, processes_of
 
 Accept = Callable[[Any], float]
 NAME_ITEMS = "pass `key`, a function from an item to a name that no other has, such as a file name or a row number."
+
+
+@runtime_checkable
+class StreamRule(Protocol):
+    """Rule that decides itself which items of a stream are accepted, such as one that was told by a table."""
+
+    def accepts(self, item: Any, seed: int, epoch: int) -> bool:
+        """Return whether an item is accepted in an epoch; a pure function of the arguments."""
 
 
 class RejectionStream(IterableDataset[Any]):
@@ -36,7 +44,7 @@ class RejectionStream(IterableDataset[Any]):
 
     Args:
         stream: Iterable that is read once per epoch, from its beginning.
-        acceptance: Function item -> acceptance probability in [0, 1].
+        acceptance: Function item -> acceptance probability in [0, 1]; or a `StreamRule`.
         seed: Integer in [0, 2^64).
         key: Function item -> unique string or integer, for a stream that divides itself.
         divided: Whether the stream divides itself among all workers and ranks, for one that would be refused. With
@@ -58,7 +66,7 @@ class RejectionStream(IterableDataset[Any]):
     def __init__(
         self,
         stream: Iterable[Any],
-        acceptance: Accept,
+        acceptance: Accept | StreamRule,
         *,
         seed: int = 0,
         key: Callable[[Any], str | int] | None = None,
@@ -104,17 +112,23 @@ class RejectionStream(IterableDataset[Any]):
         for index, item in enumerate(asked.items_of(self._stream)):
             if not index and self._divided is None:
                 self._check_asked(asked, whole, known, workers)
-            name = index if self._key is None else _hash(self._key(item))
+            name = index if self._key is None else number_of_name(self._key(item))
             if name % shares != share:
                 continue
-            probability = float(self._acceptance(item))
-            if not 0 <= probability <= 1:
-                raise ValueError(
-                    f"`RejectionStream(acceptance=...)` needs to return a probability in [0, 1], got {probability} for "
-                    f"item {index}."
-                )
-            if uniforms(self.seed, epoch, name, name + 1, Stream.ITEM)[0] < probability:
+            if self._accepts(item, name, index, epoch):
                 yield item
+
+    def _accepts(self, item: Any, name: int, index: int, epoch: int) -> bool:
+        """Return whether an item is accepted; `name` is the number that decides, `index` its place in the stream."""
+        if isinstance(self._acceptance, StreamRule):
+            return self._acceptance.accepts(item, self.seed, epoch)
+        probability = float(self._acceptance(item))
+        if not 0 <= probability <= 1:
+            raise ValueError(
+                f"`RejectionStream(acceptance=...)` needs to return a probability in [0, 1], got {probability} for "
+                f"item {index}."
+            )
+        return bool(uniforms(self.seed, epoch, name, name + 1, Stream.ITEM)[0] < probability)
 
     def _check_processes(self, whole: bool) -> bool:
         """Return whether it is known among how many processes the stream divides itself.
@@ -157,5 +171,6 @@ class RejectionStream(IterableDataset[Any]):
             )
 
 
-def _hash(key: str | int) -> int:
+def number_of_name(key: str | int) -> int:
+    """Return the number in [0, 2^64) that decides for an item of this name."""
     return int.from_bytes(hashlib.blake2b(str(key).encode(), digest_size=8).digest(), "little")

@@ -1,0 +1,17 @@
+"""Scoring on an engine that runs already, such as Ray or Spark, and drawing from what it wrote."""
+
+from rsft.scale.columns import RowOutcome
+from rsft.scale.engines import score_with_ray, score_with_spark
+from rsft.scale.scorer import Scorer, fingerprint, scorer
+from rsft.scale.table import ScoredTable, read_scored
+
+__all__ = [
+    "RowOutcome",
+    "ScoredTable",
+    "Scorer",
+    "fingerprint",
+    "read_scored",
+    "score_with_ray",
+    "score_with_spark",
+    "scorer",
+]

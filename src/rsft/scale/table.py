@@ -1,0 +1,232 @@
+"""ScoredTable: what an engine wrote, read partition by partition."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rsft.data.reading import reading
+from rsft.errors import InputError
+from rsft.sampling.sampler import RejectionSampler
+from rsft.sampling.stream import RejectionStream
+from rsft.scale.columns import ACCEPTANCE, ACCEPTED, EPOCHS, ID, OUTCOME, PLAN, TYPES, is_name
+from rsft.scale.ids import check_names, check_numbers
+from rsft.scale.scorer import Scorer
+from rsft.scale.stream import Rows, Told, check_epoch, id_of
+
+ROWS = 1 << 16  # number of rows in memory at a time
+WHAT = "a partition of a scored table"
+
+
+class ScoredTable:
+    """The scored items of a pool, in Parquet files that an engine wrote.
+
+    A partition is read when it is needed, so memory does not grow with the pool, except where said. In which partition
+    an item lies, and in which order, has no effect on who is accepted.
+
+    Attributes:
+        files: The files that have rows.
+        seed: Seed for the accept decisions.
+        items: Number N of items.
+        epochs: Number of epochs whose accept decisions are in all of the files.
+        named: Whether items have names. Otherwise they have numbers, 0 to N - 1.
+
+    Args:
+        files: Parquet files with the columns that `Scorer` returns.
+        scorer: The scorer that they were made with.
+
+    Raises:
+        InputError: If a file cannot be read, has other columns than the first, or was made with another plan, or an
+            item is missing or there twice. To see this, all ids are read once.
+    """
+
+    def __init__(self, files: Sequence[Path], scorer: Scorer) -> None:
+        schemas = {path: schema for path in files if (schema := _schema(path)) is not None}
+        if not schemas:
+            raise InputError(f"the table has no rows in its {len(files)} files, the first is '{files[0]}'.")
+        self.files, self.seed, self._plan = list(schemas), scorer.seed, scorer.plan
+        first = self.files[0]
+        for path, schema in schemas.items():
+            _check_schema(path, schema, first, schemas[first])
+        self.named = is_name(schemas[first].field(ID).type)
+        rows = sum(pq.read_metadata(path).num_rows for path in self.files)
+        self.items = rows if scorer.items is None else scorer.items
+        self.epochs = self._fewest_epochs()
+        if self.named:
+            check_names(self._ids, self.items, rows)
+        else:
+            check_numbers(self._ids(), self.items, rows)
+
+    def __len__(self) -> int:
+        return self.items
+
+    def acceptance(self, into: str | Path | None = None) -> np.ndarray:
+        """Return the acceptance probability of each item, by its number: (N,) float64.
+
+        Args:
+            into: A new `.npy` file for them, which is then mapped to memory. Without it they take 8 N bytes.
+
+        Raises:
+            InputError: If the items have names, or the file exists.
+        """
+        if self.named:
+            raise InputError("items with names have no order: use `ScoredTable.stream`, or score with numbers as ids.")
+        if into is not None and Path(into).exists():
+            raise InputError(f"'{into}' exists: name a new file for the acceptance probabilities.")
+        values: np.ndarray = (
+            np.empty(self.items) if into is None else np.lib.format.open_memmap(into, "w+", np.float64, (self.items,))
+        )
+        for _, batch in self._batches([ID, ACCEPTANCE]):
+            values[batch[ID].to_numpy()] = batch[ACCEPTANCE].to_numpy()
+        return values
+
+    def sampler(self, into: str | Path | None = None, **options: Any) -> RejectionSampler:
+        """Return a sampler of the numbers of accepted items, for a dataset that finds items by their number.
+
+        It draws from the probabilities, so it knows any epoch.
+
+        Args:
+            into: As in `acceptance`.
+            **options: Further arguments of `RejectionSampler`.
+        """
+        return RejectionSampler(self.acceptance(into), **{"seed": self.seed, **options})
+
+    def stream(
+        self, columns: Sequence[str] = (), *, rank: int | None = None, world_size: int | None = None
+    ) -> RejectionStream:
+        """Return a stream of the accepted rows, as dictionaries of their columns, in the order of the table.
+
+        The workers of all ranks share the row groups of the files. Who is accepted is what the table says, so an epoch
+        that was not scored raises an `InputError` when the stream is iterated.
+
+        Args:
+            columns: Columns of the table to read, beside `id` and `accepted_epochs`.
+            rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
+            world_size: Number of processes. The default is that of `torch.distributed` if initialised, 1 otherwise.
+        """
+        absent = [name for name in columns if name not in pq.read_schema(self.files[0]).names]
+        if absent:
+            raise InputError(f"'{self.files[0]}' has no column '{absent[0]}': name it in `scale.scorer(keep=...)`.")
+        shares = partial(self._share, [ID, ACCEPTED, *columns])
+        return RejectionStream(
+            Rows(shares, rank, world_size),
+            Told(self.seed, self.epochs),
+            seed=self.seed,
+            key=id_of,
+            divided=True,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def accepted(self, epoch: int = 0) -> np.ndarray:
+        """Return the ids of all items accepted in an epoch, ascending: (n,) int64, or (n,) texts if items have names.
+
+        Raises:
+            InputError: If the epoch was not scored.
+        """
+        check_epoch(epoch, self.epochs)
+        parts = []
+        for _, batch in self._batches([ID, ACCEPTED]):
+            lists = batch[ACCEPTED]
+            rows = np.repeat(np.arange(len(batch)), lists.value_lengths().to_numpy())
+            kept = rows[lists.flatten().to_numpy() == epoch]
+            parts.append(batch[ID].take(pa.array(kept)).to_numpy(zero_copy_only=False))
+        return np.sort(np.concatenate(parts))
+
+    def outcomes(self) -> dict[str, int]:
+        """Return how many rows have each outcome, see `RowOutcome`."""
+        counts = Counter[str]()
+        for _, batch in self._batches([OUTCOME]):
+            counts.update({found["values"]: found["counts"] for found in batch[OUTCOME].value_counts().to_pylist()})
+        return dict(counts)
+
+    def _share(self, columns: Sequence[str], share: int, shares: int) -> Iterator[pa.RecordBatch]:
+        return (batch for _, batch in self._batches(columns, share, shares))
+
+    def _ids(self) -> Iterator[tuple[Path, pa.Array]]:
+        return ((path, batch[ID]) for path, batch in self._batches([ID]))
+
+    def _batches(
+        self, columns: Sequence[str], share: int = 0, shares: int = 1
+    ) -> Iterator[tuple[Path, pa.RecordBatch]]:
+        """Yield the rows of a share of the row groups of all files, `ROWS` at a time, with their file."""
+        number = 0
+        for path in self.files:
+            with reading(path, WHAT), pq.ParquetFile(path, read_dictionary=[PLAN]) as file:
+                mine = [place for place in range(file.num_row_groups) if (number + place) % shares == share]
+                number += file.num_row_groups
+                for batch in file.iter_batches(ROWS, mine, list(columns)) if mine else ():
+                    yield path, batch
+
+    def _fewest_epochs(self) -> int:
+        """Return the number of epochs that all rows have; raise an InputError if a row is of another plan."""
+        fewest = []
+        for path, batch in self._batches([EPOCHS, PLAN]):
+            other = [plan for plan in batch[PLAN].unique().to_pylist() if plan != self._plan]
+            if other:
+                raise InputError(
+                    f"'{path}' was scored with plan {other[0]}, and this is plan {self._plan}: read it with the scorer "
+                    "that it was made with, or score the pool again."
+                )
+            fewest.append(int(batch[EPOCHS].to_numpy().min()))
+        return min(fewest)
+
+
+def read_scored(where: str | Path | Sequence[str | Path], scorer: Scorer) -> ScoredTable:
+    """Read what an engine wrote.
+
+    Args:
+        where: A folder with Parquet files, as Ray and Spark write it, or Parquet files. In a folder, names that begin
+            with a dot or `_` are passed over, as both engines do.
+        scorer: The scorer that it was made with, or one of the same plan.
+
+    Raises:
+        InputError: If there is no Parquet file, or for the reasons of `ScoredTable`.
+    """
+    places = [Path(where)] if isinstance(where, str | Path) else [Path(place) for place in where]
+    files = [file for place in places for file in (_files(place) if place.is_dir() else [place])]
+    if not files:
+        raise InputError(f"no Parquet file in {', '.join(map(str, places)) or 'an empty list'}: name what was written.")
+    return ScoredTable(files, scorer)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder in the order of their names."""
+    found = sorted(folder.rglob("*.parquet"))
+    return [path for path in found if not any(part[0] in "._" for part in path.relative_to(folder).parts)]
+
+
+def _schema(path: Path) -> pa.Schema | None:
+    """Return the schema of a file; None if it has no row, and then perhaps no columns."""
+    with reading(path, WHAT), pq.ParquetFile(path) as file:
+        return file.schema_arrow if file.metadata.num_rows else None
+
+
+def _check_schema(path: Path, schema: pa.Schema, first: Path, others: pa.Schema) -> None:
+    """Raise an InputError unless a file has the columns of a scored table, and those of the first file."""
+    for name in (ID, *TYPES):
+        if name not in schema.names:
+            raise InputError(f"'{path}' has no column '{name}', so it is no scored table.")
+        if name in TYPES and _plain(schema.field(name).type) != TYPES[name]:
+            raise InputError(f"'{path}' has {schema.field(name).type} in '{name}', which needs {TYPES[name]}.")
+    here, there = ({field.name: _plain(field.type) for field in fields} for fields in (schema, others))
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            raise InputError(
+                f"'{path}' has {here.get(name) or 'no'} column '{name}', and '{first}' {there.get(name) or 'none'}: "
+                "score all partitions with one scorer."
+            )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return a type as it is without what engines write differently: large offsets, and names of the parts of lists."""
+    if pa.types.is_large_string(kind):
+        return pa.string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return kind
