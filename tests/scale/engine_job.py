@@ -19,13 +19,13 @@ CUTS = (0, 1, 300, 300, 3000, 3700)  # an odd division, with an empty partition
 def with_ray(folder: Path) -> Callable[[Scorer, Path], None]:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
     rows = pq.read_table(folder / "rows.parquet")
     ends = (*CUTS[1:], len(rows))
     parts = [rows.slice(start, end - start) for start, end in zip(CUTS, ends, strict=True)]
 
     def job(scorer: Scorer, out: Path) -> None:
-        options = {"concurrency": 2} if isinstance(scorer.features, type) else {}
+        options = {"concurrency": 1} if isinstance(scorer.features, type) else {}
         score_with_ray(ray.data.from_arrow(parts), scorer, **options).write_parquet(str(out))
 
     return job
@@ -35,7 +35,7 @@ def with_spark(folder: Path) -> Callable[[Scorer, Path], None]:
     from pyspark.sql import SparkSession
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    session = SparkSession.builder.master("local[2, 4]").config("spark.ui.enabled", "false").getOrCreate()
+    session = SparkSession.builder.master("local[1, 4]").config("spark.ui.enabled", "false").getOrCreate()
     rows = session.read.parquet(str(folder / "rows.parquet"))
 
     def job(scorer: Scorer, out: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_pool import Describer, describe, dying_once, pool_rows, small_plan
+from small_pool import MARKER, Dying, describe, pool_rows, score, small_plan
 
 from rsft.errors import InputError
 from rsft.scale import ScoredTable, Scorer, read_scored, score_with_ray, score_with_spark, scorer
@@ -32,16 +33,17 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.skip("Spark needs Java")
     folder = tmp_path_factory.mktemp(name)
     make = partial(scorer, small_plan(), epochs=4)
-    scorers = {
-        "killed": make(dying_once(folder / "died"), id="number"),
-        "loaded": make(Describer, id="number", keep=["path"]),
-        "named": make(describe, id="name"),
-    }
+    scorers = {"killed": make(Dying, id="number", keep=["path"]), "named": make(describe, id="name")}
     pq.write_table(pool_rows(), folder / "rows.parquet")
     for which, one in scorers.items():
         (folder / f"{which}.scorer").write_bytes(pickle.dumps(one))
     paths = os.pathsep.join([str(HERE), *sys.path])
-    environment = os.environ | {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0", "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = os.environ | {
+        "PYTHONPATH": paths,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        MARKER: str(folder / "died"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
     words = [sys.executable, str(HERE / "engine_job.py"), name, str(folder)]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -54,14 +56,11 @@ def written(table: ScoredTable, schema: pa.Schema) -> pa.Table:
     return pa.concat_tables(parts).sort_by("id")
 
 
-@pytest.mark.parametrize("which", ["killed", "loaded", "named"])
+@pytest.mark.parametrize("which", ["killed", "named"])
 def test_an_engine_writes_the_bytes_of_one_process(engine: tuple[Path, dict[str, Scorer]], which: str) -> None:
-    """Also if a worker kills itself in the middle, with a class as features, with names as ids."""
+    """Also if a worker kills itself in the middle, with a class as features, or with names as ids."""
     folder, scorers = engine
-    features = Describer() if which == "loaded" else describe
-    alone = scorer(small_plan(), features, id=scorers[which].id, keep=scorers[which].keep, epochs=4)(
-        pool_rows()
-    ).sort_by("id")
+    alone = replace(scorers[which], features=describe)(pool_rows()).sort_by("id")
     table = read_scored(folder / which, scorers[which])
     assert len(table.files) > 1
     assert written(table, alone.schema).equals(alone)
@@ -69,9 +68,7 @@ def test_an_engine_writes_the_bytes_of_one_process(engine: tuple[Path, dict[str,
 
 def test_what_an_engine_wrote_is_drawn_as_a_sampler_of_the_plan_draws(engine: tuple[Path, dict[str, Scorer]]) -> None:
     folder, scorers = engine
-    from small_pool import score
-
-    table = read_scored(folder / "loaded", scorers["loaded"])
+    table = read_scored(folder / "killed", scorers["killed"])
     lazy, sampler = small_plan().sampler(score=score), table.sampler()
     for epoch in (0, 3):
         accepted = lazy.accepted(epoch).tolist()

@@ -1,0 +1,179 @@
+"""A table of scored rows gives the accepted items of one process, and is refused where it is not whole."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from small_pool import ITEMS, WORSE, describe, pool_rows, score, small_plan
+from torch.utils.data import DataLoader
+
+from rsft.errors import InputError
+from rsft.scale import ScoredTable, Scorer, read_scored, scorer
+
+CUTS = (0, 1, 1500, 1500, 4000, ITEMS)
+NUMBERED = scorer(small_plan(), describe, id="number", epochs=3, keep=["path"])
+NAMED = scorer(small_plan(), describe, id="name", epochs=3)
+
+
+def write(folder: Path, table: pa.Table) -> None:
+    """Write a table in partitions of 700 rows a group, one of them empty."""
+    folder.mkdir(parents=True)
+    for number, (start, end) in enumerate(zip(CUTS, CUTS[1:], strict=False)):
+        pq.write_table(table.slice(start, end - start), folder / f"part-{number}.parquet", row_group_size=700)
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scored") / "numbered"
+    write(folder, NUMBERED(pool_rows()))
+    (folder / "_temporary").mkdir()
+    (folder / "_temporary" / "part-0.parquet").write_bytes(b"left by a killed job")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scored") / "named"
+    write(folder, NAMED(pool_rows()))
+    return folder
+
+
+def test_the_samplers_and_the_table_accept_the_items_of_one_process(numbered: Path, tmp_path: Path) -> None:
+    table, lazy = read_scored(numbered, NUMBERED), small_plan().sampler(score=score)
+    mapped = table.sampler(tmp_path / "acceptance.npy")
+    assert isinstance(np.load(tmp_path / "acceptance.npy", mmap_mode="r"), np.memmap)
+    assert (len(table), table.epochs, table.named) == (ITEMS, 3, False)
+    for epoch in (0, 2, 40):  # a sampler draws from the probabilities, so it knows any epoch
+        accepted = lazy.accepted(epoch).tolist()
+        assert accepted == table.sampler().accepted(epoch).tolist() == mapped.accepted(epoch).tolist()
+        if epoch < 3:
+            assert accepted == table.accepted(epoch).tolist()
+    assert (
+        table.outcomes() == {"scored": ITEMS - len(WORSE), "features not finite": len(WORSE)}
+        or sum(table.outcomes().values()) == ITEMS
+    )
+
+
+@pytest.mark.parametrize("kind", ["numbered", "named"])
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (2, 2)])
+def test_the_stream_of_all_workers_and_ranks_is_what_is_accepted_once(
+    kind: str, world_size: int, workers: int, request: pytest.FixtureRequest
+) -> None:
+    table = read_scored(request.getfixturevalue(kind), NUMBERED if kind == "numbered" else NAMED)
+    found: list[object] = []
+    for rank in range(world_size):
+        stream = table.stream(["path"] if kind == "numbered" else [], rank=rank, world_size=world_size)
+        stream.set_epoch(2)
+        loader = DataLoader(
+            stream, batch_size=None, num_workers=workers, multiprocessing_context="fork" if workers else None
+        )
+        rows = list(loader)
+        assert 0 < len(rows) < ITEMS
+        assert all(row.get("path", "face-").startswith("face-") for row in rows)
+        found += [row["id"] for row in rows]
+    assert sorted(found, key=str) == sorted(table.accepted(2).tolist(), key=str)
+
+
+# What is refused
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+def without(*items: int) -> Change:
+    return lambda table: table.filter(pc.invert(pc.is_in(table["id"], pa.array(items))))
+
+
+def twice(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table.slice(0, ITEMS - 1), table.slice(40, 1)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without(7, 4999), r"lacks 2 of 5000 items \(item 7 is the first\): did the job end"),
+        (without(4999), r"lacks 1 of 5000 items \(item 4999 is the first\)"),
+        (twice, r"part-4.parquet' has id \d+, which the table has already"),
+        (lambda table: table.slice(0, 0), r"the table has no rows in its 5 files"),
+        (lambda table: table.drop_columns(["plan"]), r"part-0.parquet' has no column 'plan', so it is no scored table"),
+        (
+            lambda table: table.set_column(2, "log_ratio", table["log_ratio"].cast(pa.float32())),
+            r"has float in 'log_ratio', which needs double",
+        ),
+    ],
+    ids=["two missing", "the last missing", "twice", "empty", "no plan", "another type"],
+)
+def test_a_table_that_is_not_whole_is_refused_in_a_line(change: Change, message: str, tmp_path: Path) -> None:
+    write(tmp_path / "scored", change(NUMBERED(pool_rows())))
+    with pytest.raises(InputError, match=message):
+        read_scored(tmp_path / "scored", NUMBERED)
+
+
+def test_names_that_are_missing_or_there_twice_are_refused(tmp_path: Path) -> None:
+    table = NAMED(pool_rows())
+    write(tmp_path / "twice", twice(table))
+    with pytest.raises(InputError, match=r"has id 'face-\d+', which the table has already"):
+        read_scored(tmp_path / "twice", NAMED)
+    write(tmp_path / "short", table.slice(0, ITEMS - 3))
+    with pytest.raises(InputError, match="lacks 3 of 5000 items"):
+        read_scored(tmp_path / "short", NAMED)
+    with pytest.raises(InputError, match=r"use `ScoredTable\.stream`"):
+        other = tmp_path / "whole"
+        write(other, table)
+        read_scored(other, NAMED).sampler()
+
+
+def test_partitions_of_other_columns_or_ids_are_refused(numbered: Path, named: Path, tmp_path: Path) -> None:
+    for extra, message in (
+        (NUMBERED(pool_rows()).drop_columns(["path"]), "no column 'path', and '.*part-0.parquet' string"),
+        (NAMED(pool_rows()), "string column 'id', and '.*' int64"),
+    ):
+        folder = tmp_path / message[:3]
+        shutil.copytree(numbered, folder)
+        pq.write_table(extra, folder / "part-9.parquet")
+        with pytest.raises(InputError, match=message):
+            read_scored(folder, NUMBERED)
+
+
+def test_a_table_of_another_plan_is_refused(numbered: Path) -> None:
+    other = scorer(small_plan(seed=4), describe, id="number", epochs=3)
+    assert other.plan != NUMBERED.plan
+    with pytest.raises(InputError, match=f"was scored with plan {NUMBERED.plan}, and this is plan {other.plan}"):
+        read_scored(numbered, other)
+
+
+def test_an_epoch_that_was_not_scored_is_refused(numbered: Path) -> None:
+    table = read_scored(numbered, NUMBERED)
+    stream = table.stream()
+    stream.set_epoch(3)
+    for ask in (lambda: table.accepted(3), lambda: list(stream)):
+        with pytest.raises(InputError, match=r"epoch 3 was not scored: the table tells epochs 0 to 2\. Score with"):
+            ask()
+
+
+def test_files_that_are_no_table_are_refused(numbered: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no Parquet file in"):
+        read_scored(tmp_path, NUMBERED)
+    (tmp_path / "cut.parquet").write_bytes((numbered / "part-1.parquet").read_bytes()[:500])
+    with pytest.raises(InputError, match=r"cannot read '.*cut\.parquet' as a partition of a scored table"):
+        read_scored(tmp_path, NUMBERED)
+    with pytest.raises(InputError, match=r"has no column 'album': name it in `scale\.scorer\(keep"):
+        read_scored(numbered, NUMBERED).stream(["album"])
+    (tmp_path / "there.npy").touch()
+    with pytest.raises(InputError, match="exists: name a new file"):
+        read_scored(numbered, NUMBERED).acceptance(tmp_path / "there.npy")
+
+
+def test_memory_does_not_grow_with_the_rows_of_the_table(numbered: Path) -> None:
+    """A partition is read in parts: no more than `ROWS` rows are handed on at a time."""
+    table = ScoredTable([numbered / f"part-{number}.parquet" for number in range(5)], NUMBERED)
+    sizes = [len(batch) for batch in table._share(["id"], 0, 1)]
+    assert sum(sizes) == ITEMS
+    shares = [sum(len(batch) for batch in table._share(["id"], share, 3)) for share in range(3)]
+    assert sum(shares) == ITEMS
+    assert min(shares) > 0
+    assert isinstance(NUMBERED, Scorer)
