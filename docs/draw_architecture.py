@@ -35,6 +35,7 @@ ROOMS = {
     "rsft.report": ("report", 388, 478, 3.1, ENTRY),
     "rsft.face.adaptation": ("adaptation", 140, 344, 3.9, FACE),
     "rsft.ranking": ("ranking", 484, 584, 5, CORE),
+    "rsft.scale": ("scale", 388, 478, 5, CORE),
     "rsft.pilot_plan": ("pilot_plan", 592, 678, 5, CORE),
     "rsft.compare": ("compare", 686, 888, 5, CORE),
     "rsft.face.pictures": ("pictures", 32, 124, 5, FACE),

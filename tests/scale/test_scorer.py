@@ -2,8 +2,8 @@
 
 import math
 import pickle
-from itertools import pairwise
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
