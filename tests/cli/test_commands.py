@@ -211,7 +211,20 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "plan", "fit", "evaluate", "embed", "report", "convert", "data check", "threshold", "forget", "rerun"],
+    [
+        "demo",
+        "plan",
+        "fit",
+        "evaluate",
+        "embed",
+        "report",
+        "convert",
+        "data check",
+        "threshold",
+        "forget",
+        "rerun",
+        "monitor",
+    ],
 )
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:
     assert "--json" in rsft(*command.split(), "--help").stdout

@@ -52,6 +52,13 @@ def fit(
     show_faces: Annotated[
         bool, typer.Option("--show-faces", help="Show pictures in the report, and names in the run folder.")
     ] = False,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="Also log plan, training and gate to tensorboard, mlflow or wandb (offline). Repeatable."),
+    ] = None,
+    tracker_folder: Annotated[
+        Path | None, typer.Option(help="Folder for what trackers write. Default: OUT.tracked, beside the run.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Adapt a model: plan, fine-tune on the accepted pictures, evaluate, and write the model and a report."""
@@ -78,6 +85,8 @@ def fit(
             overwrite=overwrite,
             resume=resume,
             show_faces=show_faces,
+            trackers=tracker or (),
+            tracker_folder=tracker_folder,
             listener=listener,
         )
     show.print_json(result.metrics) if json else show.print_metrics(result.metrics, str(out))

@@ -24,6 +24,7 @@ from rsft.cli.export import export, gallery
 from rsft.cli.fit import fit
 from rsft.cli.forget import forget
 from rsft.cli.models import models
+from rsft.cli.monitor import monitor
 from rsft.cli.plan import plan
 from rsft.cli.report import report
 from rsft.cli.rerun import rerun
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP_OPTIONS,
 )
-COMPUTING: tuple[Callable[..., None], ...] = (demo, plan, fit, compare, evaluate, threshold, embed, rerun)
+COMPUTING: tuple[Callable[..., None], ...] = (demo, plan, fit, compare, evaluate, threshold, embed, rerun, monitor)
 OTHERS: tuple[Callable[..., None], ...] = (export, forget, convert, report, doctor)
 for command in (*COMPUTING, *OTHERS):
     add(app, command, name=command.__name__, computes=command in COMPUTING)

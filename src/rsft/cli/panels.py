@@ -13,14 +13,18 @@ PANELS = {
     DATA: (
         "pool", "target", "evaluation", "eval_root", "retain", "retain_root", "model", "old_model", "against_root",
         "landmarks", "aligned", "embeddings", "templates", "distractors", "probes", "pictures", "manifest", "labels",
-        "target_groups", "attributes", "shares", "identity",
+        "target_groups", "attributes", "shares", "identity", "reference",
     ),
     METHOD: (
         "config", "shift", "quick", "features", "method", "envelope", "retain_fraction", "accept_by", "floor", "epochs",
         "compare", "against", "no_swap", "oracle", "peers", "seeds", "identification", "enrolled_fraction", "groups",
         "fmr", "safe", "allow_overlap", "drop_overlap", "seed",
     ),
-    OUTPUT: ("out", "det", "write", "onnx", "bundle", "overwrite", "resume", "show_faces", "json"),
+    OUTPUT: (
+        "out", "history", "det", "write", "onnx", "bundle", "hub_folder", "base_model",
+        "overwrite", "resume", "show_faces", "tracker",
+        "tracker_folder", "json",
+    ),
     RUNNING: ("device", "workers", "quiet", "verbose", "help"),
 }  # fmt: skip
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}

@@ -83,7 +83,7 @@ def support(
         local = _distance_to_others(items, groups, nearest[far, 0])
         outside[far] = distance[far, 0] > LOCAL_FACTOR * local
     told = len(outside) if target_groups is None else effective_number(target_groups)
-    return Support(_wilson(int(outside.sum()) / len(outside), told), outside)
+    return Support(wilson(int(outside.sum()) / len(outside), told), outside)
 
 
 def _distance_to_others(items: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -103,8 +103,13 @@ def _distance_to_others(items: np.ndarray, groups: np.ndarray, rows: np.ndarray)
     return result
 
 
-def _wilson(share: float, n: float) -> Interval:
-    """Compute the score interval of a proportion among n items (E. Wilson, 1927)."""
+def wilson(share: float, n: float) -> Interval:
+    """Compute the score interval of a proportion among n items (E. Wilson, 1927).
+
+    Args:
+        share: The proportion, in [0, 1].
+        n: Number of items; their effective number if they repeat.
+    """
     z = norm.ppf((1 + CONFIDENCE) / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

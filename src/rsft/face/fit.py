@@ -15,7 +15,6 @@ from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.selection import check_looks, check_target
 from rsft.face.adaptation.tune import Tuned, check_identities, total_steps, tune
 from rsft.face.adaptation.views import trial_of
-from rsft.face.evaluation.det import DetBand
 from rsft.face.evaluation.groups import group_of_each, rates_of_groups
 from rsft.face.evaluation.protocol import RETAIN, TARGET, usable
 from rsft.face.evaluation.trials import AnyTrial
@@ -24,9 +23,11 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike
 from rsft.face.pictures.embedding import face_finder
 from rsft.face.pictures.parts import noted_digests
-from rsft.face.runs.closer_look import Errors, NamedTrial, curves_of, errors_of
+from rsft.face.runs.closer_look import NamedTrial, curves_of, errors_of
 from rsft.face.runs.decision import headline_fmr
+from rsft.face.runs.embedded_sets import EmbeddedSets, MeasuredSets
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, evaluation_set, read_inputs
+from rsft.face.runs.kept_target import faces_of, write_kept_target
 from rsft.face.runs.open_pool import Chosen, OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
@@ -35,6 +36,7 @@ from rsft.face.runs.run_config import run_config
 from rsft.face.runs.run_files import shipped_model, write_run
 from rsft.face.runs.same_inputs import check_same_inputs, noted_inputs
 from rsft.face.runs.thumbnails import Faces
+from rsft.face.runs.trackers import Trackers, beside
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import check_output, writing
 from rsft.tuning.distributed import first_enters, is_first, join, on_first
@@ -69,6 +71,8 @@ def fit(
     resume: bool = False,
     show_faces: bool = False,
     salt: str | None = None,
+    trackers: Sequence[str] = (),
+    tracker_folder: PathLike | None = None,
     listener: Listener = silent,
 ) -> FitResult:
     """Adapt a pretrained face model to the population in `target`, using pictures of a labelled pool.
@@ -100,6 +104,9 @@ def fit(
             folder.
         salt: Salt of these hashes, by default a new random one. Runs with one salt have the same hashes for the same
             names, so that they can be compared.
+        trackers: Names of experiment trackers that get the plan, every step, the clipped mass of every epoch and the
+            gate; see `rsft.face.runs.trackers`.
+        tracker_folder: Folder for what they write. By default OUT.tracked, beside `out`.
         listener: Callback that receives (stage, done, total) as each stage advances.
 
     Raises:
@@ -116,20 +123,23 @@ def fit(
         raise InputError("attributes are read for groups: name the attribute to group by.")
     join()
     on_first(lambda: check_output(out, inputs=sources.paths, overwrite=overwrite, resume=resume))
+    told = Trackers(trackers, tracker_folder or beside(out), out, inputs=sources.paths)
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
     check_identities(inputs.identities, recipe)
     check_looks(len(inputs.sets[POOL]), recipe)
     check_target(len(inputs.sets[TARGET]), recipe)
     group_of = group_of_each(inputs.protocols[TARGET].images, groups, attributes) if groups is not None else None
     with first_enters(writing(out, inputs=sources.paths, overwrite=overwrite, resume=resume)) as folder:
-        run = _Run(inputs, recipe, seed, stages, folder)
+        run = _Run(inputs, recipe, seed, stages, folder, told)
         features = run.embed()
         opened = run.open_pool(features)
         plan = opened.plan()
         chosen = opened.choose(plan)
         if chosen.promise is not None:
             plan = replace(plan, verdict=chosen.promise.judged(plan.verdict))
-        tuned = run.tune(chosen, opened.folds)
+        with told.of(plan, chosen, recipe, seed):
+            tuned = run.tune(chosen, opened.folds)
+            told.gate(tuned.gate)
         with stages.stage("evaluate"):
             tuned = run.within_bound(tuned, features)
             measured = run.evaluate(tuned, features, groups, group_of)
@@ -172,33 +182,16 @@ def fit(
             shipped = shipped_model(inputs.model, found, f"rsft, from {inputs.model.name} {inputs.model.fingerprint}")
             on_first(
                 lambda: run.write(
-                    found, metrics, shipped, pseudonym, show_faces, {POOL: opened.digests, **run.digests()}
+                    found,
+                    metrics,
+                    shipped,
+                    pseudonym,
+                    show_faces,
+                    {POOL: opened.digests, **run.digests()},
+                    features.target,
                 )
             )
     return FitResult(metrics["verdict"]["text"], metrics, plan, shipped, out)
-
-
-@dataclass(frozen=True)
-class _Embedded:
-    """The features of all sets of a run but the pool."""
-
-    target: Features
-    evaluated: Mapping[str, Features]
-
-    @property
-    def all(self) -> list[Features]:
-        """The features of every set."""
-        return [self.target, *self.evaluated.values()]
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """What the evaluation of a run found; attributes of `Findings`."""
-
-    reports: Mapping[str, VerificationReport]
-    curves: Mapping[str, Mapping[str, DetBand | None]]
-    errors: Mapping[str, Errors]
-    groups: dict[str, dict[str, Any] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -210,20 +203,21 @@ class _Run:
     seed: int
     stages: Stages
     folder: Path
+    trackers: Trackers
 
-    def embed(self) -> _Embedded:
+    def embed(self) -> EmbeddedSets:
         """Embed all sets but the pool."""
         cache, inputs = self.folder / CACHE_FOLDER, self.inputs
         given: dict[str, Any] = {"protocols": inputs.protocols, "model": inputs.model, "points": inputs.points}
         on_first(lambda: check_same_inputs(cache, inputs.sets, **given, aligned=inputs.aligned))
         target = inputs.embed(TARGET, self.stages, folder=cache)
         check_target(len(target), self.recipe)  # some may be unreadable or without a face
-        return _Embedded(
+        return EmbeddedSets(
             target,
             inputs.embed_evaluated(self.stages, cache),
         )
 
-    def open_pool(self, features: _Embedded) -> OpenPool:
+    def open_pool(self, features: EmbeddedSets) -> OpenPool:
         """Open the pool, with what an interrupted run has found."""
         cache = self.folder / CACHE_FOLDER
         return OpenPool(self.inputs, features.target, self.recipe, self.seed, self.stages, cache / POOL)
@@ -238,6 +232,7 @@ class _Run:
             def on_step(record: dict[str, float]) -> None:
                 if history is not None:
                     history(record)
+                self.trackers.step(record)
                 advance("loss" in record)
 
             checkpoints = self.folder / CHECKPOINTS_FOLDER
@@ -252,7 +247,7 @@ class _Run:
                 on_step=on_step,
             )
 
-    def within_bound(self, tuned: Tuned, features: _Embedded) -> Tuned:
+    def within_bound(self, tuned: Tuned, features: EmbeddedSets) -> Tuned:
         """Step back towards the pretrained weights until the retention set loses no more than the recipe allows."""
         if RETAIN not in features.evaluated:
             return tuned
@@ -264,8 +259,8 @@ class _Run:
         return replace(tuned, gate=on_first(lambda: within_bound(tuned.gate, loss_at, self.recipe.max_retention_loss)))
 
     def evaluate(
-        self, tuned: Tuned, features: _Embedded, groups: str | None, group_of: Mapping[str, str] | None
-    ) -> "_Measured":
+        self, tuned: Tuned, features: EmbeddedSets, groups: str | None, group_of: Mapping[str, str] | None
+    ) -> MeasuredSets:
         """Verify on each protocol and look closer and, if groups are asked for, compute their error rates."""
         compared = {
             key: [NamedTrial(self.trial(key, features, tuned.suffix()), features.evaluated[key].ids)]
@@ -275,11 +270,11 @@ class _Run:
 
     def _measured(
         self, compared: Mapping[str, Sequence[NamedTrial]], groups: str | None, group_of: Mapping[str, str] | None
-    ) -> "_Measured":
+    ) -> MeasuredSets:
         """Compute what `evaluate` returns; the first process does."""
         seed = self.seed
         reports = {key: verify([one.trial for one in of], seed=seed) for key, of in compared.items()}
-        measured = _Measured(
+        measured = MeasuredSets(
             reports,
             {key: curves_of(of, seed=seed) for key, of in compared.items()},
             {key: errors_of(of, headline_fmr(reports[key]), seed=seed) for key, of in compared.items()},
@@ -290,7 +285,7 @@ class _Run:
         values = [group_of[item] for item in target.ids]
         return replace(measured, groups=_rates(target.trial, reports[TARGET], groups or "", values, seed))
 
-    def trial(self, key: str, features: _Embedded, suffix: nn.Module | None) -> AnyTrial:
+    def trial(self, key: str, features: EmbeddedSets, suffix: nn.Module | None) -> AnyTrial:
         """Score the pretrained and the tuned stages on the pictures of one protocol."""
         evaluated = features.evaluated[key]
         return trial_of({PRETRAINED: None, TUNED: suffix}, usable(self.inputs.protocols[key], evaluated), evaluated)
@@ -308,6 +303,7 @@ class _Run:
         pseudonym: Pseudonyms,
         show_faces: bool,
         used: Mapping[str, Mapping[str, str]],
+        target: Features,
     ) -> None:
         """Write the files of the run, and remove what was kept for resuming."""
         inputs, faces = self.inputs, None
@@ -323,6 +319,8 @@ class _Run:
         licence = inputs.model.licence
         options: dict[str, Any] = {"licence_of_source": licence, "pseudonym": pseudonym, "faces": faces, "used": used}
         write_run(self.folder, found, metrics, shipped, **options)
+        how = faces_of(aligned=inputs.aligned, landmarks=inputs.points[TARGET] is not None)
+        write_kept_target(self.folder, target, faces=how)
         for finished in (CACHE_FOLDER, CHECKPOINTS_FOLDER):
             discard(self.folder / finished)
 
