@@ -21,6 +21,12 @@ def export(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder to create, with safetensors weights and bundle.json.")
     ] = None,
+    hub_folder: Annotated[
+        Path | None, typer.Option(help="Folder to create, as the Hugging Face hub takes it: `hf upload ORG/NAME DIR`.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="For --hub-folder: ORG/NAME on the hub of the pretrained model.")
+    ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Faces to compare the ONNX graph and the network on.")] = None,
     aligned: Aligned = False,
     overwrite: Annotated[
@@ -28,10 +34,19 @@ def export(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write a model as ONNX, with its preprocessing and checked with onnxruntime, or as a safetensors bundle."""
+    """Write a model as ONNX, checked with onnxruntime, as a safetensors bundle, or for the Hugging Face hub."""
     from rsft.face.export import export as run_export
 
-    result = run_export(run, onnx=onnx, bundle=bundle, pictures=pictures, aligned=aligned, overwrite=overwrite)
+    result = run_export(
+        run,
+        onnx=onnx,
+        bundle=bundle,
+        hub_folder=hub_folder,
+        base_model=base_model,
+        pictures=pictures,
+        aligned=aligned,
+        overwrite=overwrite,
+    )
     if json:
         show.print_json(result)
         return
@@ -40,6 +55,8 @@ def export(
         print(f"{onnx}: OK, as the network on {result['chips']} chips in onnxruntime ({rounding})")
     if bundle is not None:
         print(f"{bundle}: weights and bundle, fingerprint {result['fingerprint']}")
+    if hub_folder is not None:
+        print(f"{hub_folder}: for the hub; complete the README.md, then `hf upload ORG/NAME {hub_folder}`")
 
 
 def migrate(

@@ -39,8 +39,8 @@ def list_all(context: typer.Context, json: Json = False) -> None:
     console.print(table)
     names = ", ".join(family["name"] for family in found["architectures"])
     console.print(
-        f"Also: timm:NAME, hub:ORG/NAME/FILE, an .onnx file, a run folder, or a checkpoint (.pt, .safetensors, "
-        f"...) of {names}."
+        f"Also: timm:NAME, hub:ORG/NAME or hub:ORG/NAME/FILE, an .onnx file, a run folder, or a checkpoint (.pt, "
+        f".safetensors, ...) of {names}."
     )
 
 

@@ -9,7 +9,9 @@ import typer
 FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
 POOL_HELP = f"Labelled pictures: {FORMS}."
 TARGET_HELP = f"Unlabelled pictures of the deployment: {FORMS}."
-MODEL_HELP = "Name from `rsft models`, run folder, .onnx file, checkpoint, timm:NAME or hub:ORG/NAME/FILE."
+MODEL_HELP = (
+    "Name from `rsft models`, run folder, .onnx file, checkpoint, timm:NAME, hub:ORG/NAME or hub:ORG/NAME/FILE."
+)
 EVAL_FORMS = "pairs (a table a,b,same[,fold], or LFW's pairs.txt), a .bin set, or labelled pictures as for --pool"
 EVAL_HELP = f"Evaluation set: {EVAL_FORMS}."
 

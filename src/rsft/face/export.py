@@ -1,4 +1,4 @@
-"""`rsft export`: write a model as ONNX or as a bundle, and check that its outputs stay the same."""
+"""`rsft export`: write a model as ONNX, as a bundle or for the Hugging Face hub; its outputs stay the same."""
 
 import json
 import logging
@@ -18,11 +18,12 @@ from rsft.data.images import find_images
 from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file, whole_folder
 from rsft.errors import InputError, NoFaceError, RsftError, UnreadableImageError, how_to_install
-from rsft.face.networks.bundle import FaceModel, rounded
+from rsft.face.networks.bundle import HUB_WEIGHTS_FILE, WEIGHTS_FILE, FaceModel, rounded
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.networks.onnx.runtime import run_onnx
 from rsft.face.networks.parity import MAX_ERROR, drawn_chips, relative_error
 from rsft.face.pictures.embedding import chip_reader
+from rsft.face.runs.hub_card import HUB_CONFIG_FILE, README_FILE, hub_card, hub_config, run_of
 from rsft.face.runs.model_card import CARD_FILE
 from rsft.run_folder import check_file
 from rsft.types import PathLike
@@ -36,11 +37,13 @@ def export(
     *,
     onnx: PathLike | None = None,
     bundle: PathLike | None = None,
+    hub_folder: PathLike | None = None,
+    base_model: str | None = None,
     pictures: PathLike | None = None,
     aligned: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a model as ONNX, as a bundle with safetensors weights, or both.
+    """Write a model as ONNX, as a bundle with safetensors weights, or as a folder for the Hugging Face hub.
 
     The ONNX graph takes chips (batch, 3, size, size), float32, RGB in 0..255, and includes the preprocessing. Its
     metadata and the bundle `NAME.json` beside it state the template, the licence and the thresholds, so that
@@ -50,6 +53,10 @@ def export(
         model: Model to export, as for `load_model`.
         onnx: ONNX file to write.
         bundle: Folder to write the bundle into. It must not exist.
+        hub_folder: Folder to write what the hub shows into: the bundle with `model.safetensors`, `config.json` and
+            `README.md`, the card of the run with a header that the hub reads. It must not exist. Once uploaded, as by
+            `hf upload`, the model has the name "hub:ORG/NAME".
+        base_model: Name on the hub, ORG/NAME, of the pretrained model, for the header of `README.md`; see `hub_card`.
         pictures: Faces on which the graph is compared with the network, in any form that `find_images` reads. The first
             sixteen pictures with a face are used. By default, chips drawn by formula are used.
         aligned: The pictures are aligned chips already.
@@ -58,19 +65,23 @@ def export(
     Returns:
         A dictionary that can be written as JSON, with the "fingerprint" of the model. With `onnx` it also has "onnx",
         the file; "chips", the number of chips on which graph and network were compared; and "error", their largest
-        distance relative to the length of the embedding. With `bundle` it also has "bundle", the folder.
+        distance relative to the length of the embedding. With `bundle` it also has "bundle", and with `hub_folder`
+        "hub_folder", the folders.
 
     Raises:
-        InputError: Neither `onnx` nor `bundle` is given, an output exists and may not be replaced, or no picture could
-            be used.
+        InputError: Nothing to write is given, `base_model` is no name or is given without `hub_folder`, an output
+            exists and may not be replaced, or no picture could be used.
         RsftError: The outputs of the graph in onnxruntime differ from those of the network. No file is written then.
     """
-    if onnx is None and bundle is None:
-        raise InputError("`export` needs `onnx`, a file, or `bundle`, a folder, to write.")
-    if bundle is not None and Path(bundle).exists():
-        raise InputError(f"'{bundle}' exists: choose another folder for the bundle.")
-    if bundle is not None:
-        check_apart(Path(bundle), (model, pictures))
+    if onnx is None and bundle is None and hub_folder is None:
+        raise InputError("`export` needs `onnx`, a file, or `bundle` or `hub_folder`, a folder, to write.")
+    if base_model is not None and hub_folder is None:
+        raise InputError("a base model is for the card of the hub: give a hub folder too.")
+    for folder, what in ((bundle, "the bundle"), (hub_folder, "the hub")):
+        if folder is not None and os.path.lexists(folder):
+            raise InputError(f"'{folder}' exists: choose another folder for {what}.")
+        if folder is not None:
+            check_apart(Path(folder), (model, pictures))
     if onnx is not None:
         check_file(Path(onnx), inputs=(model, pictures), replace=True)
         _check_made_here(Path(onnx), overwrite)
@@ -85,6 +96,14 @@ def export(
             if not isinstance(model, FaceModel) and (Path(model) / CARD_FILE).is_file():
                 shutil.copy(Path(model) / CARD_FILE, new / CARD_FILE)
         result["bundle"] = str(bundle)
+    if hub_folder is not None:
+        card = hub_card(found, run_of(model), base_model)
+        with whole_folder(Path(hub_folder)) as new:
+            found.save_into(new)
+            (new / WEIGHTS_FILE).rename(new / HUB_WEIGHTS_FILE)
+            (new / HUB_CONFIG_FILE).write_text(hub_config(found))
+            (new / README_FILE).write_text(card, encoding="utf-8")
+        result["hub_folder"] = str(hub_folder)
     return result
 
 

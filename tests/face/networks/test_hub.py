@@ -15,7 +15,9 @@ from small_graphs import FLAT, graph, node
 
 from rsft.cli.main import run
 from rsft.errors import InputError
+from rsft.face.export import export
 from rsft.face.networks.backbones.mobilefacenet import MobileFaceNet
+from rsft.face.networks.bundle import face_model
 from rsft.face.networks.hub import hub_file
 from rsft.face.networks.load import load_model
 
@@ -89,6 +91,22 @@ def test_a_warning_is_logged_if_the_hub_cannot_be_asked_for_a_bundle(
     assert "could not be asked" not in caplog.text
 
 
+def test_a_whole_model_is_read_from_the_cache(put: Put, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    network = MobileFaceNet(64)
+    network.load_state_dict(weights)
+    model = face_model(network, name="mobilefacenet", licence="MIT")
+    export(model, hub_folder=tmp_path / "written")
+    with pytest.raises(InputError, match="without network access the file must be in the hub's cache"):
+        load_model("hub:someone/others")
+    put("README.md", b"not by rsft")
+    with pytest.raises(InputError, match=r"has no bundle\.json\): name one of its files"):
+        load_model("hub:someone/faces")
+    for file in (tmp_path / "written").iterdir():
+        if file.name != "README.md":
+            put(file.name, file.read_bytes())
+    assert load_model("hub:someone/faces").fingerprint == model.fingerprint
+
+
 class Harm:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -107,7 +125,7 @@ def test_a_pickle_that_runs_code_is_refused_without_running_it(put: Put, tmp_pat
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hub:someone/faces", "does not name a file on the hub: give hub:ORG/NAME/FILE"),
+        ("hub:someone", "does not name a file on the hub: give hub:ORG/NAME/FILE"),
         ("hub:someone//x.pt", "does not name a file on the hub"),
         ("hub:someone/faces/model.py", "the file must be an .onnx file or a checkpoint"),
         ("hub:someone/faces/other.pt", "without network access the file must be in the hub's cache"),

@@ -22,6 +22,7 @@ from rsft.face.networks.preprocess import Preprocess
 from rsft.face.networks.stages import in_stages
 
 WEIGHTS_FILE = "weights.safetensors"
+HUB_WEIGHTS_FILE = "model.safetensors"  # the name by which the hub counts parameters
 GRAPH_FILE, PART_GRAPH_FILE = "graph.onnx", "graph-{}.onnx"
 UNKNOWN_LICENCE = "unknown"
 NON_COMMERCIAL_WORDS = ("non-commercial", "noncommercial", "-nc", "research")

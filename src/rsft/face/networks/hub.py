@@ -4,10 +4,47 @@ import logging
 from pathlib import Path, PurePosixPath
 
 from rsft.errors import InputError, how_to_install
-from rsft.face.networks.names import HUB, SUFFIXES
+from rsft.face.networks.names import BUNDLE_FILE, HUB, SUFFIXES
 from rsft.face.networks.onnx.file import external_files
 
+MODEL_FILES = [BUNDLE_FILE, "*.safetensors", "graph*.onnx"]  # of a whole model
+
 log = logging.getLogger(__name__)
+
+
+def names_folder(name: str) -> bool:
+    """Return whether a name is that of a whole model on the hub, "hub:ORG/NAME"."""
+    parts = name.removeprefix(HUB).split("/")
+    return len(parts) == 2 and all(parts)
+
+
+def hub_folder(name: str) -> Path:
+    """Fetch a model that `rsft export --hub-folder` wrote into the hub's cache, all its files of one commit.
+
+    Args:
+        name: "hub:ORG/NAME".
+
+    Returns:
+        Path of its folder in the cache.
+
+    Raises:
+        InputError: `huggingface_hub` is not installed, there is no such model on the hub nor in the cache, or rsft did
+            not write it.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise InputError(f"'{name}' needs huggingface_hub: {how_to_install('hub')}.") from error
+    try:
+        folder = Path(snapshot_download(name.removeprefix(HUB), allow_patterns=MODEL_FILES))
+    except (OSError, ValueError) as error:
+        raise _not_fetched(name, error) from error
+    if not (folder / BUNDLE_FILE).is_file():
+        raise InputError(
+            f"'{name}' was not written by `rsft export --hub-folder` (it has no {BUNDLE_FILE}): name one of its files, "
+            "as hub:ORG/NAME/FILE."
+        )
+    return folder
 
 
 def hub_file(name: str) -> Path:
@@ -56,9 +93,14 @@ def hub_file(name: str) -> Path:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"cannot fetch '{name}' ({type(error).__name__}: {reason}): without network access the file must be in "
-            "the hub's cache already."
-        ) from error
+        raise _not_fetched(name, error) from error
     return path
+
+
+def _not_fetched(name: str, error: Exception) -> InputError:
+    """Return an error that says why something cannot be fetched."""
+    reason = " ".join(str(error).split())[:200]
+    return InputError(
+        f"cannot fetch '{name}' ({type(error).__name__}: {reason}): without network access the file must be in the "
+        "hub's cache already."
+    )

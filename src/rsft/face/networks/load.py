@@ -15,7 +15,7 @@ from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, read_weights
 from rsft.face.networks.backbones.timm_model import read_timm
 from rsft.face.networks.bundle import UNKNOWN_LICENCE, FaceModel, face_model, fuse
 from rsft.face.networks.chip_points import ARCFACE, scaled
-from rsft.face.networks.hub import hub_file
+from rsft.face.networks.hub import hub_file, hub_folder, names_folder
 from rsft.face.networks.names import HUB, ONNX, SEPARATOR, SUFFIXES, TIMM, bundle_folder, check_name
 from rsft.face.networks.names import KNOWN as KNOWN
 from rsft.face.networks.onnx.entry import KINDS
@@ -48,7 +48,8 @@ def load_model(model: ModelLike, network: nn.Module | None = None, *, check: boo
             - an `.onnx` file,
             - a checkpoint of a network in `ARCHITECTURES`,
             - "timm:NAME", a backbone of timm,
-            - "hub:ORG/NAME/FILE", an ONNX file or checkpoint on the Hugging Face hub,
+            - "hub:ORG/NAME", a model on the Hugging Face hub that `rsft export --hub-folder` wrote,
+            - "hub:ORG/NAME/FILE", an ONNX file or checkpoint there,
             - several of these joined by "+", such as "sface+dlib", for their fusion; see `fuse`,
             - a `FaceModel`, which is returned unchanged.
         network: Module of the saved architecture, needed only for the folder of a custom network; see `load_bundle`.
@@ -76,6 +77,8 @@ def _load(name: str, path: Path, network: nn.Module | None, check: bool) -> Face
     if name.startswith(TIMM):
         return _load_timm(name)
     if name.startswith(HUB):
+        if names_folder(name):
+            return load_bundle(hub_folder(name), network, check=check)
         return replace(_load_file(hub_file(name)), source=name)
     if (folder := bundle_folder(path)) is not None:
         return load_bundle(folder, network, check=check)

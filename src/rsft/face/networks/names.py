@@ -120,6 +120,6 @@ def check_name(name: str) -> None:
         what = f"no model in the folder '{name}', which has no {BUNDLE_FILE} and no model/{BUNDLE_FILE}"
     raise InputError(
         f"{what}: give {', '.join(map(repr, KNOWN))}, the folder of a run or of its model/, an {ONNX} file, "
-        f"a checkpoint ({', '.join(SUFFIXES)}), timm:NAME, hub:ORG/NAME/FILE, or several of them joined by "
-        f"'{SEPARATOR}'."
+        f"a checkpoint ({', '.join(SUFFIXES)}), timm:NAME, hub:ORG/NAME, hub:ORG/NAME/FILE, or several of them joined "
+        f"by '{SEPARATOR}'."
     )

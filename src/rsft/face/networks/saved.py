@@ -15,6 +15,7 @@ from rsft.face.networks.backbones.checkpoints import ARCHITECTURES, build
 from rsft.face.networks.backbones.timm_model import read_timm
 from rsft.face.networks.bundle import (
     GRAPH_FILE,
+    HUB_WEIGHTS_FILE,
     PART_GRAPH_FILE,
     WEIGHTS_FILE,
     ChangedModelError,
@@ -103,8 +104,10 @@ def load_bundle(folder: Path, network: nn.Module | None = None, *, check: bool =
     """
     bundle: _Bundle = read_json(folder / BUNDLE_FILE, _Bundle, "the bundle of a model")
     declared = bundle.model_dump(exclude_none=True, include=set(_Declared.model_fields))
-    with reading(folder / WEIGHTS_FILE, "the weights of a model"):
-        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    of_hub = not (folder / WEIGHTS_FILE).exists() and (folder / HUB_WEIGHTS_FILE).exists()
+    file = folder / (HUB_WEIGHTS_FILE if of_hub else WEIGHTS_FILE)
+    with reading(file, "the weights of a model"):
+        weights = safetensors.torch.load_file(file)
     try:
         if network is None and bundle.parts:
             own = {name: declared[name] for name in OF_FUSIONS if name in declared}
