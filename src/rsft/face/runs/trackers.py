@@ -46,8 +46,9 @@ def check_trackers(names: Iterable[str]) -> None:
         if name not in PACKAGES:
             known = ", ".join(PACKAGES)
             raise InputError(f"unknown tracker '{name}'{did_you_mean(name, PACKAGES)}: choose from {known}.")
-        if importlib.util.find_spec(PACKAGES[name]) is None:
-            raise InputError(f"the tracker '{name}' is not installed: pip install {PACKAGES[name]}.")
+        package = PACKAGES[name]
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"the tracker '{name}' is not installed: pip install {package}.")
 
 
 def beside(out: Path) -> Path:
