@@ -9,14 +9,17 @@ and lights, with the target seen in pictures of a quarter of its people.
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import find_images
+from rsft.data.listing import text_column
 from rsft.errors import NoFaceError, UnreadableImageError
 from rsft.face.evaluation.pairs import PairList, list_all_pairs
 from rsft.face.networks.bundle import FaceModel
@@ -61,6 +64,9 @@ class Chips:
     changes: Sequence[Callable[[np.ndarray, np.random.Generator], np.ndarray]] = ()
     root: Path = Path("chips")
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", text_column(self.ids, self.root))
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -69,6 +75,15 @@ class Chips:
         for number, change in enumerate(self.changes):
             chip = change(chip, np.random.default_rng([zlib.crc32(self.ids[index].encode()), number]))
         return chip
+
+    @contextmanager
+    def opened(self, index: int) -> Iterator[np.ndarray]:
+        yield self.read(index)
+
+    @cached_property
+    def sources(self) -> list[bytes]:
+        """Each picture before its changes, by which an embedding that goes on later knows it again."""
+        return [chip.tobytes() for chip in self.chips]
 
     @property
     def people(self) -> np.ndarray:

@@ -5,7 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from rsft.face.networks.load import load_model
+from rsft.face.pictures.embedding import embed
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = ("densratio", "skada")  # optional packages of the extra `bench`
@@ -20,6 +24,16 @@ def test_each_benchmark_can_be_imported(name: str, monkeypatch: pytest.MonkeyPat
         if error.name not in PEERS:
             raise
         pytest.skip(f"needs {error.name}")
+
+
+def test_the_chips_of_benchmarks_are_embedded_as_pictures_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    model = load_model("dlib")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, model.size, model.size, 3), dtype=np.uint8)
+    chips = importlib.import_module("shifted_faces").Chips(["a/0", "a/1", "b/0"], pixels, np.zeros(3))
+    stored = embed(model, chips, views=2, aligned=True, folder=tmp_path)
+    assert len(stored) == 3
+    assert np.array_equal(stored.embeddings, embed(model, chips, aligned=True).embeddings)
 
 
 @pytest.mark.parametrize("name", ["real_shifts", "real_dealings", "verdicts"])
