@@ -167,7 +167,7 @@ def main() -> None:
                     key = f"{setting} {model.fingerprint} {deal} {fold}"
                     told = kept.result(
                         key,
-                        lambda p=pools, s=shift, f=fold, h=share, d=deal, m=model: _listed(  # type: ignore[misc]
+                        lambda p=pools, s=shift, f=fold, h=share, d=deal, m=model: listed(  # type: ignore[misc]
                             measure(m, p.build(s, f, float(h), d))
                         ),
                     )
@@ -183,7 +183,7 @@ def main() -> None:
     PAGE.write_text(page(found))
 
 
-def _listed(found: Figures) -> dict[str, dict[str, list[float]]]:
+def listed(found: Figures) -> dict[str, dict[str, list[float]]]:
     return {method: {metric: values.tolist() for metric, values in of.items()} for method, of in found.items()}
 
 

@@ -10,12 +10,13 @@ in its pool.
 
 import csv
 import re
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from shifted_faces import Chips
+from shifted_faces import Chips, between
 
 from rsft.data.features import DESCRIPTION_FILE, Features, join_features, load_features
 from rsft.data.images import find_images
@@ -133,9 +134,9 @@ class RealPools:
         theirs = features.subset(np.flatnonzero(evaluated))
         with_it, pairs = carries[evaluated], list_all_pairs(theirs.people)
         sets = {
-            "target": (theirs, _between(pairs, with_it, ~with_it)),
-            "within": (theirs, _between(pairs, with_it, with_it)),
-            "retain": (theirs, _between(pairs, ~with_it, ~with_it)),
+            "target": (theirs, between(pairs, with_it, ~with_it)),
+            "within": (theirs, between(pairs, with_it, with_it)),
+            "retain": (theirs, between(pairs, ~with_it, ~with_it)),
         }
         people = len(np.unique(theirs.people))
         return RealCase(pool, shifted, features.subset(np.flatnonzero(target)), sets, people)
@@ -206,6 +207,37 @@ class RealPools:
         return load_features(folder)
 
 
+def photographs(case: RealCase, shift: str, data: Path, folder: Path) -> None:
+    """Write the photographs of pool, target and evaluated people into a folder, and the manifests of pool and target.
+
+    A picture is there as in its archive, so a shift that is drawn is not.
+    """
+    archives = {name.partition("-")[0]: name for name in (LFW, REAL[shift].archive)}
+    wanted: dict[str, set[str]] = {}
+    for item in {*case.pool.ids, *case.target.ids, *case.sets["target"][0].ids}:
+        archive, _, path = item.partition("-")
+        wanted.setdefault(archive, set()).add(path)
+    for archive, paths in wanted.items():
+        with tarfile.open(data / f"{archives[archive]}.tar") as tar:
+            for member in tar:
+                path = member.name.removeprefix("./")
+                if path in paths and (content := tar.extractfile(member)) is not None:
+                    _write(folder / f"{archive}-{path}", content.read())
+    people = list(zip(case.pool.ids, case.pool.identities, strict=True))
+    _write_csv(folder / "pool.csv", ("path", "identity"), people)
+    _write_csv(folder / "target.csv", ("path",), [(item,) for item in case.target.ids])
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
 def _domains(path: Path, archive: str) -> dict[str, str]:
     """Read the domain of each picture."""
     with path.open(newline="") as file:
@@ -215,12 +247,6 @@ def _domains(path: Path, archive: str) -> dict[str, str]:
 def _letters(name: str) -> str:
     """Return the letters of a name, in lower case."""
     return re.sub("[^a-z]", "", name.lower())
-
-
-def _between(pairs: PairList, some: np.ndarray, others: np.ndarray) -> PairList:
-    """Return the pairs of one picture among `some` and one among `others`."""
-    kept = (some[pairs.a] & others[pairs.b]) | (others[pairs.a] & some[pairs.b])
-    return PairList(pairs.a[kept], pairs.b[kept], pairs.identity)
 
 
 def _named(archive: str, item: str) -> str:

@@ -106,6 +106,12 @@ class Chips:
         return replace(self, changes=(*self.changes, change))
 
 
+def joined(one: Chips, other: Chips) -> Chips:
+    """The pictures of two sets of one size."""
+    arrays = {name: np.concatenate([getattr(part, name) for part in (one, other)]) for name in ("chips", "turn")}
+    return replace(one, ids=[*one.ids, *other.ids], **arrays)
+
+
 def moved(chip: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return move(chip, *generator.integers(-MAX_MOVE, MAX_MOVE + 1, 2))
 
@@ -232,8 +238,8 @@ class Cases:
             pool.subset(rows).people,
             carries(pool)[rows],
             self._embed(target),
-            (clean, _between(pairs, probes, probes | gallery)),
-            (clean, _between(pairs, gallery, gallery)),
+            (clean, between(pairs, probes, probes | gallery)),
+            (clean, between(pairs, gallery, gallery)),
         )
 
     def _kinds(self, name: str, share: float) -> Case:
@@ -256,8 +262,8 @@ class Cases:
             pool.subset(rows).people,
             in_pool[rows],
             self._embed(target.subset(np.flatnonzero(carries[1])[: self._target_pictures])),
-            (features, _between(pairs, probes, probes | gallery)),
-            (features, _between(pairs, gallery, gallery)),
+            (features, between(pairs, probes, probes | gallery)),
+            (features, between(pairs, gallery, gallery)),
         )
 
     def _aligned(self, name: str) -> Chips:
@@ -322,7 +328,7 @@ def _replaced(features: Features, where: np.ndarray, by: Features) -> Features:
     return replace(features, **arrays, covariates=told)
 
 
-def _between(pairs: PairList, some: np.ndarray, others: np.ndarray) -> PairList:
+def between(pairs: PairList, some: np.ndarray, others: np.ndarray) -> PairList:
     """The pairs of one picture among `some` and one among `others`."""
     kept = (some[pairs.a] & others[pairs.b]) | (others[pairs.a] & some[pairs.b])
     return PairList(pairs.a[kept], pairs.b[kept], pairs.identity)
