@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from rsft.errors import InputError
+from rsft.evaluation.populations import find_two_populations
 from rsft.evaluation.shift import CovariateShift, TwoSample, covariate_shift, two_sample
 from rsft.evaluation.support import USUAL, name_outside, support
 from rsft.per_item import as_numbers
@@ -36,6 +37,7 @@ class Arrival:
             ratio had not seen it. None if fewer than `MIN_LOOKED_AT` items were accepted.
         covariates: Distribution of each covariate in the pool, the accepted items and the target.
         unsupported: Words for the part of the target outside the pool's support, such as "dark", from its covariates.
+        second: Likewise for the smaller of two populations in the target, against the larger; empty if there is one.
         figures: Name -> value of the statistics that enter the verdict.
     """
 
@@ -43,6 +45,7 @@ class Arrival:
     after: TwoSample | None
     covariates: Sequence[CovariateShift]
     unsupported: Sequence[str]
+    second: Sequence[str]
     figures: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,6 +105,8 @@ def check_arrival(
         "unsupported_low": fraction.low or 0.0,
         "unsupported_high": fraction.high or 0.0,
     }
+    divided = find_two_populations(wanted.numpy(), of_target_items[target_rows], seed=seed)
+    figures |= {"second_population": divided.share} if divided else {}
     target_fold = ratio.target_fold[target_rows]
     before, after = (
         two_sample(
@@ -127,7 +132,9 @@ def check_arrival(
     table = covariate_shift(of_pool, of_target, accepted, of_target_items) if len(accepted) else []
     more_than_usual = (fraction.low or 0.0) > 1 - USUAL
     named = name_outside(of_pool, aimed, found.outside, words) if more_than_usual else []
-    return Arrival(before, after, table, named, figures)
+    others = {} if divided is None else {name: values[~divided.second] for name, values in aimed.items()}
+    second = [] if divided is None else name_outside(others, aimed, divided.second, words)
+    return Arrival(before, after, table, named, second, figures)
 
 
 def _one_each(values: Any, items: int, name: str) -> np.ndarray:

@@ -253,7 +253,7 @@ def plan(
         ratio.method,
         (ratio.pool_fold, ratio.target_fold),
     )
-    made = replace(made, notes=notes_on(figures))
+    made = replace(made, notes=notes_on(figures, arrival.second))
     if thinned.rule is not None:
         return made
     law = Law(ratio, thinned.log_mean, retain_fraction, thinned.envelope.log_m, thinned.likeness_log_m)

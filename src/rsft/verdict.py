@@ -90,14 +90,25 @@ def judge_given(figures: Mapping[str, float], envelope: Envelope) -> Verdict:
     return _judge_envelope(figures, envelope) or Verdict(Outcome.WORTH_TRYING, _accepted_in_words(figures, envelope))
 
 
-def notes_on(figures: Mapping[str, float]) -> list[str]:
-    """Say which target items repeat one another or are in the pool, as sentences; nothing if none do."""
+def notes_on(figures: Mapping[str, float], second: Sequence[str] = ()) -> list[str]:
+    """Say as sentences which target items repeat one another or are in the pool, and whether there are two populations.
+
+    Args:
+        figures: Name -> value of the diagnostics of the plan.
+        second: Words for the smaller of two populations in the target, such as "dark".
+    """
     items, different, shared = (figures[name] for name in ("target_items", "target_groups", "shared_items"))
     notes = []
     if different < items:
         notes.append(f"{_different(figures)}: items that repeat one another count as one")
     if shared:
         notes.append(f"{shared:.0f} of the {items:.0f} target items are in the pool too")
+    if "second_population" in figures:
+        share, named = figures["second_population"], f" ({', '.join(second)})" if second else ""
+        notes.append(
+            f"the target has two populations, of about {1 - share:.0%} and {share:.0%}{named} of its items, with few "
+            "between them: a gain in one may hide a loss in the other, so plan and evaluate each by itself too"
+        )
     return notes
 
 
