@@ -12,6 +12,7 @@ and `docs/real-fits.md`; what is done is kept in `--work`.
 import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ and sees nothing of the evaluated people, who are other people in each fold and 
 the intervals are over the evaluated people, paired, and bold where they leave out zero. "sface+dlib" is the fusion of
 both. rsft {rsft}, commit {commit}.
 """
+
+
+def without_activations(case: RealCase) -> RealCase:
+    """Return a case for its names and pairs alone; the activations of the pools of all folds take 10 GB."""
+    sets = {name: (replace(features, activations=None), pairs) for name, (features, pairs) in case.sets.items()}
+    pool, target = (replace(features, activations=None) for features in (case.pool, case.target))
+    return replace(case, pool=pool, target=target, sets=sets)
 
 
 def prepare(case: RealCase, shift: str, data: Path, folder: Path) -> None:
@@ -158,7 +166,7 @@ def main() -> None:
     found["about"] = about(seed=SEED)
     for setting in options.settings.split(";"):
         shift, _, share = setting.partition(" ")
-        cases = [pools.build(shift, fold, float(share)) for fold in range(REAL[shift].folds)]
+        cases = [without_activations(pools.build(shift, fold, float(share))) for fold in range(REAL[shift].folds)]
         embeddings: dict[str, list[dict[str, np.ndarray]]] = {}
         runs: dict[str, list[dict[str, Any]]] = {}
         for model in models:
