@@ -23,6 +23,7 @@ class Fake:
     """Stands in for a tracker that is not installed, and keeps what it gets."""
 
     made: "list[Fake]" = []  # noqa: RUF012
+    name = "wandb"
 
     def __init__(self, project: str, **options: Any) -> None:
         self.options, self.logged = options, list[tuple[dict[str, float], int]]()
@@ -109,3 +110,56 @@ def test_what_is_not_there_is_said_in_one_line(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(InputError, match="lies in the output"):
         fit(**inputs, trackers=["tensorboard"], tracker_folder=tmp_path / "run" / "board")
     assert not (tmp_path / "run").exists()
+
+
+class Failing(Fake):
+    """Fails when it is told of a step."""
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        if step:
+            raise ConnectionError("the server is gone\nand more")
+        super().log(values, step)
+
+
+class Closed(Fake):
+    """Does not start."""
+
+    def start(self) -> None:
+        raise ConnectionError("no server at that address.\nand more")
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setitem(trackers.PACKAGES, "wandb", "json")  # which is there
+    root = draw_people(tmp_path / "faces")
+    return {
+        **{name: root / name for name in ("pool", "target", "evaluation")},
+        "model": tiny_model(),
+        "recipe": Recipe(steps=STEPS, batch_size=32, views=2, cut=-1, features="covariates"),
+        "aligned": True,
+        "out": tmp_path / "run",
+        "trackers": ["wandb"],
+    }
+
+
+def test_a_tracker_that_fails_costs_no_training(
+    inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Fake.made.clear()
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "wandb", Failing)
+    assert (fit(**inputs).out / "metrics.json").exists()
+    said = [record.getMessage() for record in caplog.records if "tracker" in record.getMessage()]
+    assert said == ["the tracker 'wandb' failed and gets nothing more: the server is gone"]
+    assert {step for _, step in Fake.made[0].logged} == {0}
+
+
+def test_a_tracker_that_does_not_start_is_told_in_one_line(
+    inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "wandb", Closed)
+    with pytest.raises(
+        InputError, match=r"^the tracker 'wandb' does not start: no server at that address\. Mend[^\n]*$"
+    ):
+        fit(**inputs)
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "wandb", Fake)
+    assert fit(**inputs, resume=True).out == inputs["out"]

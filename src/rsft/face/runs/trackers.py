@@ -12,7 +12,7 @@ import importlib.util
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,17 +95,14 @@ class Trackers:
             return
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-        for name in self._names:
-            tracker = LOGGER_TYPE_TO_CLASS[name](PROJECT, **self._options(name))
-            tracker.start()
-            self._started.append(tracker)
         try:
+            for name in self._names:
+                self._started.append(_started(name, LOGGER_TYPE_TO_CLASS[name], self._options(name)))
             settings = {"seed": seed} | {
                 key: value if isinstance(value, bool | int | float | str) else str(value)
                 for key, value in recipe.model_dump(exclude_none=True).items()
             }
-            for tracker in self._started:
-                tracker.store_init_configuration(settings)
+            self._tell(lambda tracker: tracker.store_init_configuration(settings))
             envelope = plan.envelope
             figures = {
                 "m": math.exp(min(envelope.log_m, 700.0)),
@@ -121,8 +118,7 @@ class Trackers:
                 self._draw = lambda epoch: accepted_and_clipped(chosen.log_ratio, draw(epoch), float(envelope.log_m))
             yield
         finally:
-            for tracker in self._started:
-                tracker.finish()
+            self._tell(lambda tracker: tracker.finish())
             self._started = []
 
     def step(self, record: Mapping[str, float]) -> None:
@@ -153,8 +149,33 @@ class Trackers:
 
     def _log(self, values: Mapping[str, Any], step: int) -> None:
         finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
-        for tracker in self._started:
-            tracker.log(finite, step=step)
+        self._tell(lambda tracker: tracker.log(finite, step=step))
+
+    def _tell(self, tell: Callable[[Any], object]) -> None:
+        """Tell all trackers. One that fails is warned of and told no more, so that no training is lost to it."""
+        for tracker in list(self._started):
+            try:
+                tell(tracker)
+            except Exception as error:  # trackers raise what they like
+                self._started.remove(tracker)
+                log.warning("the tracker '%s' failed and gets nothing more: %s", tracker.name, _first_line(error))
+
+
+def _started(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Return a tracker that has started."""
+    try:
+        tracker = kind(PROJECT, **options)
+        tracker.start()
+    except Exception as error:  # trackers raise what they like
+        raise InputError(
+            f"the tracker '{name}' does not start: {_first_line(error)}. Mend its settings, or leave it out; --resume "
+            "goes on with what was embedded."
+        ) from error
+    return tracker
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def accepted_and_clipped(log_ratio: np.ndarray, accepted: np.ndarray, log_m: float) -> tuple[int, float]:
