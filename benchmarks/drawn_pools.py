@@ -31,7 +31,7 @@ from rsft.face.pictures.landmarks import read_landmarks
 COMMON = "sface+dlib"  # its chip holds those of both
 NONE = "none"  # the target is like the pool
 SETTINGS = (*SHIFTS, NONE)
-POOL_PEOPLE, POOL_ALONE, TARGET, EVALUATED = 350, 700, 150, 200  # people; those alone have one picture
+POOL_PEOPLE, POOL_ALONE, TARGET, EVALUATED = 250, 350, 120, 120  # people; those alone have one picture
 MAX_OF_A_PERSON = 5
 LANDMARKS = "landmarks.csv"
 SHIFTED = "-shifted"  # ends the names of evaluated pictures with the shift

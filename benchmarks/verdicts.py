@@ -164,8 +164,8 @@ def main() -> None:
     prepare = Prepare(data_folder(parser), options.work)
     kept = Kept(options.work / "verdicts.json", seed=SEED)
     real = json.loads(REACHED.read_text())["settings"]
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"plans": {}, "drawn": {}}
-    found["about"] = about(seed=SEED)
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"plans": {}}
+    found = {"about": about(seed=SEED), "plans": found["plans"], "drawn": found.get("drawn", {})}
     for setting in options.settings.split(";"):
         folder = prepare(setting)
         for model in options.models.split(","):
@@ -179,8 +179,8 @@ def main() -> None:
         for model in options.models.split(",") if reached else ():
             of_plan = found["plans"][f"{setting} {model}"]
             of_plan["judged"] = judge(model, of_plan["advice"], of_plan["models"], reached[METRIC])
-    RESULTS.write_text(json.dumps(found, indent=1))
-    PAGE.write_text(page(found))
+        RESULTS.write_text(json.dumps(found, indent=1))
+        PAGE.write_text(page(found))
 
 
 if __name__ == "__main__":
