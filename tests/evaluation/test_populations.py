@@ -1,10 +1,9 @@
 """Two populations in one sample: found where there is a valley, and hardly ever where there is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import binom
 
 from rsft.evaluation.populations import CHANCE, MIN_ITEMS, _lines, find_two_populations
@@ -65,9 +64,12 @@ def test_copies_of_an_item_are_one_item() -> None:
 def test_a_plan_says_that_its_target_has_two_populations() -> None:
     generator = np.random.default_rng(0)
     pool, target = generator.normal(size=(1500, 2)), generator.normal(size=(200, 2)) * 0.5 + [1, 0]
-    told = {"covariates": ({"light": pool[:, 1]}, {"light": target[:, 1]}), "words": {"light": ("dark", "bright")}}
-    assert plan(torch.from_numpy(pool), torch.from_numpy(target), **told).notes == []
+
+    def notes() -> Sequence[str]:
+        light = ({"light": pool[:, 1]}, {"light": target[:, 1]})
+        return plan(pool, target, covariates=light, words={"light": ("dark", "bright")}).notes
+
+    assert notes() == []
     target[:60, 1] -= 4
-    told["covariates"] = ({"light": pool[:, 1]}, {"light": target[:, 1]})
-    (note,) = plan(torch.from_numpy(pool), torch.from_numpy(target), **told).notes
+    (note,) = notes()
     assert note.startswith("the target has two populations, of about 70% and 30% (dark) of its items")
