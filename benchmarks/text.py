@@ -1,13 +1,14 @@
 """Selection of text for a target domain, side by side with DSIR: the same hashed n-grams, budget, pool and target.
 
-    RSFT_TEXT=texts python benchmarks/text.py [--dealings 8]
+    RSFT_TEXT=texts python benchmarks/text.py
 
 `passages.py` says where the texts are from. Needs `pip install data-selection==1.0.3 nltk`, whose own code selects.
 
 The target is prose of Python's documentation (tutorials, how-tos, questions, what is new). Of its files a third are the
 target's sample, a third lie in the pool among passages of six other kinds, and a third are held out. For each dealing:
 the divergence of the held-out n-grams from the selected ones, the share of the selected that is of the target's kind,
-and the loss of a language model of the selected passages (bigrams, interpolated Kneser-Ney) on the held-out ones.
+and the loss of a language model of the selected passages (bigrams, interpolated Kneser-Ney) on the held-out ones. All
+are trained on as many tokens: those of the selection that has the fewest.
 Writes `benchmarks/results/text.json`.
 """
 
@@ -36,7 +37,8 @@ import rsft
 from rsft.tasks.text import ngram_features
 
 RESULTS = Path(__file__).parent / "results" / "text.json"
-MOST, OF_TARGET = 2000, (600, 300, 600)  # passages: of each other kind; of the target's sample, in the pool, held out
+MOST, OF_TARGET = 2000, (300, 600)  # passages: of each other kind; of the target's kind in the pool, and held out
+SAMPLES = {"main": (600, 8), "larger sample": (1000, 4)}  # passages of the target's sample, and dealings
 BUDGET, EPOCHS = 0.1, 4
 BUCKETS, WIDTH = 10_000, 64
 DISCOUNT, SMOOTHING = 0.75, 0.1
@@ -54,8 +56,8 @@ class Dealing:
     of_target: np.ndarray  # (N,) bool
 
 
-def deal(found: dict[str, list[tuple[str, str]]], seed: int) -> Dealing:
-    """Deal out the files of the target's kind, and draw the passages of all kinds."""
+def deal(found: dict[str, list[tuple[str, str]]], seed: int, sample: int) -> Dealing:
+    """Deal out the files of the target's kind, and draw the passages of all kinds, `sample` of the target's."""
     generator = np.random.default_rng(seed)
 
     def some(texts: Sequence[str], most: int) -> list[str]:
@@ -64,8 +66,8 @@ def deal(found: dict[str, list[tuple[str, str]]], seed: int) -> Dealing:
     files, texts = zip(*found[TARGET], strict=True)
     part = dealt(files, 3, seed)
     target, own, held_out = (
-        some([text for text, of in zip(texts, part, strict=True) if of == number], OF_TARGET[number])
-        for number in range(3)
+        some([text for text, of in zip(texts, part, strict=True) if of == number], most)
+        for number, most in enumerate((sample, *OF_TARGET))
     )
     others = [text for kind, those in found.items() if kind != TARGET for text in some([t for _, t in those], MOST)]
     return Dealing([*others, *own], target, held_out, np.arange(len(others) + len(own)) >= len(others))
@@ -157,6 +159,13 @@ def loss(training: Sequence[np.ndarray], test: Sequence[np.ndarray], words: int)
     return float(-np.log(seen / known + share * lower[second]).mean())
 
 
+def some_tokens(texts: Sequence[np.ndarray], most: int, seed: int) -> list[np.ndarray]:
+    """Return texts in random order until there are `most` tokens."""
+    order = np.random.default_rng(seed).permutation(len(texts))
+    ends = np.cumsum([len(texts[row]) for row in order])
+    return [texts[row] for row, end in zip(order, ends, strict=True) if end <= most]
+
+
 def compare(dealing: Dealing, counts: Counts, seed: int) -> dict[str, Any]:
     """Select by each method from one dealing, as many passages each, and measure what was selected."""
     of_pool, of_target, of_held_out = (
@@ -192,13 +201,14 @@ def compare(dealing: Dealing, counts: Counts, seed: int) -> dict[str, Any]:
     numbered = [np.array([vocabulary.get(word, 0) for word in text.lower().split()]) for text in dealing.pool]
     test = [np.array([vocabulary.get(word, 0) for word in text.lower().split()]) for text in dealing.held_out]
     held_out = np.asarray(of_held_out.sum(0)).ravel()
+    fewest = min(sum(len(numbered[row]) for row in rows) for rows in selected.values())
     told = {
         name: {
             "selected": len(rows),
             "tokens": int(sum(len(numbered[row]) for row in rows)),
             "of_the_target": float(dealing.of_target[rows].mean()),
             "divergence": divergence(held_out, np.asarray(of_pool[rows].sum(0)).ravel()),
-            "loss": loss([numbered[row] for row in rows], test, len(vocabulary) + 1),
+            "loss": loss(some_tokens([numbered[row] for row in rows], fewest, seed), test, len(vocabulary) + 1),
         }
         for name, rows in selected.items()
     }
@@ -233,7 +243,6 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Compare on some dealings, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dealings", type=int, default=8)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if "RSFT_TEXT" not in os.environ:
@@ -242,16 +251,18 @@ def main() -> None:
     began, counts = time.monotonic(), Counts()
     dsir.get_ngram_counts = counts  # so that each text is counted once; all else of DSIR is its own
     found = passages(Path(os.environ["RSFT_TEXT"]))
-    runs = []
-    for seed in range(options.dealings):
-        runs.append(compare(deal(found, seed), counts, seed))
-        print(seed, {name: [round(of["divergence"], 3), round(of["loss"], 3), round(of["of_the_target"], 3)]
-                     for name, of in runs[-1]["methods"].items()}, flush=True)  # fmt: skip
+    settings = {}
+    for name, (sample, dealings) in SAMPLES.items():
+        runs = []
+        for seed in range(dealings):
+            runs.append(compare(deal(found, seed, sample), counts, seed))
+            print(name, seed, {name: [round(of["divergence"], 3), round(of["loss"], 3)]
+                               for name, of in runs[-1]["methods"].items()}, flush=True)  # fmt: skip
+        settings[name] = {"target": sample, "methods": summary(runs), "runs": runs}
     results = {
-        "about": about(dealings=options.dealings, threads=1, data_selection="1.0.3", budget=BUDGET, buckets=BUCKETS),
+        "about": about(threads=1, data_selection="1.0.3", budget=BUDGET, buckets=BUCKETS),
         "passages": {kind: len(those) for kind, those in found.items()},
-        "methods": summary(runs),
-        "runs": runs,
+        "settings": settings,
         "seconds": round(time.monotonic() - began),
     }
     options.out.write_text(json.dumps(results, indent=1) + "\n")
