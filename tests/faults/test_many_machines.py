@@ -4,6 +4,7 @@
 """
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from rsft.face.embed_folder import embed_folder
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 many_machines: Any = importlib.import_module("many_machines")
 soak_commands: Any = importlib.import_module("soak_commands")
 

@@ -61,12 +61,16 @@ def test_the_example_of_the_page_selects_its_target(run_page: Callable[[str], Ra
 def test_the_page_has_the_figures_of_the_benchmark() -> None:
     page = (ROOT / "docs" / "text.md").read_text()
     told = json.loads((ROOT / "benchmarks" / "results" / "text.json").read_text())
-    for name, of in told["methods"].items():
+    main, larger = (told["settings"][name] for name in ("main", "larger sample"))
+    for name, of in main["methods"].items():
         middle, low, high = of["loss"]["from_rsft"]
         apart = "" if name == "rsft" else f" ({middle:+.3f} [{low:+.3f}, {high:+.3f}])"
         share = f"{of['of_the_target']['mean']:.1%}".replace("%", " %")
         assert f"| {share} | {of['divergence']['mean']:.3f} | {of['loss']['mean']:.3f}{apart} |" in page, name
-    runs = told["runs"]
+    runs = main["runs"]
+    middle, low, high = larger["methods"]["DSIR"]["loss"]["from_rsft"]
+    assert f"{larger['target']:,} passages" in page
+    assert f"{middle:+.3f} [{low:+.3f}, {high:+.3f}] from rsft" in page
     for side in ("rsft", "DSIR"):
         assert f"{np.mean([run['distinct_in_epochs'][side] for run in runs]):.2f} times" in page
     for name in ("rsft", "DSIR's weights"):
