@@ -1,12 +1,16 @@
 """Processes on machines that do not see the same files are told so, each in one line."""
 
 from pathlib import Path
+from typing import Any
 
+import accelerate
 import pytest
+from command_line import rsft
 
-from rsft.errors import InputError
+from rsft.errors import InputError, RsftError
 from rsft.face.runs import machines
 from rsft.face.runs.machines import check_alike, check_shared
+from rsft.tuning import distributed
 
 POOL = {"the pool": (72, "a0")}
 
@@ -53,3 +57,30 @@ def test_a_folder_that_is_not_shared_is_named_and_nothing_stays_in_it(
     with pytest.raises(InputError, match=r"process 1 does not see '.*', which process 0 writes: choose an --out"):
         check_shared(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("doctor", ""),
+        ("report", "run"),
+        ("compare", "--pool p --target t --eval e --out o"),
+        ("data check", "pictures"),
+    ],
+)
+def test_a_command_that_does_not_divide_its_work_refuses_several_processes(
+    name: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (told,) = rsft(*name.split(), *line.split(), code=2).stderr.splitlines()
+    assert told.endswith(f"`rsft {name}` runs in one process: start it without torchrun or accelerate launch.")
+
+
+def test_an_address_that_leads_nowhere_names_the_variable_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise RuntimeError("Gloo connectFullMesh failed with [...] Connection refused, remote=[127.0.1.1]:26023")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(accelerate, "PartialState", fail)
+    with pytest.raises(RsftError, match=r"127\.0\.1\.1.*set GLOO_SOCKET_IFNAME on each machine"):
+        distributed.join()
