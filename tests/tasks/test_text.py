@@ -56,6 +56,8 @@ def test_the_example_of_the_page_selects_its_target(run_page: Callable[[str], Ra
     accepted = np.concatenate([names["plan"].accepted(epoch) for epoch in range(4)])
     assert of_target < 0.1
     assert (accepted >= others).mean() > 0.5
+    acceptance = names["scored"]["acceptance"].to_numpy()
+    assert acceptance[others:].sum() / acceptance.sum() > 0.5
 
 
 def test_the_page_has_the_figures_of_the_benchmark() -> None:
