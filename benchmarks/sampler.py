@@ -204,14 +204,14 @@ def measure_largest() -> dict[str, Any]:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         sampler = RejectionSampler(np.memmap(file.name, np.uint8, "r", shape=(LARGEST,)))
-        started = time.perf_counter()
+        started = time.process_time()
         length = len(sampler)
         return {
             "items": LARGEST,
             "first_batch_seconds": first_batch,
             "extra_megabytes": peak / 2**20,
             "accepted": length,
-            "seconds_for_len": time.perf_counter() - started,
+            "cpu_seconds_for_len": time.process_time() - started,
         }
 
 

@@ -12,7 +12,7 @@ from rsft.face.networks.load import load_model
 from rsft.face.pictures.embedding import embed
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-PEERS = ("densratio", "skada")  # optional packages of the extra `bench`
+PEERS = ("densratio", "skada", "data_selection", "nltk")  # optional: the extra `bench`, and what `text.py` names
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))

@@ -64,3 +64,17 @@ def test_the_runs_by_size_of_the_pool() -> None:
         expected = [f"{second:.0f} s" for second in seconds] + [f"{run['looked_at']:,}"]
         expected += [f"{run['bytes_kept'] / 1e6:.0f} MB", f"{run['peak_bytes'] / 1e9:.1f} GB"]
         assert cells.split(" | ") == expected
+
+
+def test_the_pictures_that_each_of_many_machines_opens() -> None:
+    page, told = (ROOT / "docs" / "many-machines.md").read_text(), read("many_machines")
+    lost = []
+    for name, alone in told["opened_by_one_process"].items():
+        opened = [told["machines"][number][name] for number in ("2", "4")]
+        shown = [" + ".join(map(str, of["pictures_opened"])) for of in opened]
+        assert row(page, f"`{name}` | {alone} |")[1:] == [str(alone), *shown]
+        assert all(of["same"] and sum(of["pictures_opened"]) == alone for of in opened)
+        lost += [of[key] for of in opened for key in of if key.startswith("with_process")]
+    assert f"{sum(run['same'] for run in lost)} of {len(lost)} runs" in page
+    for number in ("2", "4"):
+        assert f"{1e6 * told['machines'][number]['fit']['weights_apart']:.1f} millionths" in page

@@ -21,6 +21,7 @@ from rsft.errors import InputError
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.views import AcceptedViews
 from rsft.face.embed_folder import embed_folder
+from rsft.face.evaluate import evaluate_folders
 from rsft.face.fit import fit
 from rsft.face.networks.load import load_model
 from rsft.face.pictures import embedding
@@ -151,6 +152,17 @@ def test_two_processes_fit_the_same_model_as_one(faces: Path, tmp_path: Path) ->
         np.testing.assert_allclose(weights[1][name], values, rtol=1e-3, atol=1e-5)
     files = [sorted(path.name for path in (tmp_path / run).iterdir()) for run in ("alone", "two")]
     assert files[0] == files[1]
+
+
+def test_two_processes_evaluate_as_one_and_the_first_writes(faces: Path, tmp_path: Path) -> None:
+    command = ("evaluate", "--eval", faces / "evaluation", "--aligned", "--det", tmp_path / "two.svg", "--json")
+    two = launch(2, *command, "--out", tmp_path / "two")
+    assert two.returncode == 0, two.stderr
+    alone = evaluate_folders(evaluation=faces / "evaluation", aligned=True, det=True, out=tmp_path / "alone")
+    assert json.loads(two.stdout) == json.loads(json.dumps(alone["target"]))
+    written = [(tmp_path / run / "evaluation.json").read_bytes() for run in ("alone", "two")]
+    assert written[0] == written[1]
+    assert (tmp_path / "two.svg").exists()
 
 
 def test_batches_that_cannot_be_divided_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

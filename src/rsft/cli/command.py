@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from rsft.cli import launch
 from rsft.cli.early import check_early
 from rsft.cli.examples import epilog
 from rsft.cli.panels import in_panels
 from rsft.cli.verbosity import tell
+from rsft.errors import InputError
 
 
 class Device(StrEnum):
@@ -40,7 +42,9 @@ DeviceOption = Annotated[
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}  # of groups
 
 
-def add(app: typer.Typer, command: Callable[..., None], *, name: str, computes: bool = False) -> None:
+def add(
+    app: typer.Typer, command: Callable[..., None], *, name: str, computes: bool = False, divides: bool = False
+) -> None:
     """Make a function a command of the program.
 
     Args:
@@ -48,17 +52,22 @@ def add(app: typer.Typer, command: Callable[..., None], *, name: str, computes: 
         command: Function whose parameters are the options.
         name: The words that call it after `rsft`, such as "models check".
         computes: Whether a network computes in it, so that the device can be chosen.
+        divides: Whether several processes under a launcher share its work. If not, it refuses to run in several.
     """
     settings = {"help_option_names": list[str]()}  # the help is an option of its own, in a panel
-    app.command(name.split()[-1], epilog=epilog(name), context_settings=settings)(_dressed(command, computes=computes))
+    app.command(name.split()[-1], epilog=epilog(name), context_settings=settings)(
+        _dressed(command, name, computes=computes, divides=divides)
+    )
 
 
-def _dressed(command: Callable[..., None], *, computes: bool) -> Callable[..., None]:
+def _dressed(command: Callable[..., None], name: str, *, computes: bool, divides: bool) -> Callable[..., None]:
     """Give a command the options of all commands, and check what is cheap before it runs."""
 
     @functools.wraps(command)
     def run(*arguments: Any, quiet: bool, verbose: bool, help: bool, **options: Any) -> None:
         tell(quiet=quiet, verbose=verbose)
+        if launch.processes() > 1 and not divides:
+            raise InputError(f"`rsft {name}` runs in one process: start it without torchrun or accelerate launch.")
         device = options.pop("device", None)
         check_early(options)
         if device is not None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsft.cli import show, show_models
+from rsft.cli import launch, show, show_models
 from rsft.cli.options import (
     EVAL_HELP,
     MODEL_HELP,
@@ -105,7 +105,7 @@ def _evaluate_one(model: str, shared: dict[str, Any], of_one: dict[str, Any], de
         check_file(det, inputs=(model, *((shared | of_one)[name] for name in names)))
     with progress(quiet=json) as listener:
         results = evaluate_folders(model=model, det=det is not None, listener=listener, **shared, **of_one)
-    if det is not None:
+    if det is not None and launch.number() == 0:
         from rsft.report.figures.det import det_figure
         from rsft.report.style import standalone
 

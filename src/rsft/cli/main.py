@@ -42,9 +42,10 @@ app = typer.Typer(
     context_settings=HELP_OPTIONS,
 )
 COMPUTING: tuple[Callable[..., None], ...] = (demo, plan, fit, compare, evaluate, threshold, embed, rerun, monitor)
+DIVIDING: tuple[Callable[..., None], ...] = (plan, fit, evaluate, embed, rerun)  # among processes of a launcher
 OTHERS: tuple[Callable[..., None], ...] = (export, forget, convert, report, doctor)
 for command in (*COMPUTING, *OTHERS):
-    add(app, command, name=command.__name__, computes=command in COMPUTING)
+    add(app, command, name=command.__name__, computes=command in COMPUTING, divides=command in DIVIDING)
 for name, group in (("data", data), ("models", models), ("gallery", gallery)):
     app.add_typer(group, name=name)
 

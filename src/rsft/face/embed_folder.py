@@ -8,6 +8,7 @@ from rsft.data.images import find_images
 from rsft.disk.whole import discard
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.runs.inputs import Sources, inputs_of
+from rsft.face.runs.machines import check_shared
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.same_inputs import check_same_inputs
 from rsft.run_folder import check_output, writing
@@ -54,9 +55,11 @@ def embed_folder(
     on_first(lambda: check_output(Path(out), inputs=sources.paths, overwrite=overwrite, resume=resume))
     sets, stages = {"pictures": find_images(pool)}, Stages(listener)
     inputs = inputs_of(load_model(model), sets, landmarks=landmarks, aligned=aligned)
+    inputs.check_alike()
     with first_enters(
         writing(Path(out), inputs=sources.paths, overwrite=overwrite, resume=resume, private=True)
     ) as folder:
+        check_shared(folder)
         given: dict[str, Any] = {"model": inputs.model, "points": inputs.points, "aligned": aligned}
         on_first(lambda: check_same_inputs(folder / PARTS_FOLDER, sets, **given))
         features = inputs.embed("pictures", stages, folder=folder / PARTS_FOLDER)

@@ -22,6 +22,7 @@ from rsft.face.runs.evaluation_file import curves_of_each, write_evaluation
 from rsft.face.runs.inputs import Sources, inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.run_folder import writing_if
+from rsft.tuning.distributed import first_enters, join, on_first
 from rsft.types import PathLike
 
 
@@ -49,6 +50,7 @@ def evaluate_folders(
 ) -> dict[str, dict[str, Any]]:
     """Compute accuracy, TAR at fixed FMRs and EER of a model on one or two sets, and optionally more.
 
+    Under `torchrun` or `accelerate launch`, each process embeds its part of the pictures, and the first measures.
     The arguments from `embeddings` to `det` apply to `evaluation` only. `rsft.face.runs.inputs.Sources` describes the
     inputs.
 
@@ -88,37 +90,43 @@ def evaluate_folders(
     if attributes is not None and groups is None:
         raise InputError("attributes are read for groups: name the attribute to group by.")
     given = (evaluation, evaluation_root, retain, retain_root, embeddings, templates, distractors, attributes, model)
-    with writing_if(None if out is None else Path(out), inputs=given, overwrite=overwrite) as folder:
+    join()
+    to = None if out is None else Path(out)
+    with first_enters(writing_if(to, inputs=given, overwrite=overwrite)) as folder:
         stages, face_model = Stages(listener), load_model(model)
         sources = Sources(evaluation=evaluation, evaluation_root=evaluation_root, landmarks=landmarks, aligned=aligned)
         target = read_evaluated(face_model, sources, stages, TARGET, embeddings=embeddings, templates=templates)
-        name, trials = face_model.name, {TARGET: target.trial}
-        verification = verify([target.trial], seed=seed).systems[name]
-        result = verification.to_dict() | target.counts
-        if det:
-            result["det"] = det_curve(target.trial.scores(name, FMRS, seed=seed)).to_dict()
-        if groups is not None:
-            values = _values(target, group_of_each(target.images, groups, attributes))
-            result["groups"] = rates_of_groups(target.trial, name, verification, groups, values, seed=seed)
-            if result["groups"] is None:
-                raise InputError(
-                    f"groups need a threshold, and {verification.pairs_impostor} impostor comparisons are too few for "
-                    "one."
-                )
-        if identification:
-            further = None if distractors is None else _distractors(face_model, distractors, target, aligned, stages)
-            result["identification"] = _identification(target, further, enrolled_fraction, seed)
-        results = {TARGET: result}
+        further = None if distractors is None else _distractors(face_model, distractors, target, aligned, stages)
+        sets = {TARGET: target}
         if retain is not None:
             sources = Sources(evaluation=retain, evaluation_root=retain_root, aligned=aligned)
-            other = read_evaluated(face_model, sources, stages, RETAIN)
-            trials[RETAIN] = other.trial
-            results[RETAIN] = verify([other.trial], seed=seed).systems[name].to_dict() | other.counts
-        if folder is not None:
-            named = name if isinstance(model, FaceModel) else Path(model).name
-            sets = {key: _for_page(named, results[key], trial, seed) for key, trial in trials.items()}
-            write_evaluation(folder, sets, [named], seed)
-    return results
+            sets[RETAIN] = read_evaluated(face_model, sources, stages, RETAIN)
+
+        def measure() -> dict[str, dict[str, Any]]:
+            """Compute the figures and write them; the first process does."""
+            name = face_model.name
+            verified = {key: verify([of.trial], seed=seed).systems[name] for key, of in sets.items()}
+            results = {key: verified[key].to_dict() | of.counts for key, of in sets.items()}
+            result = results[TARGET]
+            if det:
+                result["det"] = det_curve(target.trial.scores(name, FMRS, seed=seed)).to_dict()
+            if groups is not None:
+                values = _values(target, group_of_each(target.images, groups, attributes))
+                result["groups"] = rates_of_groups(target.trial, name, verified[TARGET], groups, values, seed=seed)
+                if result["groups"] is None:
+                    raise InputError(
+                        f"groups need a threshold, and {verified[TARGET].pairs_impostor} impostor comparisons are too "
+                        "few for one."
+                    )
+            if identification:
+                result["identification"] = _identification(target, further, enrolled_fraction, seed)
+            if folder is not None:
+                named = name if isinstance(model, FaceModel) else Path(model).name
+                pages = {key: _for_page(named, results[key], of.trial, seed) for key, of in sets.items()}
+                write_evaluation(folder, pages, [named], seed)
+            return results
+
+        return on_first(measure)
 
 
 def _for_page(name: str, result: Mapping[str, Any], trial: AnyTrial, seed: int) -> dict[str, Any]:
@@ -147,7 +155,9 @@ def _distractors(model: FaceModel, path: PathLike, evaluated: Evaluated, aligned
         raise InputError(
             f"{len(shared)} identities of '{path}' are also evaluated, such as '{shared[0]}': give other people."
         )
-    return inputs_of(model, {"distractors": images}, aligned=aligned).embed("distractors", stages).embeddings
+    inputs = inputs_of(model, {"distractors": images}, aligned=aligned)
+    inputs.check_alike()
+    return inputs.embed("distractors", stages).embeddings
 
 
 def _identification(evaluated: Evaluated, distractors: np.ndarray | None, fraction: float, seed: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rsft.face.runs.evaluation_file import curves_of_each, write_evaluation
 from rsft.face.runs.inputs import inputs_of
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.run_folder import writing_if
+from rsft.tuning.distributed import first_enters, join, on_first
 from rsft.types import PathLike
 
 
@@ -68,6 +69,7 @@ def evaluate_models(
 ) -> dict[str, SameSet]:
     """Compare networks on the same pairs, with one bootstrap over identities for all, so that differences are paired.
 
+    Under `torchrun` or `accelerate launch`, each process embeds its part of the pictures, and the first measures.
     A picture that one of the networks cannot use, such as one without a face, is left out for all.
     `rsft.face.runs.inputs.Sources` describes the inputs.
 
@@ -92,21 +94,24 @@ def evaluate_models(
             an input cannot be used.
     """
     paths = (evaluation, evaluation_root, retain, retain_root, landmarks, *models)
-    with writing_if(None if out is None else Path(out), inputs=paths, overwrite=overwrite) as folder:
+    join()
+    to = None if out is None else Path(out)
+    with first_enters(writing_if(to, inputs=paths, overwrite=overwrite)) as folder:
         loaded = _loaded(models, aligned=aligned)
         given = {TARGET: (evaluation, evaluation_root), RETAIN: (retain, retain_root)}
         protocols = {key: read_protocol(path, root) for key, (path, root) in given.items() if path is not None}
         stages, found = Stages(listener), dict[str, SameSet]()
         for key, protocol in protocols.items():
             points = landmarks if key == TARGET else None
-            features = {
-                name: inputs_of(model, {f"{key}, {name}": protocol.images}, landmarks=points, aligned=aligned).embed(
-                    f"{key}, {name}", stages
-                )
-                for name, model in loaded.items()
-            }
+            features = dict[str, Features]()
+            for name, model in loaded.items():
+                named = f"{key}, {name}"
+                inputs = inputs_of(model, {named: protocol.images}, landmarks=points, aligned=aligned)
+                inputs.check_alike()
+                features[name] = inputs.embed(named, stages)
             found[key] = _on_same(features, protocol, seed)
-        if folder is not None:
+
+        def write(folder: Path) -> None:
             sets = {
                 key: {
                     "systems": (told := same.to_dict())["models"],
@@ -117,6 +122,9 @@ def evaluate_models(
                 for key, same in found.items()
             }
             write_evaluation(folder, sets, list(loaded), seed)
+
+        if folder is not None:
+            on_first(lambda: write(folder))
     return found
 
 
@@ -131,9 +139,8 @@ def _on_same(features: Mapping[str, Features], protocol: Protocol, seed: int) ->
     unusable = [entry for of in features.values() for entry in of.quarantined]
     pairs = usable(protocol, replace(next(iter(same.values())), quarantined=unusable))
     trial = scored({name: of.embeddings for name, of in same.items()}, pairs)
-    return SameSet(
-        verify([trial], seed=seed), trial, len(common), {name: len(of.quarantined) for name, of in features.items()}
-    )
+    report = on_first(lambda: verify([trial], seed=seed))
+    return SameSet(report, trial, len(common), {name: len(of.quarantined) for name, of in features.items()})
 
 
 def _loaded(models: Sequence[ModelLike], *, aligned: bool) -> dict[str, FaceModel]:

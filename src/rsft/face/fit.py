@@ -28,6 +28,7 @@ from rsft.face.runs.decision import headline_fmr
 from rsft.face.runs.embedded_sets import EmbeddedSets, MeasuredSets
 from rsft.face.runs.inputs import POOL, FaceInputs, Sources, evaluation_set, read_inputs
 from rsft.face.runs.kept_target import faces_of, write_kept_target
+from rsft.face.runs.machines import check_shared
 from rsft.face.runs.open_pool import Chosen, OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.pseudonyms import Pseudonyms, new_pseudonyms
@@ -125,11 +126,13 @@ def fit(
     on_first(lambda: check_output(out, inputs=sources.paths, overwrite=overwrite, resume=resume))
     told = Trackers(trackers, tracker_folder or beside(out), out, inputs=sources.paths)
     stages, inputs = Stages(listener), read_inputs(sources, cut=recipe.cut)
+    inputs.check_alike()
     check_identities(inputs.identities, recipe)
     check_looks(len(inputs.sets[POOL]), recipe)
     check_target(len(inputs.sets[TARGET]), recipe)
     group_of = group_of_each(inputs.protocols[TARGET].images, groups, attributes) if groups is not None else None
     with first_enters(writing(out, inputs=sources.paths, overwrite=overwrite, resume=resume)) as folder:
+        check_shared(folder)
         run = _Run(inputs, recipe, seed, stages, folder, told)
         features = run.embed()
         opened = run.open_pool(features)

@@ -22,6 +22,7 @@ from rsft.face.evaluation.protocol import TARGET
 from rsft.face.networks.load import ModelLike
 from rsft.face.runs.at_hand import compare_at_hand, find_models
 from rsft.face.runs.inputs import POOL, Sources, read_inputs
+from rsft.face.runs.machines import check_alike
 from rsft.face.runs.open_pool import OpenPool
 from rsft.face.runs.progress import Listener, Stages, silent
 from rsft.face.runs.results import PlanResult, PoolUsed, write_plan
@@ -121,6 +122,8 @@ def _plan_folders(
     check_identities(inputs.identities, recipe)
     check_target(len(inputs.embedded[TARGET] if TARGET in inputs.embedded else inputs.sets[TARGET]), recipe)
     at_hand = find_models(inputs.model, model, () if POOL in inputs.embedded else against, aligned=aligned)
+    inputs.check_alike()
+    check_alike({f"the network '{name}'": (1, other.fingerprint) for name, other in at_hand.models.items()})
     target_features = inputs.embed(TARGET, stages)
     check_target(len(target_features), recipe)  # some may be unreadable or without a face
     options = recipe.plan_options() | {"seed": seed}

@@ -13,9 +13,10 @@ import torch
 import torch.distributed
 from torch import nn
 
-from rsft.errors import InputError
+from rsft.errors import InputError, RsftError
 
 CPU_CHOSEN = "ACCELERATE_USE_CPU"  # variable of the environment, which accelerate reads too
+UNREACHED = "connectFullMesh failed"  # in what gloo says
 Value = TypeVar("Value")
 
 
@@ -55,11 +56,23 @@ def use_device(name: str) -> None:
 
 
 def join() -> None:
-    """Join the other processes, if a launcher started any; with NCCL on CUDA and gloo on the CPU."""
+    """Join the other processes, if a launcher started any; with NCCL on CUDA and gloo on the CPU.
+
+    Raises:
+        RsftError: gloo cannot reach another process.
+    """
     if launched() and not torch.distributed.is_initialized():
         from accelerate import PartialState
 
-        PartialState(cpu=on_cpu())
+        try:
+            PartialState(cpu=on_cpu())
+        except RuntimeError as error:
+            if UNREACHED not in str(error):
+                raise
+            raise RsftError(
+                f"the processes do not reach each other ({error}). Where it names a loopback address, 127..., set "
+                "GLOO_SOCKET_IFNAME on each machine to its network interface, such as eth0."
+            ) from error
 
 
 def device() -> torch.device:

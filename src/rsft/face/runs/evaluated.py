@@ -76,6 +76,7 @@ def read_evaluated(
         images = wanted.images
     if embeddings is None:
         inputs = inputs_of(model, {name: images}, landmarks=sources.landmarks, aligned=sources.aligned)
+        inputs.check_alike()
         features = inputs.embed(name, stages)
     else:
         features = _stored(Path(embeddings), images, model)

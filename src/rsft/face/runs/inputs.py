@@ -20,7 +20,9 @@ from rsft.face.networks.bundle import FaceModel
 from rsft.face.networks.load import ModelLike, load_model
 from rsft.face.pictures.embedding import embed
 from rsft.face.pictures.landmarks import Landmarks, points_of_sets
+from rsft.face.runs.machines import check_alike
 from rsft.face.runs.progress import Stages
+from rsft.face.runs.same_inputs import noted_inputs
 from rsft.types import PathLike
 
 POOL = "pool"
@@ -103,6 +105,10 @@ class FaceInputs:
     def passed_over(self) -> dict[str, dict[str, int]]:
         """Name of each set -> reason -> number of files that were not listed as its pictures; no name of a file."""
         return {name: images.passed_over.numbers() for name, images in self.sets.items() if images.passed_over}
+
+    def check_alike(self) -> None:
+        """Raise InputError unless all processes of a launcher have listed the same; see `check_alike`."""
+        check_alike(noted_inputs(self.sets, protocols=self.protocols, model=self.model, points=self.points))
 
     def embed(
         self,
