@@ -90,6 +90,16 @@ def without(*items: int) -> Change:
     return lambda table: table.filter(pc.invert(pc.is_in(table["id"], pa.array(items))))
 
 
+def instead(name: str, values: Callable[[pa.ChunkedArray], object]) -> Change:
+    """Return a change of a column."""
+    return lambda table: table.set_column(table.column_names.index(name), name, values(table[name]))
+
+
+def emptied(name: str) -> Change:
+    """Return a change that leaves a column without values."""
+    return instead(name, lambda column: pa.nulls(len(column), column.type))
+
+
 def twice(table: pa.Table) -> pa.Table:
     return pa.concat_tables([table.slice(0, ITEMS - 1), table.slice(40, 1)])
 
@@ -102,17 +112,51 @@ def twice(table: pa.Table) -> pa.Table:
         (twice, r"part-4.parquet' has id \d+, which the table has already"),
         (lambda table: table.slice(0, 0), r"the table has no rows in its 5 files"),
         (lambda table: table.drop_columns(["plan"]), r"part-0.parquet' has no column 'plan', so it is no scored table"),
-        (
-            lambda table: table.set_column(2, "log_ratio", table["log_ratio"].cast(pa.float32())),
-            r"has float in 'log_ratio', which needs double",
-        ),
+        (instead("log_ratio", lambda old: old.cast(pa.float32())), r"has float in 'log_ratio', which needs double"),
+        (instead("id", lambda old: old.cast(pa.float64())), r"has double in 'id', which needs int64 or string"),
+        (emptied("id"), r"part-0.parquet' lacks 1 values in 'id': score the pool again"),
+        (emptied("plan"), r"part-0.parquet' lacks 1 values in 'plan'"),
+        (instead("epochs", lambda old: pa.array([0] * ITEMS, pa.int32())), r"has 0 in 'epochs', which needs 1 or more"),
     ],
-    ids=["two missing", "the last missing", "twice", "empty", "no plan", "another type"],
+    ids=[
+        "two missing",
+        "the last missing",
+        "twice",
+        "empty",
+        "no plan",
+        "another type",
+        "ids of another type",
+        "no id",
+        "of no plan",
+        "no epochs",
+    ],
 )
 def test_a_table_that_is_not_whole_is_refused_in_a_line(change: Change, message: str, tmp_path: Path) -> None:
     write(tmp_path / "scored", change(NUMBERED(pool_rows())))
     with pytest.raises(InputError, match=message):
         read_scored(tmp_path / "scored", NUMBERED)
+
+
+@pytest.mark.parametrize("name", ["acceptance", "accepted_epochs"])
+def test_values_that_are_missing_are_refused_when_they_are_read(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "scored", emptied(name)(NUMBERED(pool_rows())))
+    table = read_scored(tmp_path / "scored", NUMBERED)
+    with pytest.raises(InputError, match=f"part-0.parquet' lacks 1 values in '{name}': score the pool again"):
+        table.sampler() if name == "acceptance" else table.accepted(0)
+
+
+def test_a_damaged_page_is_told_by_its_checksum(tmp_path: Path) -> None:
+    """As Spark writes them: without the checksum other numbers would be read in silence."""
+    path = tmp_path / "part-0.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    pq.write_table(NUMBERED(pool_rows()), path, **options)
+    content = bytearray(path.read_bytes())
+    column = pq.read_metadata(path).row_group(0).column(3)
+    assert column.path_in_schema == "acceptance"
+    content[column.data_page_offset + column.total_compressed_size - 2000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot read '.*part-0.parquet' as a partition of a scored table: .*CRC"):
+        read_scored(path, NUMBERED).sampler()
 
 
 def test_names_that_are_missing_or_there_twice_are_refused(tmp_path: Path) -> None:
@@ -155,6 +199,8 @@ def test_an_epoch_that_was_not_scored_is_refused(numbered: Path) -> None:
     for ask in (lambda: table.accepted(3), lambda: list(stream)):
         with pytest.raises(InputError, match=r"epoch 3 was not scored: the table tells epochs 0 to 2\. Score with"):
             ask()
+    with pytest.raises(InputError, match="an epoch is 0 or more, got -1"):
+        table.accepted(-1)
 
 
 def test_files_that_are_no_table_are_refused(numbered: Path, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def id_of(item: Mapping[str, Any]) -> Any:
 
 def check_epoch(epoch: int, epochs: int) -> None:
     """Raise an InputError if an epoch was not scored."""
-    if not 0 <= epoch < epochs:
+    if epoch < 0:
+        raise InputError(f"an epoch is 0 or more, got {epoch}.")
+    if epoch >= epochs:
         raise InputError(
             f"epoch {epoch} was not scored: the table tells epochs 0 to {epochs - 1}. Score with `epochs={epoch + 1}`, "
             "or use `ScoredTable.sampler`, which draws any epoch from the probabilities."
