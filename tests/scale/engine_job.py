@@ -1,6 +1,6 @@
 """A job on a local engine, as a program: `python engine_job.py ray|spark FOLDER`.
 
-It scores `FOLDER/rows.parquet` with each `FOLDER/NAME.scorer` and writes `FOLDER/NAME`.
+It scores `FOLDER/rows.parquet` with each `FOLDER/NAME.scorer` into `FOLDER/NAME`, and runs docs/scale.md in `FOLDER`.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from scale_page import run_blocks
 
 from rsft.scale import Scorer, score_with_ray, score_with_spark
 
@@ -50,3 +51,5 @@ if __name__ == "__main__":
     job = {"ray": with_ray, "spark": with_spark}[engine](where)
     for path in sorted(where.glob("*.scorer")):
         job(pickle.loads(path.read_bytes()), path.with_suffix(""))
+    os.chdir(where)
+    run_blocks(engine)

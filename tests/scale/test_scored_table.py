@@ -159,7 +159,12 @@ def test_a_damaged_page_is_told_by_its_checksum(tmp_path: Path) -> None:
         read_scored(path, NUMBERED).sampler()
 
 
-def test_names_that_are_missing_or_there_twice_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "in a file"])
+def test_names_that_are_missing_or_there_twice_are_refused(
+    in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_memory:
+        monkeypatch.setattr("rsft.scale.ids.IN_MEMORY", 100)
     table = NAMED(pool_rows())
     write(tmp_path / "twice", twice(table))
     with pytest.raises(InputError, match=r"has id 'face-\d+', which the table has already"):
