@@ -181,11 +181,19 @@ def reading(folder: Path, ours: Scorer) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument(
+        "--table", action="store_true", help="only the costs of reading, into the results that there are"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, Any] = {"about": about(pairs=options.pairs, rows=ROWS, batch=BATCH, epochs=EPOCHS, width=WIDTH)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        if options.table:
+            found = json.loads(RESULTS.read_text()) | {"table": reading(folder / "table", make_table(folder / "table"))}
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            print(json.dumps(found["table"], indent=1))
+            return
         found["one process"] = {}
         for kind in KINDS:
             rows = make_rows(kind)

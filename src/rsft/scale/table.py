@@ -164,6 +164,7 @@ class ScoredTable:
                 mine = [place for place in range(file.num_row_groups) if (number + place) % shares == share]
                 number += file.num_row_groups
                 for batch in file.iter_batches(ROWS, mine, list(columns)) if mine else ():
+                    batch.validate(full=True)  # damaged texts and indices
                     _check_filled(path, batch)
                     yield path, batch
 
