@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 import time
@@ -84,23 +85,30 @@ class Bare:
             yield from self(pa.Table.from_batches([batch])).to_batches()
 
 
-def cpu_seconds() -> float:
-    """Processor time of this process and all below it, with those that have ended."""
-    told = {}
+def cpu_ticks(engine: str) -> dict[int, int]:
+    """Processor time of the workers of an engine, which are below this process; for Spark with its JVM.
+
+    The driver and the daemons of Ray cost by the second of the clock and not by the row.
+    """
+    told: dict[int, tuple[str, int, int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            after = path.read_text().rpartition(")")[2].split()
+            name, _, after = path.read_text().partition("(")[2].rpartition(")")
         except OSError:
             continue  # it has ended
-        told[int(path.parent.name)] = int(after[1]), sum(map(int, after[11:15]))
-    own, ticks = {os.getpid()}, 0
-    while True:
-        more = {pid for pid, (parent, _) in told.items() if parent in own} - own
-        if not more:
-            break
-        own |= more
-    ticks = sum(told[pid][1] for pid in own)
-    return ticks / os.sysconf("SC_CLK_TCK")
+        told[int(path.parent.name)] = name, int(after.split()[1]), sum(map(int, after.split()[11:15]))
+    below, more = {os.getpid()}, {os.getpid()}
+    while more:
+        more = {pid for pid, (_, parent, _) in told.items() if parent in more}
+        below |= more
+    names = re.compile("ray::[^_]" if engine == "ray" else "")  # ray::_StatsActor and others with `_` are no workers
+    return {pid: told[pid][2] for pid in below - {os.getpid()} if names.match(told[pid][0])}
+
+
+def cpu_seconds(engine: str, before: dict[int, int]) -> float:
+    """Processor time since then."""
+    spent = (ticks - before.get(pid, 0) for pid, ticks in cpu_ticks(engine).items())
+    return sum(spent) / os.sysconf("SC_CLK_TCK")
 
 
 def ray_jobs(folder: Path) -> Callable[[str, Scorer | None, Path], None]:
@@ -148,9 +156,9 @@ def measure(engine: str, folder: Path, pairs: int) -> dict[str, Any]:
                 out = folder / f"{engine}-{kind}-{arm}"
                 shutil.rmtree(out, ignore_errors=True)
                 Path(os.environ[SPENT]).write_text("")
-                begun, before = time.perf_counter(), cpu_seconds()
+                begun, before = time.perf_counter(), cpu_ticks(engine)
                 job(kind, ours if arm == "ours" else None, out)
-                cost = {"cpu": cpu_seconds() - before, "clock": time.perf_counter() - begun}
+                cost = {"cpu": cpu_seconds(engine, before), "clock": time.perf_counter() - begun}
                 cost["features"] = sum(map(float, Path(os.environ[SPENT]).read_text().split()))
                 if number >= 0:
                     costs[arm].append({name: round(value, 3) for name, value in cost.items()})

@@ -3,6 +3,7 @@
 It scores `FOLDER/rows.parquet` with each `FOLDER/NAME.scorer` into `FOLDER/NAME`, and runs docs/scale.md in `FOLDER`.
 """
 
+import logging
 import os
 import pickle
 import sys
@@ -20,7 +21,7 @@ CUTS = (0, 1, 300, 300, 3000, 3700)  # an odd division, with an empty partition
 def with_ray(folder: Path) -> Callable[[Scorer, Path], None]:
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     rows = pq.read_table(folder / "rows.parquet")
     ends = (*CUTS[1:], len(rows))
     parts = [rows.slice(start, end - start) for start, end in zip(CUTS, ends, strict=True)]

@@ -1,14 +1,17 @@
 """docs/scale.md runs as it stands, and its figures are those of the benchmark."""
 
+import importlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from documents import ROOT
 from PIL import Image
-from scale_page import run_blocks
+from scale_page import PAGE, run_blocks
 
 from rsft.face.networks.load import load_model
 
@@ -32,3 +35,10 @@ def test_the_page_runs_in_one_process(tmp_path: Path, monkeypatch: pytest.Monkey
         assert torch.allclose(
             found, load_model("dlib").network.eval()(torch.from_numpy(np.stack(chips)).permute(0, 3, 1, 2).float())
         )
+
+
+def test_the_costs_on_the_page_are_those_of_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("scale")
+    page = (ROOT / PAGE).read_text()
+    assert benchmark.costs(json.loads(benchmark.RESULTS.read_text())) in page

@@ -115,7 +115,9 @@ def test_the_fingerprint_changes_with_all_that_decides() -> None:
         replace(made, log_ratio=made.log_ratio + 1),
         replace(made, pilot=replace(pilot, rows=pilot.rows + 1)),
         replace(made, pilot=replace(pilot, unusable=np.array([1]))),
-        *(replace(made, law=replace(law, **{name: 0.5})) for name in ("log_m", "log_mean", "retain_fraction")),
+        replace(made, law=replace(law, log_m=0.5)),
+        replace(made, law=replace(law, log_mean=0.5)),
+        replace(made, law=replace(law, retain_fraction=0.5)),
     ]
     assert len({fingerprint(one) for one in (made, *others)}) == 1 + len(others)
     assert fingerprint(made) == fingerprint(pickle.loads(pickle.dumps(made)))
