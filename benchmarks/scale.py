@@ -184,8 +184,8 @@ FEATURES = {"cheap": "64 numbers of the row", "network": "a chip decoded, dlib"}
 MANY, HOUR = 10**9, 3600
 
 
-def costs(found: dict[str, Any]) -> str:
-    """The tables of `docs/scale.md`."""
+def costs(found: dict[str, Any]) -> list[str]:
+    """The two tables of `docs/scale.md`."""
     lines = [
         "| engine | features | rows a core second, bare | ours | processor time, ours over bare | further, of a row |",
         "|---|---|---|---|---|---|",
@@ -221,7 +221,7 @@ def costs(found: dict[str, Any]) -> str:
         ),
     }
     many = ["| what | 10^9 pictures |", "|---|---|", *(f"| {what} | {cost} |" for what, cost in rows.items())]
-    return "\n".join([*lines, "", *many]) + "\n"
+    return ["\n".join(table) + "\n" for table in (lines, many)]
 
 
 def main() -> None:
@@ -238,7 +238,7 @@ def main() -> None:
         if options.table:
             found = json.loads(RESULTS.read_text()) | {"table": reading(folder / "table", make_table(folder / "table"))}
             RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-            print(costs(found))
+            print("\n".join(costs(found)))
             return
         found["one process"] = {}
         for kind in KINDS:
@@ -262,7 +262,7 @@ def main() -> None:
             found[engine] = {kind: summary(kind, told[kind]) for kind in KINDS}
         found["table"] = reading(folder / "table", make_table(folder / "table"))
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    print(costs(found))
+    print("\n".join(costs(found)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def with_ray(folder: Path) -> Callable[[Scorer, Path], None]:
     parts = [rows.slice(start, end - start) for start, end in zip(CUTS, ends, strict=True)]
 
     def job(scorer: Scorer, out: Path) -> None:
-        options = {"concurrency": 1} if isinstance(scorer.features, type) else {}
+        options = {"compute": ray.data.ActorPoolStrategy(size=1)} if isinstance(scorer.features, type) else {}
         score_with_ray(ray.data.from_arrow(parts), scorer, **options).write_parquet(str(out))
 
     return job
