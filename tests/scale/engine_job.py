@@ -49,8 +49,8 @@ def with_spark(folder: Path) -> Callable[[Scorer, Path], None]:
 
 if __name__ == "__main__":
     engine, where = sys.argv[1], Path(sys.argv[2])
+    os.chdir(where)  # where the workers are, too
     job = {"ray": with_ray, "spark": with_spark}[engine](where)
     for path in sorted(where.glob("*.scorer")):
         job(pickle.loads(path.read_bytes()), path.with_suffix(""))
-    os.chdir(where)
     run_blocks(engine)

@@ -209,6 +209,8 @@ def test_an_epoch_that_was_not_scored_is_refused(numbered: Path) -> None:
 
 
 def test_files_that_are_no_table_are_refused(numbered: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'s3://lake/scored' is no folder here: copy the table to one"):
+        read_scored("s3://lake/scored", NUMBERED)
     with pytest.raises(InputError, match="no Parquet file in"):
         read_scored(tmp_path, NUMBERED)
     (tmp_path / "cut.parquet").write_bytes((numbered / "part-1.parquet").read_bytes()[:500])

@@ -195,7 +195,11 @@ def read_scored(where: str | Path | Sequence[str | Path], scorer: Scorer) -> Sco
     Raises:
         InputError: If there is no Parquet file, or for the reasons of `ScoredTable`.
     """
-    places = [Path(where)] if isinstance(where, str | Path) else [Path(place) for place in where]
+    given = [where] if isinstance(where, str | Path) else where
+    remote = next((place for place in given if "://" in str(place)), None)
+    if remote is not None:
+        raise InputError(f"'{remote}' is no folder here: copy the table to one, and read it there.")
+    places = [Path(place) for place in given]
     files = [file for place in places for file in (_files(place) if place.is_dir() else [place])]
     if not files:
         raise InputError(f"no Parquet file in {', '.join(map(str, places)) or 'an empty list'}: name what was written.")
