@@ -230,3 +230,11 @@ def test_the_shares_of_workers_divide_the_rows(numbered: Path) -> None:
     ]
     assert min(map(len, shares)) > 0
     assert sorted(item for share in shares for item in share) == list(range(ITEMS))
+
+
+def test_files_of_one_row_group_are_divided_too(tmp_path: Path) -> None:
+    scored = NUMBERED(pool_rows())
+    for number in range(4):
+        pq.write_table(scored.slice(1250 * number, 1250), tmp_path / f"part-{number}.parquet")
+    table = read_scored(tmp_path, NUMBERED)
+    assert [sum(len(rows) for rows in table._share(["id"], share, 4)) for share in range(4)] == [1250] * 4
