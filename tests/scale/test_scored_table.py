@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -100,8 +101,9 @@ def emptied(name: str) -> Change:
     return instead(name, lambda column: pa.nulls(len(column), column.type))
 
 
-def twice(table: pa.Table) -> pa.Table:
-    return pa.concat_tables([table.slice(0, ITEMS - 1), table.slice(40, 1)])
+def twice(table: pa.Table, row: int = 40) -> pa.Table:
+    """Have a row in place of the last one as well."""
+    return pa.concat_tables([table.slice(0, ITEMS - 1), table.slice(row, 1)])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,7 @@ def twice(table: pa.Table) -> pa.Table:
         (without(7, 4999), r"lacks 2 of 5000 items \(item 7 is the first\): did the job end"),
         (without(4999), r"lacks 1 of 5000 items \(item 4999 is the first\)"),
         (twice, r"part-4.parquet' has id \d+, which the table has already"),
+        (partial(twice, row=ITEMS - 3), r"part-4.parquet' has id \d+, which the table has already"),
         (lambda table: table.slice(0, 0), r"the table has no rows in its 5 files"),
         (lambda table: table.drop_columns(["plan"]), r"part-0.parquet' has no column 'plan', so it is no scored table"),
         (instead("log_ratio", lambda old: old.cast(pa.float32())), r"has float in 'log_ratio', which needs double"),
@@ -122,6 +125,7 @@ def twice(table: pa.Table) -> pa.Table:
         "two missing",
         "the last missing",
         "twice",
+        "twice in a file",
         "empty",
         "no plan",
         "another type",
