@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -210,6 +211,19 @@ def test_an_epoch_that_was_not_scored_is_refused(numbered: Path) -> None:
             ask()
     with pytest.raises(InputError, match="an epoch is 0 or more, got -1"):
         table.accepted(-1)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_table_tells_the_epochs_that_all_of_its_rows_have(files: int, tmp_path: Path) -> None:
+    fewer, more = (replace(NUMBERED, epochs=epochs)(pool_rows()) for epochs in (2, 3))
+    parts = [more.slice(0, 3000), fewer.slice(3000)]
+    for number, part in enumerate(parts if files == 2 else [pa.concat_tables(parts)]):
+        pq.write_table(part, tmp_path / f"part-{number}.parquet")
+    table = read_scored(tmp_path, NUMBERED)
+    assert table.epochs == 2
+    assert table.accepted(1).tolist() == table.sampler().accepted(1).tolist()
+    with pytest.raises(InputError, match="epoch 2 was not scored"):
+        table.accepted(2)
 
 
 def test_files_that_are_no_table_are_refused(numbered: Path, tmp_path: Path) -> None:
