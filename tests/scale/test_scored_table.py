@@ -211,6 +211,10 @@ def test_an_epoch_that_was_not_scored_is_refused(numbered: Path) -> None:
             ask()
     with pytest.raises(InputError, match="an epoch is 0 or more, got -1"):
         table.accepted(-1)
+    stream.set_epoch(0)
+    stream.seed = NUMBERED.seed + 1
+    with pytest.raises(InputError, match="the table was scored with seed 3, and epoch 0 asked for with 4"):
+        list(stream)
 
 
 @pytest.mark.parametrize("files", [1, 2])
