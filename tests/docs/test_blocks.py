@@ -22,7 +22,7 @@ import rsft.errors
 
 KINDS = {"python", "console", "toml", "json", "text"}
 MARKS = {"needs your pictures": r'"\w+(/\w+)+"', "needs a GPU": "cuda"}  # why a block is not run -> what it must hold
-ELSEWHERE = ["docs/trainers.md"]  # tests/frameworks/test_trainers.py runs its blocks one by one
+ELSEWHERE = ["docs/trainers.md", "docs/scale.md"]  # run by tests/frameworks/test_trainers.py and tests/scale
 INCOMPLETE = r"$|Missing (argument|option|parameter|command)|Option .* requires an argument"  # enough for a sentence
 
 

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 from small_run import COMPARISON, evaluation, plan, write_run
 from torch import nn
 
+import rsft
 from rsft.data.features import Features, load_features
 from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
@@ -46,6 +47,7 @@ from rsft.report.page import render
 from rsft.report.plan_page import write_plan_page
 from rsft.report.run import read_run
 from rsft.report.run_page import run_data
+from rsft.scale import Scorer, read_scored, scorer
 
 PICTURES_READ = 4
 NOTES = (".json", ".jsonl", ".npy", ".safetensors", ".toml", ".parquet")
@@ -188,6 +190,33 @@ def report(root: Path) -> None:
     assert page.count("<script") == 1, "unescaped"
 
 
+def scored_tables() -> Iterator[Parser]:
+    """Yield the parsers of scored tables, one with numbers and one with names as ids."""
+    generator = torch.Generator().manual_seed(0)
+    pool, target = torch.randn(60, 2, generator=generator), torch.randn(40, 2, generator=generator) + 1
+    made = rsft.plan(pool, target, envelope="max_tv=0.02")
+    for kind, ids in (("numbers", list(range(60))), ("names", [f"a/{item}" for item in range(60)])):
+        one = scorer(made, lambda rows: pool[rows["row"].to_pylist()], epochs=2, items=60)
+        rows = one(pyarrow.table({"id": ids, "row": range(60)}))
+
+        def write(root: Path, rows: pyarrow.Table = rows) -> None:
+            for number, compression in enumerate(("none", "snappy")):
+                part = rows.slice(30 * number, 30)
+                pyarrow.parquet.write_table(part, root / f"part-{number}.parquet", compression=compression)
+
+        yield Parser(f"scored table ({kind})", [tree(write)], partial(whole_table, one), (".parquet",), slow=2)
+
+
+def whole_table(one: Scorer, root: Path) -> None:
+    """Read all of a scored table, in each way."""
+    table = read_scored(root, one)
+    table.outcomes()
+    table.accepted(0)
+    list(table.stream())
+    if not table.named:
+        table.acceptance()
+
+
 def undrawn(read: Callable[[Path], object]) -> Callable[[Path], object]:
     """Return a reader that does all but draw its figures, which takes a hundred times as long."""
 
@@ -250,6 +279,7 @@ def parsers() -> list[Parser]:
             Parser(f"matrix ({suffix})", [matrices], of_file(whole_matrix, f"x{suffix}"), (f"x{suffix}",))
             for suffix in (".npy", ".safetensors", ".parquet")
         ),
+        *scored_tables(),
         Parser("labels", [matrices], labels, ("y.npy", "y.csv")),
         Parser("run folder", [run], of_file(read_run, "run")),
         Parser("notes of runs", [tree(write_notes)], read_notes, NOTES, slow=10),

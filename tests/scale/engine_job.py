@@ -1,8 +1,9 @@
 """A job on a local engine, as a program: `python engine_job.py ray|spark FOLDER`.
 
-It scores `FOLDER/rows.parquet` with each `FOLDER/NAME.scorer` and writes `FOLDER/NAME`.
+It scores `FOLDER/rows.parquet` with each `FOLDER/NAME.scorer` into `FOLDER/NAME`, and runs docs/scale.md in `FOLDER`.
 """
 
+import logging
 import os
 import pickle
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from scale_page import run_blocks
 
 from rsft.scale import Scorer, score_with_ray, score_with_spark
 
@@ -19,13 +21,13 @@ CUTS = (0, 1, 300, 300, 3000, 3700)  # an odd division, with an empty partition
 def with_ray(folder: Path) -> Callable[[Scorer, Path], None]:
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     rows = pq.read_table(folder / "rows.parquet")
     ends = (*CUTS[1:], len(rows))
     parts = [rows.slice(start, end - start) for start, end in zip(CUTS, ends, strict=True)]
 
     def job(scorer: Scorer, out: Path) -> None:
-        options = {"concurrency": 1} if isinstance(scorer.features, type) else {}
+        options = {"compute": ray.data.ActorPoolStrategy(size=1)} if isinstance(scorer.features, type) else {}
         score_with_ray(ray.data.from_arrow(parts), scorer, **options).write_parquet(str(out))
 
     return job
@@ -47,6 +49,8 @@ def with_spark(folder: Path) -> Callable[[Scorer, Path], None]:
 
 if __name__ == "__main__":
     engine, where = sys.argv[1], Path(sys.argv[2])
+    os.chdir(where)  # where the workers are, too
     job = {"ray": with_ray, "spark": with_spark}[engine](where)
     for path in sorted(where.glob("*.scorer")):
         job(pickle.loads(path.read_bytes()), path.with_suffix(""))
+    run_blocks(engine)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_pool import MARKER, Dying, describe, pool_rows, score, small_plan
+from scale_page import ALONE
+from small_pool import CALLS, MARKER, Dying, describe, pool_rows, score, small_plan
 
 from rsft.errors import InputError
 from rsft.scale import ScoredTable, Scorer, read_scored, score_with_ray, score_with_spark, scorer
@@ -48,6 +49,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "died").exists()
+    assert (folder / "died.calls").stat().st_size > CALLS  # parts of the job were done before, and the rest after
     return folder, scorers
 
 
@@ -73,6 +75,14 @@ def test_what_an_engine_wrote_is_drawn_as_a_sampler_of_the_plan_draws(engine: tu
     for epoch in (0, 3):
         accepted = lazy.accepted(epoch).tolist()
         assert table.accepted(epoch).tolist() == accepted == sampler.accepted(epoch).tolist()
+
+
+def test_the_page_runs_on_the_engine(engine: tuple[Path, dict[str, Scorer]]) -> None:
+    folder, _ = engine
+    (scored,) = folder.glob("scored-by-*/")
+    alone = pq.read_table(folder / ALONE).sort_by("id")
+    parts = [pq.read_table(path).select(alone.column_names) for path in sorted(scored.glob("*.parquet"))]
+    assert pa.concat_tables(part.cast(alone.schema) for part in parts if len(part)).sort_by("id").equals(alone)
 
 
 @pytest.mark.parametrize(("function", "extra"), [(score_with_ray, "ray"), (score_with_spark, "spark")])

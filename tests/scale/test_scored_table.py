@@ -2,6 +2,8 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,8 +92,19 @@ def without(*items: int) -> Change:
     return lambda table: table.filter(pc.invert(pc.is_in(table["id"], pa.array(items))))
 
 
-def twice(table: pa.Table) -> pa.Table:
-    return pa.concat_tables([table.slice(0, ITEMS - 1), table.slice(40, 1)])
+def instead(name: str, values: Callable[[pa.ChunkedArray], object]) -> Change:
+    """Return a change of a column."""
+    return lambda table: table.set_column(table.column_names.index(name), name, values(table[name]))
+
+
+def emptied(name: str) -> Change:
+    """Return a change that leaves a column without values."""
+    return instead(name, lambda column: pa.nulls(len(column), column.type))
+
+
+def twice(table: pa.Table, row: int = 40) -> pa.Table:
+    """Have a row in place of the last one as well."""
+    return pa.concat_tables([table.slice(0, ITEMS - 1), table.slice(row, 1)])
 
 
 @pytest.mark.parametrize(
@@ -100,14 +113,28 @@ def twice(table: pa.Table) -> pa.Table:
         (without(7, 4999), r"lacks 2 of 5000 items \(item 7 is the first\): did the job end"),
         (without(4999), r"lacks 1 of 5000 items \(item 4999 is the first\)"),
         (twice, r"part-4.parquet' has id \d+, which the table has already"),
+        (partial(twice, row=ITEMS - 3), r"part-4.parquet' has id \d+, which the table has already"),
         (lambda table: table.slice(0, 0), r"the table has no rows in its 5 files"),
         (lambda table: table.drop_columns(["plan"]), r"part-0.parquet' has no column 'plan', so it is no scored table"),
-        (
-            lambda table: table.set_column(2, "log_ratio", table["log_ratio"].cast(pa.float32())),
-            r"has float in 'log_ratio', which needs double",
-        ),
+        (instead("log_ratio", lambda old: old.cast(pa.float32())), r"has float in 'log_ratio', which needs double"),
+        (instead("id", lambda old: old.cast(pa.float64())), r"has double in 'id', which needs int64 or string"),
+        (emptied("id"), r"part-0.parquet' lacks 1 values in 'id': score the pool again"),
+        (emptied("plan"), r"part-0.parquet' lacks 1 values in 'plan'"),
+        (instead("epochs", lambda old: pa.array([0] * ITEMS, pa.int32())), r"has 0 in 'epochs', which needs 1 or more"),
     ],
-    ids=["two missing", "the last missing", "twice", "empty", "no plan", "another type"],
+    ids=[
+        "two missing",
+        "the last missing",
+        "twice",
+        "twice in a file",
+        "empty",
+        "no plan",
+        "another type",
+        "ids of another type",
+        "no id",
+        "of no plan",
+        "no epochs",
+    ],
 )
 def test_a_table_that_is_not_whole_is_refused_in_a_line(change: Change, message: str, tmp_path: Path) -> None:
     write(tmp_path / "scored", change(NUMBERED(pool_rows())))
@@ -115,7 +142,34 @@ def test_a_table_that_is_not_whole_is_refused_in_a_line(change: Change, message:
         read_scored(tmp_path / "scored", NUMBERED)
 
 
-def test_names_that_are_missing_or_there_twice_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["acceptance", "accepted_epochs"])
+def test_values_that_are_missing_are_refused_when_they_are_read(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "scored", emptied(name)(NUMBERED(pool_rows())))
+    table = read_scored(tmp_path / "scored", NUMBERED)
+    with pytest.raises(InputError, match=f"part-0.parquet' lacks 1 values in '{name}': score the pool again"):
+        table.sampler() if name == "acceptance" else table.accepted(0)
+
+
+def test_a_damaged_page_is_told_by_its_checksum(tmp_path: Path) -> None:
+    """As Spark writes them: without the checksum other numbers would be read in silence."""
+    path = tmp_path / "part-0.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    pq.write_table(NUMBERED(pool_rows()), path, **options)
+    content = bytearray(path.read_bytes())
+    column = pq.read_metadata(path).row_group(0).column(3)
+    assert column.path_in_schema == "acceptance"
+    content[column.data_page_offset + column.total_compressed_size - 2000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot read '.*part-0.parquet' as a partition of a scored table: .*CRC"):
+        read_scored(path, NUMBERED).sampler()
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "in a file"])
+def test_names_that_are_missing_or_there_twice_are_refused(
+    in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_memory:
+        monkeypatch.setattr("rsft.scale.ids.IN_MEMORY", 100)
     table = NAMED(pool_rows())
     write(tmp_path / "twice", twice(table))
     with pytest.raises(InputError, match=r"has id 'face-\d+', which the table has already"):
@@ -155,9 +209,30 @@ def test_an_epoch_that_was_not_scored_is_refused(numbered: Path) -> None:
     for ask in (lambda: table.accepted(3), lambda: list(stream)):
         with pytest.raises(InputError, match=r"epoch 3 was not scored: the table tells epochs 0 to 2\. Score with"):
             ask()
+    with pytest.raises(InputError, match="an epoch is 0 or more, got -1"):
+        table.accepted(-1)
+    stream.set_epoch(0)
+    stream.seed = NUMBERED.seed + 1
+    with pytest.raises(InputError, match="the table was scored with seed 3, and epoch 0 asked for with 4"):
+        list(stream)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_table_tells_the_epochs_that_all_of_its_rows_have(files: int, tmp_path: Path) -> None:
+    fewer, more = (replace(NUMBERED, epochs=epochs)(pool_rows()) for epochs in (2, 3))
+    parts = [more.slice(0, 3000), fewer.slice(3000)]
+    for number, part in enumerate(parts if files == 2 else [pa.concat_tables(parts)]):
+        pq.write_table(part, tmp_path / f"part-{number}.parquet")
+    table = read_scored(tmp_path, NUMBERED)
+    assert table.epochs == 2
+    assert table.accepted(1).tolist() == table.sampler().accepted(1).tolist()
+    with pytest.raises(InputError, match="epoch 2 was not scored"):
+        table.accepted(2)
 
 
 def test_files_that_are_no_table_are_refused(numbered: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'s3://lake/scored' is no folder here: copy the table to one"):
+        read_scored("s3://lake/scored", NUMBERED)
     with pytest.raises(InputError, match="no Parquet file in"):
         read_scored(tmp_path, NUMBERED)
     (tmp_path / "cut.parquet").write_bytes((numbered / "part-1.parquet").read_bytes()[:500])
@@ -177,3 +252,11 @@ def test_the_shares_of_workers_divide_the_rows(numbered: Path) -> None:
     ]
     assert min(map(len, shares)) > 0
     assert sorted(item for share in shares for item in share) == list(range(ITEMS))
+
+
+def test_files_of_one_row_group_are_divided_too(tmp_path: Path) -> None:
+    scored = NUMBERED(pool_rows())
+    for number in range(4):
+        pq.write_table(scored.slice(1250 * number, 1250), tmp_path / f"part-{number}.parquet")
+    table = read_scored(tmp_path, NUMBERED)
+    assert [sum(len(rows) for rows in table._share(["id"], share, 4)) for share in range(4)] == [1250] * 4

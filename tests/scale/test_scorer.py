@@ -12,12 +12,12 @@ import pytest
 import torch
 from small_pool import ITEMS, WORSE, describe, features, pool_rows, score, small_plan
 
-from rsft import plan_from_ratio
+from rsft import plan, plan_from_ratio
 from rsft.errors import InputError
 from rsft.ratio import METHODS
 from rsft.sampling.acceptance import accept_at
 from rsft.sampling.stream import RejectionStream
-from rsft.scale import RowOutcome, Scorer, scorer
+from rsft.scale import RowOutcome, Scorer, fingerprint, scorer
 
 
 def numbered(**options: Any) -> Scorer:
@@ -84,10 +84,47 @@ def test_rows_that_cannot_be_used_have_a_named_outcome_and_are_never_accepted() 
     assert {row["path"] for row in table.to_pylist() if row["id"] == 5} == {"face-5.jpg"}
 
 
+def test_an_item_that_the_pilot_could_not_use_is_never_accepted() -> None:
+    made = small_plan()
+    assert made.pilot is not None
+    unusable = np.setdiff1d(np.arange(ITEMS), made.pilot.rows)[2000:2003]
+    one = scorer(replace(made, pilot=replace(made.pilot, unusable=unusable)), describe, id="number", epochs=3)
+    found = {row["id"]: row for row in one(pool_rows()).to_pylist()}
+    assert {found[item]["outcome"] for item in unusable.tolist()} == {RowOutcome.UNUSABLE}
+    assert not any(found[item]["accepted_epochs"] for item in unusable.tolist())
+
+
+def test_wide_features_are_scored_alike_in_any_partition() -> None:
+    """Where the last digits of a matrix product depend on its number of rows."""
+    generator = torch.Generator().manual_seed(0)
+    pool, target = (torch.randn(count, 128, generator=generator) for count in (1200, 300))
+    made = plan(pool[:800], target + torch.eye(128)[0], envelope="max_tv=0.02")
+    one = scorer(made, lambda rows: pool[rows["id"].to_pylist()], items=len(pool))
+    rows = pa.table({"id": range(len(pool))})
+    parts = [one(rows.slice(start, end - start)) for start, end in pairwise([0, 1, 2, 5, 40, 700, 1200])]
+    assert pa.concat_tables(parts).equals(one(rows))
+
+
+def test_the_fingerprint_changes_with_all_that_decides() -> None:
+    made = small_plan()
+    assert made.law is not None
+    assert made.pilot is not None
+    law, pilot = made.law, made.pilot
+    others = [
+        replace(made, seed=made.seed + 1),
+        replace(made, log_ratio=made.log_ratio + 1),
+        replace(made, pilot=replace(pilot, rows=pilot.rows + 1)),
+        replace(made, pilot=replace(pilot, unusable=np.array([1]))),
+        replace(made, law=replace(law, log_m=0.5)),
+        replace(made, law=replace(law, log_mean=0.5)),
+        replace(made, law=replace(law, retain_fraction=0.5)),
+    ]
+    assert len({fingerprint(one) for one in (made, *others)}) == 1 + len(others)
+    assert fingerprint(made) == fingerprint(pickle.loads(pickle.dumps(made)))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_scorer_is_small_and_does_not_hold_the_items_of_the_plan(method: str) -> None:
-    from rsft import plan
-
     large = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(2))
     made = plan(large, features()[:300] + 0.5, method=method, max_items=2000)
     small = scorer(made, describe, id="number")

@@ -34,7 +34,7 @@ def score_with_ray(rows: Any, scorer: Scorer, **options: Any) -> Any:
     Args:
         rows: The dataset.
         scorer: The scorer. If its features are a class, it runs in actors; otherwise in tasks.
-        **options: Further arguments of `Dataset.map_batches`, such as `concurrency`, `num_gpus` or `batch_size`.
+        **options: Further arguments of `Dataset.map_batches`, such as `compute`, `num_gpus` or `batch_size`.
 
     Returns:
         The dataset of scored rows. Nothing is computed before it is written, such as with `write_parquet`.

@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,9 @@ def check_names(parts: Callable[[], Parts], items: int, rows: int) -> None:
         items: N.
         rows: Number of rows of the table.
     """
-    with tempfile.TemporaryFile() as file:
+    with nullcontext() if rows <= IN_MEMORY else tempfile.TemporaryFile() as file:
         numbers: np.ndarray = (
-            np.empty(rows, np.uint64) if rows <= IN_MEMORY else np.memmap(file, np.uint64, "w+", shape=(rows,))
+            np.empty(rows, np.uint64) if file is None else np.memmap(file, np.uint64, "w+", shape=(rows,))
         )
         end = 0
         for _, ids in parts():

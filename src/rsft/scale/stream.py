@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from torch.utils.data import get_worker_info
 
 from rsft.errors import InputError
@@ -16,6 +17,8 @@ Shares = Callable[[int, int], Iterator[pa.RecordBatch]]
 
 class Rows:
     """Iterable of the rows of a table as dictionaries, which divides itself among all workers of all ranks.
+
+    Rows that are accepted in no epoch are passed over before they become dictionaries, which takes longest.
 
     Args:
         shares: Function that begins to read a share of the rows.
@@ -32,7 +35,8 @@ class Rows:
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
         for batch in self._shares(rank * workers + number, world_size * workers):
-            yield from batch.to_pylist()
+            ever = pc.greater(pc.list_value_length(batch[ACCEPTED]), 0)
+            yield from batch.filter(ever).to_pylist()
 
 
 class Told:
@@ -60,7 +64,9 @@ def id_of(item: Mapping[str, Any]) -> Any:
 
 def check_epoch(epoch: int, epochs: int) -> None:
     """Raise an InputError if an epoch was not scored."""
-    if not 0 <= epoch < epochs:
+    if epoch < 0:
+        raise InputError(f"an epoch is 0 or more, got {epoch}.")
+    if epoch >= epochs:
         raise InputError(
             f"epoch {epoch} was not scored: the table tells epochs 0 to {epochs - 1}. Score with `epochs={epoch + 1}`, "
             "or use `ScoredTable.sampler`, which draws any epoch from the probabilities."

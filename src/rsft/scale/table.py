@@ -21,6 +21,7 @@ from rsft.scale.stream import Rows, Told, check_epoch, id_of
 
 ROWS = 1 << 16  # number of rows in memory at a time
 WHAT = "a partition of a scored table"
+AGAIN = "score the pool again"
 
 
 class ScoredTable:
@@ -157,10 +158,14 @@ class ScoredTable:
         """Yield the rows of a share of the row groups of all files, `ROWS` at a time, with their file."""
         number = 0
         for path in self.files:
-            with reading(path, WHAT), pq.ParquetFile(path, read_dictionary=[PLAN]) as file:
+            # Spark writes a checksum of each page, and so does `write_parquet(..., write_page_checksum=True)` of Ray
+            options = {"read_dictionary": [PLAN], "page_checksum_verification": True}
+            with reading(path, WHAT), pq.ParquetFile(path, **options) as file:
                 mine = [place for place in range(file.num_row_groups) if (number + place) % shares == share]
                 number += file.num_row_groups
                 for batch in file.iter_batches(ROWS, mine, list(columns)) if mine else ():
+                    batch.validate(full=True)  # damaged texts and indices
+                    _check_filled(path, batch)
                     yield path, batch
 
     def _fewest_epochs(self) -> int:
@@ -171,9 +176,11 @@ class ScoredTable:
             if other:
                 raise InputError(
                     f"'{path}' was scored with plan {other[0]}, and this is plan {self._plan}: read it with the scorer "
-                    "that it was made with, or score the pool again."
+                    f"that it was made with, or {AGAIN}."
                 )
             fewest.append(int(batch[EPOCHS].to_numpy().min()))
+            if fewest[-1] < 1:
+                raise InputError(f"'{path}' has {fewest[-1]} in '{EPOCHS}', which needs 1 or more: {AGAIN}.")
         return min(fewest)
 
 
@@ -188,7 +195,11 @@ def read_scored(where: str | Path | Sequence[str | Path], scorer: Scorer) -> Sco
     Raises:
         InputError: If there is no Parquet file, or for the reasons of `ScoredTable`.
     """
-    places = [Path(where)] if isinstance(where, str | Path) else [Path(place) for place in where]
+    given = [where] if isinstance(where, str | Path) else where
+    remote = next((place for place in given if "://" in str(place)), None)
+    if remote is not None:
+        raise InputError(f"'{remote}' is no folder here: copy the table to one, and read it there.")
+    places = [Path(place) for place in given]
     files = [file for place in places for file in (_files(place) if place.is_dir() else [place])]
     if not files:
         raise InputError(f"no Parquet file in {', '.join(map(str, places)) or 'an empty list'}: name what was written.")
@@ -212,8 +223,10 @@ def _check_schema(path: Path, schema: pa.Schema, first: Path, others: pa.Schema)
     for name in (ID, *TYPES):
         if name not in schema.names:
             raise InputError(f"'{path}' has no column '{name}', so it is no scored table.")
-        if name in TYPES and _plain(schema.field(name).type) != TYPES[name]:
-            raise InputError(f"'{path}' has {schema.field(name).type} in '{name}', which needs {TYPES[name]}.")
+        needed = [TYPES[name]] if name in TYPES else [pa.int64(), pa.string()]
+        if _plain(schema.field(name).type) not in needed:
+            told = " or ".join(map(str, needed))
+            raise InputError(f"'{path}' has {schema.field(name).type} in '{name}', which needs {told}.")
     here, there = ({field.name: _plain(field.type) for field in fields} for fields in (schema, others))
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):
@@ -221,6 +234,16 @@ def _check_schema(path: Path, schema: pa.Schema, first: Path, others: pa.Schema)
                 f"'{path}' has {here.get(name) or 'no'} column '{name}', and '{first}' {there.get(name) or 'none'}: "
                 "score all partitions with one scorer."
             )
+
+
+def _check_filled(path: Path, batch: pa.RecordBatch) -> None:
+    """Raise an InputError if a column of a scored table lacks a value."""
+    for name in (ID, *TYPES):
+        if name in batch.schema.names:
+            values = batch[name]
+            empty = values.null_count + (values.flatten().null_count if pa.types.is_nested(values.type) else 0)
+            if empty:
+                raise InputError(f"'{path}' lacks {empty} values in '{name}': {AGAIN}.")
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
