@@ -11,6 +11,7 @@ identities.
 
 import math
 import mmap
+import os
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ def list_records(path: Path) -> Listing:
     offsets = _read_index(path.with_suffix(".idx"))
     if not offsets or not path.stat().st_size:
         raise InputError(f"'{path}' or its .idx is empty.")
-    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_regular(os.fspath(path)) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         records = {key: _record(content, offset, key, path) for key, offset in offsets.items()}
         _check_whole(offsets, records, len(content), path)
     keys = sorted(records)
