@@ -61,10 +61,11 @@ def list_records(path: Path) -> Listing:
         InputError: The `.idx` is missing, the `.idx` or `.lst` does not match the `.rec`, the `.rec` is truncated, a
             record that should hold a picture does not, or a label is not a whole number.
     """
+    path = Path(os.fspath(path))  # its records are mapped into memory
     offsets = _read_index(path.with_suffix(".idx"))
     if not offsets or not path.stat().st_size:
         raise InputError(f"'{path}' or its .idx is empty.")
-    with open_regular(os.fspath(path)) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         records = {key: _record(content, offset, key, path) for key, offset in offsets.items()}
         _check_whole(offsets, records, len(content), path)
     keys = sorted(records)

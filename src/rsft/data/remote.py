@@ -80,7 +80,8 @@ class RemotePath(PosixPath):
     """
 
     def __str__(self) -> str:
-        return f"{self.parts[0]}//{'/'.join(self.parts[1:])}"
+        first, *others = self.parts or (".",)
+        return f"{first}//{'/'.join(others)}" if first.endswith(":") else "/".join([first, *others])
 
     def __fspath__(self) -> str:
         raise InputError(
