@@ -20,6 +20,7 @@ class WebStore:
     Attributes:
         files: Path -> content.
         latency: Seconds before each answer.
+        bytes_per_s: Rate at which all answers together are sent; 0 for as fast as it goes.
         signature: Query that each request needs, if any; without it the answer is 403.
         whole: Whether ranges are not known here, and files are sent whole.
         failing: Path -> the statuses of the next answers.
@@ -30,6 +31,7 @@ class WebStore:
 
     files: dict[str, bytes] = field(default_factory=dict)
     latency: float = 0.0
+    bytes_per_s: float = 0.0
     signature: str = ""
     whole: bool = False
     failing: dict[str, list[int]] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class WebStore:
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    link: threading.Lock = field(default_factory=threading.Lock)
 
     def forget(self) -> None:
         """Count from zero."""
@@ -84,6 +87,9 @@ def serving(store: WebStore) -> Iterator[WebStore]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if self.command == "GET":
+                if store.bytes_per_s:
+                    with store.link:
+                        time.sleep(len(content) / store.bytes_per_s)
                 self.wfile.write(content)
                 if status < 300:
                     with store.lock:
@@ -96,6 +102,7 @@ def serving(store: WebStore) -> Iterator[WebStore]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]  # of clients that left
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     store.url = f"http://127.0.0.1:{server.server_address[1]}"

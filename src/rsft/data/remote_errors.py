@@ -8,7 +8,7 @@ from typing import Any
 
 from rsft.errors import InputError, RsftError, how_to_install
 
-EXTRAS = {"hf": "hub"}  # scheme -> the extra with its library; all others are in `remote`
+EXTRAS = {**dict.fromkeys(("s3", "s3a", "gs", "gcs"), "remote"), "hf": "hub"}  # scheme -> the extra with its library
 REFUSED = {
     401: (errno.EACCES, "its store refuses it (401): see that you are signed in"),
     403: (errno.EACCES, "its store refuses it (403): see that the credentials are valid and may read it"),
@@ -46,9 +46,7 @@ def asking(path: Any) -> Iterator[None]:
     except RsftError:
         raise
     except ImportError:
-        raise InputError(
-            f"'{path}' needs a library that is not installed: {how_to_install(EXTRAS.get(_scheme(path), 'remote'))}."
-        ) from None
+        raise InputError(f"'{path}' needs a library that is not installed: {_how_to_install(path)}.") from None
     except Exception as error:
         number, words = _told(error)
         raise OSError(number, words, str(path)) from None
@@ -65,8 +63,15 @@ def without_secrets(text: str) -> str:
     return " ".join(text.split())[:MOST_LETTERS].rstrip(".")
 
 
-def _scheme(path: Any) -> str:
-    return str(path).partition("://")[0]
+def _how_to_install(path: Any) -> str:
+    """Return how to install the library of the scheme of a path, in our words or in those of fsspec."""
+    from fsspec.registry import known_implementations
+
+    scheme = str(path).partition("://")[0]
+    if scheme in EXTRAS:
+        return how_to_install(EXTRAS[scheme])
+    told: str = known_implementations.get(scheme, {}).get("err", "see the documentation of fsspec")
+    return told.rstrip(".")
 
 
 def _told(error: Exception) -> tuple[int, str]:
