@@ -16,6 +16,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from forms import FORMS, PICTURES, add, as_shards, picture
+from torch.utils.data import DataLoader, Dataset
 from web_store import WebStore, serving
 
 from rsft.data import retrying
@@ -63,6 +64,17 @@ def sent_to(root: Path, put: Callable[[str, bytes], None]) -> None:
 
 def contents(images: ImageSet) -> list[bytes]:
     return [images.read_bytes(row) for row in range(len(images))]
+
+
+class Read(Dataset[bytes]):
+    def __init__(self, images: ImageSet) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> bytes:
+        return self.images.read_bytes(row)
 
 
 def check_equal(there: ImageSet, here: ImageSet) -> None:
@@ -275,6 +287,7 @@ def test_only_urls_are_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for path in ("faces", "/faces", "pool.safetensors:embedding", "hub:ann/net", "C:/faces", "a:/b"):
         assert not is_url(path)
         assert to_path(path) == Path(path)
+    assert to_path("file:///faces/pool.csv") == to_path("file:/faces/pool.csv") == Path("/faces/pool.csv")
     assert is_url("s3:/bucket/pool.csv")
     (tmp_path / "s3:").mkdir()
     assert not is_url("s3:/bucket/pool.csv")  # there is a folder of that name
@@ -289,6 +302,23 @@ def test_only_urls_are_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
     with pytest.raises(InputError, match="does not lie on a disk"):
         os.fspath(found)
+
+
+def test_workers_of_a_loader_read_after_a_fork(tmp_path: Path, store: WebStore) -> None:
+    shards_in(store, tmp_path / "shards")
+    there = find_images(f"{store.url}/{{0..1}}.tar")
+    expected = contents(there)  # with threads and connections that the workers do not have
+    loader = DataLoader(Read(there), batch_size=None, num_workers=2)
+    assert list(loader) == expected
+
+
+def test_what_is_no_archive_gets_no_index(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w:gz") as archive:
+        add(archive, "a.png", picture(0))
+    for path in (tmp_path / "a.tar", tmp_path, tmp_path / "none.tar"):
+        with pytest.raises(InputError, match=re.escape(f"'{path}'")):
+            index_shards([path])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
 
 
 def test_a_picture_is_fetched_once_for_its_stamp_and_its_pixels(tmp_path: Path, store: WebStore) -> None:

@@ -20,8 +20,8 @@ from rsft.data.retrying import retried
 from rsft.errors import InputError
 from rsft.types import PathLike
 
-# The two slashes become one when a program takes the text for a path.
-URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/{1,2}([^/].*)", re.DOTALL)
+# The slashes become one when a program takes the text for a path.
+URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/{1,3}([^/].*)", re.DOTALL)
 SECRET = re.compile(r"\?.*=.*$", re.DOTALL)  # the query of a signed URL
 PASSWORD = re.compile(r"^[^/@]*:[^/@]*@")  # a user and a password before a host
 WINDOW = 1 << 20  # bytes that are asked for at a time where a file is read through
@@ -49,6 +49,8 @@ def to_path(path: PathLike) -> Path:
     if found is None:
         return Path(path)
     scheme, rest = found[1].lower(), found[2]
+    if scheme == "file":
+        return Path("/", rest)
     if not text.startswith(f"{found[1]}://") and (not _is_known(scheme) or os.path.exists(f"{found[1]}:")):
         return Path(path)
     if not _is_known(scheme):
