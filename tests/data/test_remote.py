@@ -126,6 +126,11 @@ def test_members_of_an_indexed_shard_that_are_rejected_are_never_fetched(tmp_pat
     assert [there.read_bytes(row) for row in accepted] == [here.read_bytes(row) for row in accepted]
     assert store.sent == sum(len(here.read_bytes(row)) for row in accepted)  # to the byte
     assert store.requests.total() == len(accepted)
+    stamps = [stamp_of(there.sources[row]) for row in accepted]
+    there = find_images(f"{store.url}/{{0..1}}.tar")
+    store.forget()
+    assert all(is_same(stamp, there.sources[row]) for stamp, row in zip(stamps, accepted, strict=True))
+    assert store.requests == {("HEAD", "0.tar"): 1, ("HEAD", "1.tar"): 1}  # when a run goes on
 
 
 def test_a_shard_without_an_index_is_fetched_once(

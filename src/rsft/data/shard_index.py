@@ -27,7 +27,7 @@ from rsft.data.reading import checked, parsing
 from rsft.data.regular import open_regular, read_regular
 from rsft.data.remote import MOST_BYTES, RemotePath, version_of
 from rsft.data.retrying import retried
-from rsft.data.sources import Part, Parts, digest_of
+from rsft.data.sources import Part, Parts, digest_of, stat_of_archive
 from rsft.data.tar_members import list_members
 from rsft.disk.whole import replace_file
 from rsft.errors import InputError
@@ -129,6 +129,7 @@ def members_of(archives: Sequence[RemotePath]) -> list[ShardIndex]:
         InputError: An archive is missing or damaged, or its index is of another one.
         OSError: It cannot be asked for.
     """
+    stat_of_archive.cache_clear()  # a new listing is of what is there now
     with ThreadPoolExecutor(min(ASKED_AT_ONCE, max(1, len(archives)))) as pool:
         return list(pool.map(_members_of, archives))
 

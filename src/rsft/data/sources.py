@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -230,7 +231,15 @@ def digest_of(content: bytes) -> int:
 
 def stat_of(source: Path | Part) -> os.stat_result:
     """Return what the system tells of the file that a picture is, or lies in; errors as of `read_source`."""
+    if isinstance(source, Part) and isinstance(source.path, RemotePath):
+        return stat_of_archive(source.path)
     path = source.path if isinstance(source, Part) else source
+    return retried(path.stat, str(path), counts=False)
+
+
+@lru_cache(maxsize=1 << 16)
+def stat_of_archive(path: RemotePath) -> os.stat_result:
+    """Return what a store tells of an archive, asked once for all of its members until `cache_clear` is called."""
     return retried(path.stat, str(path), counts=False)
 
 
