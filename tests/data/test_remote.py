@@ -22,12 +22,12 @@ from web_store import WebStore, serving
 from rsft.data import retrying
 from rsft.data.archives import expand
 from rsft.data.convert import convert
+from rsft.data.fetched import FETCHED, Fetched
 from rsft.data.images import ImageSet, find_images
 from rsft.data.matrix import read_matrix
 from rsft.data.remote import RemotePath, is_url, to_path
 from rsft.data.remote_errors import without_secrets
 from rsft.data.shard_index import ENDING, index_path, index_shards
-from rsft.data.sources import read_once
 from rsft.data.stamps import is_same, stamp_of
 from rsft.errors import DiskGoneError, InputError, UnreadableImageError
 
@@ -331,7 +331,7 @@ def test_a_picture_is_fetched_once_for_its_stamp_and_its_pixels(tmp_path: Path, 
     sent_to(tmp_path, store.files.__setitem__)
     there = find_images(f"{store.url}/{made.relative_to(tmp_path)}")
     store.forget()
-    with read_once():
+    with FETCHED.keeping():
         stamp = stamp_of(there.sources[0])
         there.read_bytes(0)
     assert sum(number for (method, _), number in store.requests.items() if method == "GET") == 1
@@ -339,6 +339,19 @@ def test_a_picture_is_fetched_once_for_its_stamp_and_its_pixels(tmp_path: Path, 
     name = str(there.sources[0].relative_to(to_path(store.url)))  # type: ignore[union-attr]
     store.files[name] = picture(9)
     assert not is_same(stamp, there.sources[0])
+
+
+def test_what_was_used_longest_ago_makes_room() -> None:
+    kept = Fetched(10)
+    with kept.keeping():
+        for name in "abc":
+            kept.add(name, name.encode() * 4)
+            assert kept.get("a" if name < "c" else "b") is not None or name == "c"
+        assert (kept.get("a"), kept.get("b"), kept.get("c")) == (b"aaaa", None, b"cccc")
+        kept.add("d", bytes(11))
+        assert not any(map(kept.get, "abcd"))
+        kept.add("a", b"a")
+    assert kept.get("a") is None  # outside of a block, a reader asks for what is there now
 
 
 def test_threads_read_at_the_same_time(tmp_path: Path, store: WebStore) -> None:

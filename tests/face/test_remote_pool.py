@@ -137,6 +137,8 @@ def test_a_run_that_was_cut_off_goes_on_and_holds_no_signature(
 
     with pytest.raises(InterruptedTrainingError):
         run(pools, tmp_path / "there", pool=pool, listener=cut_off)
+    fetched = sum(count for (method, name), count in store.requests.items() if (method, name[1:]) == ("GET", ".tar"))
+    assert 0 < fetched <= 72  # no picture twice
     whole = store.files["0.tar"]
     store.files["0.tar"] = other_pictures(whole, pool)
     with pytest.raises(InputError, match=r"0.tar' is not what its index was made of"):

@@ -20,6 +20,7 @@ from rsft.data.composition import composed_names
 from rsft.data.decoding import MAX_PIXELS as MAX_PIXELS
 from rsft.data.decoding import decode as decode
 from rsft.data.decoding import decoded
+from rsft.data.fetched import FETCHED
 from rsft.data.fingerprint import set_fingerprint
 from rsft.data.folder import list_folder
 from rsft.data.huggingface import is_saved, list_saved, list_stream
@@ -277,6 +278,7 @@ def _listed(root: Path) -> ImageSet:
     """List the pictures of a path."""
     if not isinstance(root, RemotePath):
         return image_set(_list(root), root)
+    FETCHED.clear()  # a new listing is of what is there now
     try:
         return image_set(_list(root), root)
     except OSError as error:

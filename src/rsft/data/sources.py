@@ -3,10 +3,8 @@
 import errno
 import hashlib
 import os
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -14,13 +12,13 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from rsft.data.columns import Column, Strings
+from rsft.data.fetched import FETCHED
 from rsft.data.regular import open_regular
 from rsft.data.remote import RemotePath
 from rsft.data.retrying import retried
 from rsft.errors import DiskGoneError, InputError
 
 MAX_BYTES = 1 << 28  # most bytes of the file of a picture
-_of_thread = threading.local()
 
 
 class Part(NamedTuple):
@@ -199,9 +197,9 @@ def read_source(source: Source) -> bytes:
     """
     if isinstance(source, bytes):
         return source
-    kept = getattr(_of_thread, "kept", None)
-    if kept is not None and source in kept:
-        return kept[source]
+    kept = FETCHED.get(source)
+    if kept is not None:
+        return kept
     path = source.path if isinstance(source, Part) else source
     try:
         content = retried(lambda: _read(source), path.table.name if isinstance(path, Row) else str(path))
@@ -209,19 +207,9 @@ def read_source(source: Source) -> bytes:
         if isinstance(path, RemotePath) and error.errno == errno.EACCES:
             raise DiskGoneError(f"'{path}' cannot be read: {error.strerror}, and run again.") from None
         raise
-    if kept is not None:
-        kept[source] = content
+    if not isinstance(path, Path) or isinstance(path, RemotePath):
+        FETCHED.add(source, content)
     return content
-
-
-@contextmanager
-def read_once() -> Iterator[None]:
-    """Let this thread read no picture twice within the block: a second read gives the bytes of the first."""
-    _of_thread.kept = dict[Source, bytes]()
-    try:
-        yield
-    finally:
-        _of_thread.kept = None
 
 
 def digest_of(content: bytes) -> int:

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from rsft.data.features import Features, join_features
+from rsft.data.fetched import FETCHED
 from rsft.data.images import ImageSet
 from rsft.data.packed_views import PackedViews
-from rsft.data.sources import read_once
 from rsft.data.stamps import Stamp, stamp_of
 from rsft.disk.access import PRIVATE_FOLDER
 from rsft.disk.room import check_room
@@ -310,7 +310,7 @@ def _read_faces(
 
     def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
         try:
-            with read_once():
+            with FETCHED.keeping():
                 if stamps is not None:
                     stamps[index] = stamp_of(images.sources[index])
                 with images.opened(index) as image:

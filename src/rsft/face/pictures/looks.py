@@ -10,11 +10,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from rsft.data.fetched import FETCHED
 from rsft.data.images import ImageSet
 from rsft.data.reading import checked
 from rsft.data.reading import reading as reading_file
 from rsft.data.regular import read_regular
-from rsft.data.sources import read_once
 from rsft.data.stamps import Stamp, first_changed, stamp_of
 from rsft.disk.room import telling_full
 from rsft.errors import NoFaceError, UnreadableImageError
@@ -124,7 +124,7 @@ class Looks:
 
     def _look(self, item: int) -> tuple[Look, Stamp | None]:
         """Look at one picture; its stamp is taken first, if what was found is kept."""
-        with read_once():
+        with FETCHED.keeping():
             stamp = None if self._file is None else stamp_of(self._images.sources[item])
             return self._find_in(item), stamp
 
