@@ -67,5 +67,16 @@ def test_the_pages_have_the_figures_of_small_benchmarks() -> None:
     faces, alarms = (sum(of[key] for of in archives.values()) for key in ("faces", "alarms"))
     assert f"{alarms} alarms in {faces:,} real faces" in data
     assert f"LFW's are told in {told['lfw-folds1-6']:.1%} of the rows, FRMDB's in {told['frmdb-dev']:.0%}" in data
+    pools, remote = " ".join((docs / "pools.md").read_text().split()), read("remote_pool")
+    for first, both in zip(*(remote["runs"][kind].values() for kind in ("latency", "latency and link")), strict=True):
+        figures = (
+            f"{first['bytes'] / 1e6:.1f} MB",
+            first["requests"],
+            f"{first['seconds']:.2f}",
+            f"{both['seconds']:.2f}",
+        )
+        assert " | ".join(map(str, figures)) in pools
+    assert f"{remote['pictures']:,} pictures of 38 kB in {remote['shards']} shards" in pools
+    assert f"of which {remote['accepted']} are accepted" in pools
     assert read("startup")["processor_seconds"]["rsft --help"] < 0.3
     assert "`rsft --help` takes a fifth of a second" in changes

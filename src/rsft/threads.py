@@ -15,6 +15,7 @@ NUMBER = "OMP_NUM_THREADS"
 # Most threads that read pictures. On 16 cores 4 read 495 photographs a second and 16 only 332; aligned chips, 844 and
 # 767 (2 threads: 1,041). See "Measured" in docs/gpu.md.
 MOST_READERS = 4
+FAR_READERS = 16  # threads that read pictures from a bucket, which wait for its answers most of the time
 
 
 def sleep_while_waiting() -> None:
@@ -35,9 +36,13 @@ def readers() -> int:
 
 
 @contextmanager
-def reading() -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads to read pictures. If the block fails or is interrupted, it does not wait for them."""
-    pool = ThreadPoolExecutor(max_workers=readers())
+def reading(*, far: bool = False) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads to read pictures. If the block fails or is interrupted, it does not wait for them.
+
+    Args:
+        far: Whether they lie in a bucket, so that threads wait for answers and not for cores.
+    """
+    pool = ThreadPoolExecutor(max_workers=FAR_READERS if far else readers())
     try:
         yield pool
     except BaseException:

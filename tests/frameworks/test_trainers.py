@@ -30,6 +30,7 @@ HEADINGS = [
     "timm",
     "skorch",
     "WebDataset",
+    "Hugging Face streams",
     "litdata",
 ]
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
@@ -91,7 +92,7 @@ def test_every_section_is_tested_and_short() -> None:
 def test_the_versions_on_the_page_are_those_that_run() -> None:
     """What the extra `dev` pins; a library that is not in it is told as it was run last."""
     page = (ROOT / page_blocks.PAGE).read_text()
-    for name in ("torchdata", "accelerate", "transformers", "lightning-fabric", "skorch", "webdataset"):
+    for name in ("torchdata", "accelerate", "transformers", "lightning-fabric", "skorch", "webdataset", "datasets"):
         assert f"| {name} {metadata.version(name).split('+')[0]} |" in page
 
 
@@ -169,6 +170,15 @@ def test_a_webdataset_passes_on_what_is_accepted() -> None:
     expected.set_epoch(1)
     assert list(expected) == names["names"]
     assert 0 < len(names["names"]) < len(everything)
+
+
+def test_a_stream_of_hugging_face_goes_on_where_it_was_cut_off() -> None:
+    names, _ = page_blocks.run("Hugging Face streams")
+    rows = range(len(names["y"]))
+    expected = rsft.RejectionStream(rows, lambda row: float(names["acceptance"][row]), key=int, divided=False)
+    read = torch.cat(names["seen"] + names["rest"]).tolist()
+    assert sorted(read) == list(expected)
+    assert 0 < len(read) < len(rows)
 
 
 def test_litdata_is_read_by_index(tmp_path: Path) -> None:

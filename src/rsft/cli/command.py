@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from rsft.cli.early import check_early
 from rsft.cli.examples import epilog
 from rsft.cli.panels import in_panels
 from rsft.cli.verbosity import tell
+from rsft.data.remote import to_path
 from rsft.errors import InputError
 
 
@@ -68,6 +70,7 @@ def _dressed(command: Callable[..., None], name: str, *, computes: bool, divides
         tell(quiet=quiet, verbose=verbose)
         if launch.processes() > 1 and not divides:
             raise InputError(f"`rsft {name}` runs in one process: start it without torchrun or accelerate launch.")
+        options = {option: _placed(value) for option, value in options.items()}
         device = options.pop("device", None)
         check_early(options)
         if device is not None:
@@ -87,6 +90,13 @@ def _dressed(command: Callable[..., None], name: str, *, computes: bool, divides
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run
+
+
+def _placed(value: Any) -> Any:
+    """Return the value of an option, with each URL as the remote path that it was before it became a `Path`."""
+    if isinstance(value, list):
+        return [_placed(one) for one in value]
+    return to_path(value) if isinstance(value, Path) else value
 
 
 def _use(device: Device) -> None:

@@ -1,4 +1,4 @@
-"""`rsft data check` and `rsft convert`."""
+"""`rsft data check`, `rsft data index` and `rsft convert`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from rsft.cli.command import HELP_OPTIONS, add
 from rsft.cli.options import EVAL_FORMS, FORMS, POOL_HELP, Json
 from rsft.cli.progress import progress
 
-data = typer.Typer(help="Check data before use.", no_args_is_help=True, context_settings=HELP_OPTIONS)
+data = typer.Typer(help="Check data before use, and make indexes.", no_args_is_help=True, context_settings=HELP_OPTIONS)
 
 
 def convert(
@@ -49,4 +49,20 @@ def check(
     show.print_json(found) if json else show.print_check(found)
 
 
+def index(
+    pool: Annotated[Path, typer.Argument(help="A .tar or shard-{000..012}.tar, on a disk or in a bucket.")],
+    json: Json = False,
+) -> None:
+    """Write an index beside each .tar, so that of one in a bucket only what is needed is fetched."""
+    from rsft.data.archives import expand
+    from rsft.data.shard_index import index_shards
+
+    written = [str(path) for path in index_shards(expand(pool))]
+    if json:
+        show.print_json({"indexes": written})
+    else:
+        print(f"{len(written)} index{'es' * (len(written) > 1)}: {written[0]}{' and so on' * (len(written) > 1)}")
+
+
 add(data, check, name="data check")
+add(data, index, name="data index")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft.cli import launch
+from rsft.data.remote import is_url
 from rsft.errors import InputError, did_you_mean
 
 # Parameter -> how a user names it, for the paths that a command reads
@@ -32,7 +33,7 @@ def check_early(options: Mapping[str, Any]) -> None:
     """
     for name, called in READ.items():
         for path in _several(options.get(name)):
-            if isinstance(path, Path):
+            if isinstance(path, Path) and not is_url(path):
                 _check_exists(path, called)
     for rate in _several(options.get("fmr")):
         _check_rate(rate)

@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "doctor": ("rsft doctor", "rsft doctor faces/pool faces/target faces/evaluation"),
     "data check": ("rsft data check faces/pool --against faces/evaluation",),
+    "data index": ("rsft data index 'shards/s-{000..015}.tar'", "rsft data index s3://bucket/faces.tar"),
     "models check": ("rsft models check dlib", "rsft models check run"),
     "gallery migrate": (
         "rsft gallery migrate embedded --pool faces/gallery --model run --old-model dlib --out migrated",

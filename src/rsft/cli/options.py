@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-FORMS = "a folder, .tar, .rec, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
-POOL_HELP = f"Labelled pictures: {FORMS}."
+FORMS = "a folder, .tar, .rec, .lance, shard-{000..012}.tar, or a manifest (.csv, .parquet)"
+POOL_HELP = f"Labelled pictures: {FORMS}; or a URL of one, as s3://bucket/list.csv."
 TARGET_HELP = f"Unlabelled pictures of the deployment: {FORMS}."
 MODEL_HELP = (
     "Name from `rsft models`, run folder, .onnx file, checkpoint, timm:NAME, hub:ORG/NAME or hub:ORG/NAME/FILE."

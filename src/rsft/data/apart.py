@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rsft.data.archives import expand
+from rsft.data.remote import to_path
 from rsft.errors import InputError
 
 
@@ -39,8 +40,8 @@ def check_apart(out: Path, inputs: Iterable[object]) -> None:
 
 
 def resolved(path: Path) -> Path:
-    """Return the path of a file or folder with all links resolved."""
-    return Path(os.path.realpath(path))
+    """Return the path of a file or folder with all links resolved; raise `InputError` for a remote one."""
+    return Path(os.path.realpath(to_path(path)))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -6,7 +6,7 @@ disk.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +17,8 @@ from rsft.data.columns import Strings, first_part, rows_like, true_rows
 from rsft.data.formats import picture_suffixes
 from rsft.data.listing import Listing, item_id, join_listings, picture_rows, text_column
 from rsft.data.passed_over import HIDDEN, IN_SYSTEM, NO_PICTURE, REPLACED, Tally, place_passed_over
+from rsft.data.remote import RemotePath
+from rsft.data.shard_index import MAX_LABEL_SIZE, members_of
 from rsft.data.sources import Part, Parts, read_source
 from rsft.data.tar_members import list_members
 from rsft.errors import InputError
@@ -25,7 +27,6 @@ from rsft.missing import is_missing, label_name
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LABEL_KEYS = ("identity", "cls", "label")
 MAX_SHARDS = 100_000
-MAX_LABEL_SIZE = 1 << 20  # largest .cls or .json member, in bytes
 
 
 def list_tar(path: Path) -> Listing:
@@ -41,10 +42,11 @@ def list_tar(path: Path) -> Listing:
         InputError: The archive is damaged, truncated or compressed, or it is a shard that `list_shards` rejects.
     """
     tally = Tally()
-    every, parts = list_members(path, tally)
+    found = members_of([path])[0] if isinstance(path, RemotePath) else None
+    every, parts = list_members(path, tally) if found is None else (found.names, found.parts)
     names, parts = _visible(every, parts, tally)
     if len(rows_like(names, r"\.cls$")):
-        return _list_shard(names, parts, tally, path)
+        return _list_shard(names, parts, tally, path, read_source if found is None else found.read)
     pictures = picture_rows(names)
     for name in names.take(np.setdiff1d(np.arange(len(names)), pictures, assume_unique=True)):
         tally.add_file(name)
@@ -113,23 +115,29 @@ def list_shards(paths: Sequence[Path]) -> Listing:
     gives no identity, the `.cls` does.
 
     Args:
-        paths: The shards, uncompressed `.tar` archives.
+        paths: The shards, uncompressed `.tar` archives; all on a disk, or all remote.
 
     Raises:
         InputError: A shard is missing or damaged, or a sample has two pictures or an unreadable label.
     """
+    remote = [path for path in paths if isinstance(path, RemotePath)]
+    listings = []
+    if remote:
+        for shard, found in zip(remote, members_of(remote), strict=True):
+            tally = Tally()
+            listings.append(_list_shard(*_visible(found.names, found.parts, tally), tally, shard, found.read))
+        return join_listings(listings)
     absent = next((path for path in paths if not path.is_file()), None)
     if absent is not None:
         raise InputError(f"the shard '{absent}' does not exist: the pattern names {len(paths)} shards.")
-    listings = []
     for path in paths:
         tally = Tally()
-        listings.append(_list_shard(*_visible(*list_members(path, tally), tally), tally, path))
+        listings.append(_list_shard(*_visible(*list_members(path, tally), tally), tally, path, read_source))
     return join_listings(listings)
 
 
-def _list_shard(names: Strings, parts: Parts, tally: Tally, path: Path) -> Listing:
-    """List the pictures of one shard, of which the visible members are given."""
+def _list_shard(names: Strings, parts: Parts, tally: Tally, path: Path, read: Callable[[Part], bytes]) -> Listing:
+    """List the pictures of one shard, of which the visible members are given; `read` reads those that tell labels."""
     ids, sources, rows = [], [], []
     suffixes = picture_suffixes()
     for key, sample in _samples(names, parts).items():
@@ -137,7 +145,7 @@ def _list_shard(names: Strings, parts: Parts, tally: Tally, path: Path) -> Listi
         if len(pictures) > 1:
             raise InputError(f"'{path}': the sample '{key}' needs one picture, got {len(pictures)}.")
         if pictures:
-            identity, name, row = _row(sample, key, path)
+            identity, name, row = _row(sample, key, path, read)
             name = f"{key}.{pictures[0]}" if name is None else str(PurePosixPath(name))
             ids.append(item_id(identity, name, path))
             sources.append(sample[pictures[0]])
@@ -159,7 +167,9 @@ def _samples(names: Strings, parts: Parts) -> dict[str, dict[str, Part]]:
     return samples
 
 
-def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str | None, dict[str, str]]:
+def _row(
+    sample: dict[str, Part], key: str, path: Path, read: Callable[[Part], bytes]
+) -> tuple[str | None, str | None, dict[str, str]]:
     """Read the identity, path and attributes of a sample, as text, from its `.json` and its `.cls`."""
     labels = {kind: sample[kind] for kind in ("cls", "json") if kind in sample}
     if not labels:
@@ -168,8 +178,8 @@ def _row(sample: dict[str, Part], key: str, path: Path) -> tuple[str | None, str
         if part.size > MAX_LABEL_SIZE:
             raise InputError(f"'{path}': '{key}.{kind}' has {part.size} bytes, more than a label may have.")
     try:
-        row: Any = json.loads(read_source(labels["json"])) if "json" in labels else {}
-        label = read_source(labels["cls"]).decode().strip() if "cls" in labels else None
+        row: Any = json.loads(read(labels["json"])) if "json" in labels else {}
+        label = read(labels["cls"]).decode().strip() if "cls" in labels else None
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}': the label of '{key}' cannot be read: {error}.") from error
     if not isinstance(row, dict):

@@ -3,7 +3,6 @@
 Ids are in the composed form (NFC), so that names in tables and those of files find each other.
 """
 
-import os
 import unicodedata
 from pathlib import Path
 
@@ -66,14 +65,14 @@ class FilesOfAnyComposition:
         places = [""]
         for part in path.split("/"):
             places = [f"{place}{name}/" for place in places for name in self._named(place, composed(part))]
-        return [place[:-1] for place in places if os.path.isfile(self.root / place[:-1])]
+        return [place[:-1] for place in places if (self.root / place[:-1]).is_file()]
 
     def _named(self, folder: str, name: str) -> list[str]:
         """Return the entries of a folder with a composed name."""
         if folder not in self._entries:
             entries = self._entries[folder] = {}
             try:
-                for entry in sorted(os.listdir(self.root / folder)):
+                for entry in sorted(path.name for path in (self.root / folder).iterdir()):
                     entries.setdefault(composed(entry), []).append(entry)
             except OSError:
                 pass

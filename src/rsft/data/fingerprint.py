@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rsft.data.columns import BLOCK, Strings
-from rsft.data.sources import Part, Source
+from rsft.data.sources import Part, Row, Source
 
 PROBES = 64
 
@@ -48,6 +48,8 @@ def _look(source: Source) -> tuple[int, ...]:
     """Return the size of a picture in bytes and, if it is a file, the time of its last change; -1 if it is missing."""
     if isinstance(source, Part):
         return (source.size,)
+    if isinstance(source, Row):
+        return (source.table.version,)
     if not isinstance(source, Path):
         return (len(source),)
     try:

@@ -15,6 +15,8 @@ from rsft.data.columns import BLOCK, Strings, folder_part
 from rsft.data.formats import picture_suffixes
 from rsft.data.listing import Listing, invalid_name, is_valid
 from rsft.data.passed_over import CLOSED, HIDDEN_NAME, NAMED_AGAIN, NO_FILE, SYSTEM, SYSTEM_FOLDER, Tally
+from rsft.data.remote import RemotePath
+from rsft.data.remote_folder import absent_remote_files, list_remote_folder
 from rsft.data.sources import Files
 
 DOT = ord(".")
@@ -38,6 +40,8 @@ def list_folder(root: Path) -> Listing:
     Raises:
         InputError: The name of a picture is not valid UTF-8.
     """
+    if isinstance(root, RemotePath):
+        return list_remote_folder(root)
     walk = _Walk(root)
     found = _joined(walk.pictures())
     try:
@@ -57,6 +61,8 @@ def absent_files(root: Path, paths: Strings) -> np.ndarray:
         root: The folder that the paths are relative to.
         paths: (N,) paths with "/" between the parts.
     """
+    if isinstance(root, RemotePath):
+        return absent_remote_files(root, paths)
     folders = paths.coded(folder_part)
     order = np.argsort(folders.codes, kind="stable")
     ends = np.cumsum(np.bincount(folders.codes, minlength=len(folders.names)))

@@ -7,6 +7,7 @@ read them.
 
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow.parquet
 
 from rsft.data.listing import Listing, item_id, join_listings, suffix_of
 from rsft.data.reading import reading
-from rsft.data.regular import read_regular
+from rsft.data.regular import for_arrow, read_regular
 from rsft.data.sources import Part, Source, columnar
 from rsft.errors import InputError
 from rsft.missing import is_missing, label_name
@@ -67,7 +68,7 @@ def list_saved(folder: Path) -> Listing:
 
 def holds_pictures(schema: pyarrow.Schema) -> bool:
     """Return whether a table has a column of pictures."""
-    return any(_is_image(field.type) for field in schema)
+    return any(is_image(field.type) for field in schema)
 
 
 def list_table(path: Path) -> Listing:
@@ -82,7 +83,7 @@ def list_table(path: Path) -> Listing:
         InputError: The file has another number of picture columns, or a row without the bytes of a picture.
     """
     with reading(path, "a table (Parquet)"):
-        table = _checked(pyarrow.parquet.read_table(path))
+        table = _checked(pyarrow.parquet.read_table(for_arrow(path)))
     return _list_table(table, path, 0, None)
 
 
@@ -174,7 +175,7 @@ def _scalar(value: Any) -> Any:
 def _mapped(path: Path) -> tuple[pyarrow.Table, pyarrow.Buffer, Path]:
     """Map an Arrow file; the values of the table lie in the mapped buffer unless the file is compressed."""
     with reading(path, SAVED):
-        whole = pyarrow.memory_map(str(path)).read_buffer()
+        whole = pyarrow.memory_map(os.fspath(path)).read_buffer()
         table = pyarrow.ipc.open_stream(pyarrow.BufferReader(whole)).read_all()
         return _checked(table), whole, path
 
@@ -200,7 +201,7 @@ def _list_table(
     table: pyarrow.Table, where: Path, number_from: int, mapped: tuple[pyarrow.Buffer, Path] | None
 ) -> Listing:
     """List the pictures of a table, each named by the number of its row."""
-    images = [field.name for field in table.schema if _is_image(field.type)]
+    images = [field.name for field in table.schema if is_image(field.type)]
     if len(images) != 1:
         raise InputError(f"'{where}' needs one column of pictures, got {', '.join(images) or 'none'}.")
     names = _class_names(_features(table.schema))
@@ -251,7 +252,7 @@ def _part(value: pyarrow.Buffer, mapped: tuple[pyarrow.Buffer, Path] | None) -> 
     return value.to_pybytes()
 
 
-def _is_image(kind: pyarrow.DataType) -> bool:
+def is_image(kind: pyarrow.DataType) -> bool:
     """Return whether a column type is that of Hugging Face's `Image` feature."""
     if not pyarrow.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         return False

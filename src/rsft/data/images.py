@@ -20,13 +20,16 @@ from rsft.data.composition import composed_names
 from rsft.data.decoding import MAX_PIXELS as MAX_PIXELS
 from rsft.data.decoding import decode as decode
 from rsft.data.decoding import decoded
+from rsft.data.fetched import FETCHED
 from rsft.data.fingerprint import set_fingerprint
 from rsft.data.folder import list_folder
 from rsft.data.huggingface import is_saved, list_saved, list_stream
+from rsft.data.lance import LANCE, list_lance
 from rsft.data.listing import Listing, text_column
 from rsft.data.manifest import list_manifest
 from rsft.data.passed_over import PassedOver
 from rsft.data.recordio import list_records
+from rsft.data.remote import RemotePath, to_path
 from rsft.data.sources import Files, Source, columnar, read_source
 from rsft.data.table import TABLES
 from rsft.data.verification_set import list_verification_set
@@ -93,6 +96,11 @@ class ImageSet:
     def people_names(self) -> Strings:
         """(C,) names of the identities, in the order of their numbers."""
         return self.identities.names
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the pictures lie in a bucket or on a web server, so that reading one is waiting for an answer."""
+        return isinstance(self.root, RemotePath)
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that tell apart sets of pictures; no picture is read.
@@ -172,7 +180,7 @@ def find_images(path: "str | os.PathLike[str] | ImageSet", *, labelled: bool = F
     Warns:
         WithdrawnDataWarning: The pictures appear to belong to a data set that its authors have withdrawn.
     """
-    images = path if isinstance(path, ImageSet) else image_set(_list(Path(path)), Path(path))
+    images = path if isinstance(path, ImageSet) else _listed(to_path(path))
     root = images.root
     if images.passed_over and images is not path:
         log.warning("'%s': passed over %s", root, images.passed_over)
@@ -266,12 +274,25 @@ def _tell_joined(told: Strings, people: Strings, root: Path) -> None:
         )
 
 
+def _listed(root: Path) -> ImageSet:
+    """List the pictures of a path."""
+    if not isinstance(root, RemotePath):
+        return image_set(_list(root), root)
+    FETCHED.clear()  # a new listing is of what is there now
+    try:
+        return image_set(_list(root), root)
+    except OSError as error:
+        raise InputError(f"'{error.filename or root}' cannot be read: {error.strerror or error}.") from None
+
+
 def _list(root: Path) -> Listing:
     """Choose the reader for a path, and list its pictures."""
+    if root.suffix.lower() == LANCE:
+        return list_lance(root)
+    if is_pattern(root) and (isinstance(root, RemotePath) or not root.exists()):
+        return list_shards(expand(root))
     if root.is_dir():
         return list_saved(root) if is_saved(root) else list_folder(root)
-    if is_pattern(root) and not root.exists():
-        return list_shards(expand(root))
     if not root.exists():
         raise InputError(f"'{root}' does not exist.")
     reader = READERS.get(root.suffix.lower())

@@ -16,6 +16,7 @@ from rsft.data.columns import Strings
 from rsft.data.folder import absent_files
 from rsft.data.formats import picture_suffixes
 from rsft.data.listing import Listing
+from rsft.data.regular import open_regular
 from rsft.data.sources import Files
 from rsft.data.text import LINE_END, read_text
 from rsft.errors import InputError
@@ -51,7 +52,7 @@ def lfw_kind(path: Path) -> str | None:
     """Return `PAIRS` or `PEOPLE` if a file begins like one of LFW's lists, otherwise None."""
     if path.suffix.lower() not in TEXTS or not path.is_file():
         return None
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(4096).decode("utf-8", "replace").lstrip("\ufeff")
     lines = [line for line in LINE_END.split(start) if line.strip()]
     if not lines or not COUNTS.fullmatch(lines[0]):

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from rsft.data.column_names import PATH, spelled
 from rsft.data.reading import map_array, reading
+from rsft.data.regular import for_arrow
+from rsft.data.remote import RemotePath, to_path
 from rsft.data.table import PARQUET, TABLES, column_names, read_table
 from rsft.errors import InputError
 
@@ -64,6 +66,10 @@ def split_key(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
     >>> str(split_key("pool.safetensors:embedding")[0]), split_key("pool.safetensors:embedding")[1]
     ('pool.safetensors', 'embedding')
     """
+    located = to_path(source)
+    if isinstance(located, RemotePath):
+        name, colon, key = located.name.rpartition(":")
+        return (located.with_name(name), key) if colon else (located, None)
     path, colon, key = str(source).rpartition(":")
     if colon and not Path(source).exists() and Path(path).suffix.lower() in (NPY, SAFETENSORS, *TABLES):
         return Path(path), key
@@ -160,7 +166,7 @@ def _real(tensor: Tensor, path: Path) -> Tensor:
 def _parquet(path: Path) -> pa.parquet.ParquetFile:
     """Open a Parquet file."""
     with reading(path, f"a table ({PARQUET})"):
-        return pa.parquet.ParquetFile(path)
+        return pa.parquet.ParquetFile(for_arrow(path))
 
 
 def _read_parquet(path: Path, key: str | None) -> tuple[np.ndarray, Sequence[str] | None]:

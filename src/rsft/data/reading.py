@@ -56,8 +56,15 @@ def reading(path: Path, what: str, also: tuple[type[Exception], ...] = ()) -> It
     Raises:
         InputError: The file is missing, not a regular file, or cannot be parsed.
     """
-    try:
+    with parsing(path, what, also):
         check_regular(path)  # a pipe would be waited for, a device read without end
+        yield
+
+
+@contextmanager
+def parsing(path: Path, what: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Do as `reading` for the bytes of a file that were read already."""
+    try:
         yield
     except RsftError:
         raise

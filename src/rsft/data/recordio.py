@@ -11,6 +11,7 @@ identities.
 
 import math
 import mmap
+import os
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,7 @@ def list_records(path: Path) -> Listing:
         InputError: The `.idx` is missing, the `.idx` or `.lst` does not match the `.rec`, the `.rec` is truncated, a
             record that should hold a picture does not, or a label is not a whole number.
     """
+    path = Path(os.fspath(path))  # its records are mapped into memory
     offsets = _read_index(path.with_suffix(".idx"))
     if not offsets or not path.stat().st_size:
         raise InputError(f"'{path}' or its .idx is empty.")

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rsft.data.sources import Part, Source, read_source, stat_of
+from rsft.data.sources import Part, Row, Source, read_source, stat_of
 
 
 class Stamp(NamedTuple):
@@ -61,6 +61,8 @@ def first_changed(stamps: Iterable[Sequence[object]], sources: Iterable[Source])
 def _times(source: Source) -> tuple[int, int, int]:
     if isinstance(source, bytes):
         return len(source), 0, 0
+    if isinstance(source, Row):
+        return 0, source.table.modified, source.table.version
     told = stat_of(source)
     return source.size if isinstance(source, Part) else told.st_size, told.st_mtime_ns, told.st_ctime_ns
 

@@ -15,6 +15,7 @@ from rsft.data.column_names import check_columns, spelled
 from rsft.data.columns import BLOCK, Strings, first_rows, plain_paths, true_rows
 from rsft.data.delimited import delimited_header, read_delimited
 from rsft.data.reading import reading
+from rsft.data.regular import for_arrow
 from rsft.data.text import text_file
 from rsft.errors import InputError
 from rsft.missing import MARKS, label_name
@@ -170,7 +171,7 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str], other
     check_columns(names, required, optional, path)
     wanted = {name: own for name, own in zip(names, told, strict=True) if others or name in (*required, *optional)}
     with reading(path, OF_PARQUET):
-        table = pyarrow.parquet.ParquetFile(path).read(columns=list(wanted.values()))
+        table = pyarrow.parquet.ParquetFile(for_arrow(path)).read(columns=list(wanted.values()))
         columns = {name: table[own] for name, own in wanted.items()}
         for values in columns.values():
             if not pyarrow.types.is_primitive(values.type) and not pyarrow.types.is_nested(values.type):
@@ -181,7 +182,7 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str], other
 def _schema(path: Path) -> pyarrow.Schema:
     """Read the schema of a Parquet file."""
     with reading(path, OF_PARQUET):
-        schema = pyarrow.parquet.read_schema(path)
+        schema = pyarrow.parquet.read_schema(for_arrow(path))
         list(schema.names)  # which may not be UTF-8
         return schema
 

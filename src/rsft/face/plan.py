@@ -10,6 +10,7 @@ import torch
 
 from rsft.data.images import find_images
 from rsft.data.manifest import read_attributes
+from rsft.data.remote import to_path
 from rsft.data.shares import read_shares
 from rsft.errors import InputError
 from rsft.face.adaptation.advice import advise
@@ -208,7 +209,7 @@ def _plan_attributes(
 ) -> tuple[Plan, PoolUsed]:
     """Make the plan of `plan_attributes`; return it with the pictures of the pool."""
     images = find_images(pool, labelled=True)
-    values = images.attributes if attributes is None else read_attributes(Path(attributes), images.ids)
+    values = images.attributes if attributes is None else read_attributes(to_path(attributes), images.ids)
     wanted = read_shares(shares)
     missing = [name for name in wanted if name not in values]
     if missing:

@@ -11,6 +11,7 @@ import pyarrow.parquet
 from rsft.data.apart import resolved
 from rsft.data.archives import expand
 from rsft.data.reading import reading
+from rsft.data.remote import is_url
 from rsft.errors import InputError
 from rsft.face.adaptation.recipe import make_recipe
 from rsft.face.fit import fit
@@ -188,6 +189,8 @@ def _model(config: RunConfig, run: Path) -> str:
 
 def _place(told: str, config: RunConfig, run: Path) -> str | None:
     """Return a path of `config.toml` as it is to be used here; None if there is nothing."""
+    if is_url(told):
+        return told
     if config.started_in is not None:
         there = resolved(run / config.started_in)
         if not there.samefile(Path.cwd()) and _exists(there / told):

@@ -1,7 +1,8 @@
 """RejectionStream: accept or reject the items of a stream, whichever worker or rank reads them."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -40,7 +41,7 @@ class RejectionStream(IterableDataset[Any]):
 
     Put the stream before decoding: `acceptance` receives the item as it is in the stream, and rejected items go no
     further. The number of accepted items is not known in advance, and ranks may get unequal numbers, so end an epoch
-    after a number of steps.
+    after a number of steps. A `StatefulDataLoader` saves where each worker is and goes on there; see `state_dict`.
 
     Args:
         stream: Iterable that is read once per epoch, from its beginning.
@@ -83,11 +84,65 @@ class RejectionStream(IterableDataset[Any]):
         self.told_epoch = False
         # in shared memory, so that persistent workers see it change
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._resumed: dict[str, Any] | None = None
+        told = getattr(stream, "state_dict", None)
+        self._fresh = told() if callable(told) and hasattr(stream, "load_state_dict") else None
+        self._moved = False  # whether the state of the stream is not the one in which it was given
+        self._begun, self._read = -1, 0  # the epoch that was begun, and how many items were read of it
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, also in persistent workers; every epoch has its own random numbers."""
         self._epoch[0] = epoch
         self.told_epoch = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this worker is in its epoch: behind the item that it yielded last.
+
+        A stream that has a state itself, as those of Hugging Face have, is told it when the epoch goes on. Any other
+        one is read again up to there.
+
+        Returns:
+            A dictionary with the "seed", the "epoch", "read" (the number of items that were read of the stream) and the
+            state of the "stream", None if it has none.
+        """
+        if self._resumed is not None:
+            return self._resumed
+        epoch = int(self._epoch)
+        begun = epoch == self._begun
+        state = self._stream.state_dict() if begun and self._fresh is not None else None  # type: ignore[attr-defined]
+        return {"seed": self.seed, "epoch": epoch, "read": self._read if begun else 0, "stream": state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` of a worker of the same number, among as many, was taken.
+
+        The next iteration goes on there if it is of the same epoch, and begins at the start if another was set.
+
+        Raises:
+            ValueError: The seed is another one.
+        """
+        if state["seed"] != self.seed:
+            raise ValueError(
+                f"`RejectionStream.load_state_dict`: the seed is {state['seed']} in the state and {self.seed} now."
+            )
+        self._resumed = dict(state)
+        self._epoch[0] = state["epoch"]
+
+    def _opened(self, epoch: int, asked: Asked) -> Iterator[tuple[int, Any]]:
+        """Yield the number and the item of a stream, from where the epoch is to begin."""
+        state, self._resumed = self._resumed, None
+        again = state is not None and state["epoch"] == epoch
+        inner = state["stream"] if state is not None and again else None
+        if inner is not None or self._moved:  # Hugging Face's begin every epoch where a state was loaded
+            self._stream.load_state_dict(self._fresh if inner is None else inner)  # type: ignore[attr-defined]
+            self._moved = inner is not None
+        first = state["read"] if state is not None and again else 0
+        self._begun, self._read = epoch, first
+        items = asked.items_of(self._stream)
+        if inner is None:
+            items = islice(items, first, None)
+        for index, item in enumerate(items, first):
+            self._read = index + 1
+            yield index, item
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the accepted items of this worker.
@@ -108,10 +163,11 @@ class RejectionStream(IterableDataset[Any]):
         whole = self._divided is False or self._key is None
         share, shares = (self.rank * workers + number, self.world_size * workers) if whole else (0, 1)
         known = self._check_processes(whole)
-        epoch, asked = int(self._epoch), Asked(truly=not whole)
-        for index, item in enumerate(asked.items_of(self._stream)):
-            if not index and self._divided is None:
+        epoch, asked, checked = int(self._epoch), Asked(truly=not whole), self._divided is not None
+        for index, item in self._opened(epoch, asked):
+            if not checked:
                 self._check_asked(asked, whole, known, workers)
+                checked = True
             name = index if self._key is None else number_of_name(self._key(item))
             if name % shares != share:
                 continue

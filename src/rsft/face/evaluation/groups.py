@@ -3,13 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rsft.data.images import ImageSet
 from rsft.data.manifest import read_attributes
+from rsft.data.remote import to_path
 from rsft.errors import InputError
 from rsft.face.evaluation.bootstrap import INSUFFICIENT, interval
 from rsft.face.evaluation.rule_of_30 import is_supported, note_for
@@ -175,7 +175,7 @@ def group_of_each(images: ImageSet, attribute: str, path: str | os.PathLike[str]
     Raises:
         InputError: If the attribute does not exist, or a picture has no row in the file.
     """
-    columns = images.attributes if path is None else read_attributes(Path(path), images.ids)
+    columns = images.attributes if path is None else read_attributes(to_path(path), images.ids)
     if attribute not in columns:
         where = images.root if path is None else path
         raise InputError(f"'{where}' has no attribute '{attribute}'; it has {', '.join(sorted(columns)) or 'none'}.")

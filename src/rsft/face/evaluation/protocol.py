@@ -14,6 +14,7 @@ from rsft.data.features import Features
 from rsft.data.images import ImageSet, find_images, image_set
 from rsft.data.lfw import PEOPLE, lfw_kind, list_people
 from rsft.data.listing import identity_of
+from rsft.data.remote import to_path
 from rsft.data.verification_set import read_verification_set
 from rsft.errors import InputError
 from rsft.face.evaluation.pair_table import PairRows, check_known, check_same, listed_pairs
@@ -69,7 +70,7 @@ def read_protocol(path: str | os.PathLike[str], root: str | os.PathLike[str] | N
         InputError: If a column, picture or value is missing or contradictory, a pair is listed twice or is of a picture
             and itself, or there is nothing to compare.
     """
-    path = Path(path)
+    path = to_path(path)
     if path.suffix.lower() == ".bin":
         return _verification_set(path)
     listed = listed_pairs(path)
@@ -101,7 +102,7 @@ def _people(path: Path, root: str | os.PathLike[str] | None) -> Path | ImageSet:
     """Return the pictures of LFW's list of people in `root`, or the path if it is another, or `root` is not given."""
     if root is None or lfw_kind(path) != PEOPLE:
         return path
-    return image_set(list_people(path, Path(root)), path)
+    return image_set(list_people(path, to_path(root)), path)
 
 
 def _places(images: ImageSet, listed: PairRows) -> dict[str, int]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from rsft.data.features import Features, join_features
+from rsft.data.fetched import FETCHED
 from rsft.data.images import ImageSet
 from rsft.data.packed_views import PackedViews
 from rsft.data.stamps import Stamp, stamp_of
@@ -308,16 +309,17 @@ def _read_faces(
     """Yield (index, (views, covariates)) in order, or (index, reason) without a face; threads read ahead."""
 
     def read(index: int) -> tuple[np.ndarray, dict[str, float]] | str:
-        if stamps is not None:
-            stamps[index] = stamp_of(images.sources[index])
         try:
-            with images.opened(index) as image:
-                face = to_face(image, images.ids[index])
+            with FETCHED.keeping():
+                if stamps is not None:
+                    stamps[index] = stamp_of(images.sources[index])
+                with images.opened(index) as image:
+                    face = to_face(image, images.ids[index])
         except (UnreadableImageError, NoFaceError) as error:
             return str(error)
         return wanted.views(face.chip, index), covariates(face, template)
 
-    with reading() as pool:
+    with reading(far=images.is_remote) as pool:
         pending: deque[tuple[int, Future[tuple[np.ndarray, dict[str, float]] | str]]] = deque()
         for index in indices:
             pending.append((index, pool.submit(read, index)))

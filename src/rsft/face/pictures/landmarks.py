@@ -15,6 +15,7 @@ from rsft.data.columns import BLOCK, Strings, first_rows, join_strings, rises
 from rsft.data.composition import composed_names
 from rsft.data.fingerprint import add_text
 from rsft.data.images import ImageSet
+from rsft.data.remote import to_path
 from rsft.data.sources import Part, Source
 from rsft.data.table import Table, read_table
 from rsft.errors import InputError
@@ -85,7 +86,7 @@ def read_landmarks(path: str | os.PathLike[str]) -> Landmarks:
     Warns:
         InputWarning: A few rows name the points in another order, or faces stand upside down.
     """
-    return Landmarks.of(*_read(Path(path)))
+    return Landmarks.of(*_read(to_path(path)))
 
 
 def points_of_sets(
@@ -112,7 +113,7 @@ def points_of_sets(
         raise InputError("landmarks are for photographs, and aligned chips have none: leave one of the two out.")
     if not sets:
         raise InputError("landmarks are for pictures, and all inputs are embedded already: leave them out.")
-    ids, points = _read(Path(path))
+    ids, points = _read(to_path(path))
     rows = {name: pc.index_in(images.ids.array, ids.array).fill_null(-1).to_numpy() for name, images in sets.items()}
     _check_unambiguous(path, ids, sets, rows)
     if not any((of_set >= 0).any() for of_set in rows.values()):

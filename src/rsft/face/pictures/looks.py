@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from rsft.data.fetched import FETCHED
 from rsft.data.images import ImageSet
 from rsft.data.reading import checked
 from rsft.data.reading import reading as reading_file
@@ -113,7 +114,7 @@ class Looks:
         self.decoded += len(new)
         rank, processes = rank_and_world_size()
         own = new[rank::processes]
-        with reading() as pool:
+        with reading(far=self._images.is_remote) as pool:
             found = dict(gather(list(zip(own, pool.map(self._look, own), strict=True))))
         self._known |= {item: look for item, (look, _) in found.items()}
         self._stamps |= {item: stamp for item, (_, stamp) in found.items() if stamp is not None}
@@ -123,8 +124,9 @@ class Looks:
 
     def _look(self, item: int) -> tuple[Look, Stamp | None]:
         """Look at one picture; its stamp is taken first, if what was found is kept."""
-        stamp = None if self._file is None else stamp_of(self._images.sources[item])
-        return self._find_in(item), stamp
+        with FETCHED.keeping():
+            stamp = None if self._file is None else stamp_of(self._images.sources[item])
+            return self._find_in(item), stamp
 
     def _find_in(self, item: int) -> Look:
         try:

@@ -1,6 +1,7 @@
 """The inputs of a command: their paths as the user names them, and the data sets read from them."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from rsft.data.column_names import CLIP
 from rsft.data.features import DESCRIPTION_FILE, Features, load_features
 from rsft.data.images import ImageSet, find_images
+from rsft.data.remote import is_url, to_path
 from rsft.errors import InputError
 from rsft.face.evaluation.protocol import RETAIN, TARGET, Protocol, read_protocol, without_overlap
 from rsft.face.evaluation.rule_of_30 import is_supported
@@ -63,6 +65,11 @@ class Sources:
     aligned: bool = False
     allow_overlap: bool = False
     drop_overlap: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, str | os.PathLike) and is_url(value):
+                object.__setattr__(self, name, to_path(value))  # which shows no signature
 
     @property
     def paths(self) -> list[object]:
@@ -189,7 +196,7 @@ def read_inputs(sources: Sources, *, cut: int) -> FaceInputs:
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sets, embedded = dict[str, ImageSet](), dict[str, Features]()
     for name, path in ((POOL, sources.pool), (TARGET, sources.target)):
-        if path is not None and (Path(path) / DESCRIPTION_FILE).exists():
+        if path is not None and not is_url(path) and (Path(path) / DESCRIPTION_FILE).exists():
             embedded[name] = load_features(Path(path))
         elif path is not None:
             sets[name] = find_images(path, labelled=name == POOL)
