@@ -48,7 +48,8 @@ def test_fit_leaves_a_whole_run_folder(run: tuple[Path, dict[str, Any]]) -> None
     present = {path.name for path in folder.iterdir()}
     assert present == {
         ".rsft.json", "accepted.parquet", "config.toml", "errors.json", "history.jsonl", "metrics.json", "model",
-        "model_card.md", "pictures.parquet", "plan.json", "report.html", "report.json", "thumbnails",
+        "model_card.md", "pictures.parquet", "plan.json", "report.html", "report.json", "target.json",
+        "thumbnails",
     }  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     for system in ("pretrained", "tuned"):
