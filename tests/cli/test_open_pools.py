@@ -1,6 +1,7 @@
 """What the commands say of a pool that was read as it was needed, on a tiny network."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,10 @@ def test_a_pool_that_changed_before_a_resume_is_refused_in_one_line(
     assert [path.read_bytes() for path in kept] == content
     (tmp_path / "pool" / "pool0").symlink_to(people / "pool" / "pool0")
     assert "pictures of the pool" in rsft(*line, "--resume").stdout
+
+
+def test_whiten_only_takes_no_training_step_whatever_the_recipe_says(people: Path, tmp_path: Path) -> None:
+    line = [*options_of("fit", people, tmp_path), "--whiten-only", "--out", tmp_path / "run", "--json"]
+    metrics = json.loads(rsft(*line).stdout)
+    assert metrics["images_trained"] == 0
+    assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["recipe"]["steps"] == 0

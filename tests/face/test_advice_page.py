@@ -35,7 +35,10 @@ def test_the_page_names_options_and_keys_that_exist() -> None:
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
     options = {
-        option for name in ("plan", "compare") for parameter in commands[name].params for option in parameter.opts
+        option
+        for name in ("plan", "compare", "fit")
+        for parameter in commands[name].params
+        for option in parameter.opts
     }
     assert set(re.findall(r"--[a-z][a-z-]+", PAGE)) - {"--json"} <= options
     keys = {*Swap().to_dict(), *ModelFigures.__dataclass_fields__, "action", "next"}

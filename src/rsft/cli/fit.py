@@ -40,6 +40,9 @@ def fit(
     retain: Retain = None,
     retain_root: RetainRoot = None,
     config: Config = None,
+    whiten_only: Annotated[
+        bool, typer.Option("--whiten-only", help="Whiten the network and do not train it: steps = 0 in the recipe.")
+    ] = False,
     aligned: Aligned = False,
     landmarks: Landmarks = None,
     allow_overlap: AllowOverlap = False,
@@ -74,7 +77,7 @@ def fit(
             evaluation_root=eval_root,
             retain=retain,
             retain_root=retain_root,
-            recipe=read_recipe(config),
+            recipe=read_recipe(config, {"steps": 0} if whiten_only else None),
             seed=seed,
             aligned=aligned,
             landmarks=landmarks,

@@ -16,14 +16,14 @@ PANELS = {
         "target_groups", "attributes", "shares", "identity", "reference",
     ),
     METHOD: (
-        "config", "shift", "quick", "features", "method", "envelope", "retain_fraction", "accept_by", "floor", "epochs",
-        "compare", "against", "no_swap", "oracle", "peers", "seeds", "identification", "enrolled_fraction", "groups",
+        "config", "whiten_only", "shift", "quick", "features", "method", "envelope", "retain_fraction", "accept_by",
+        "floor", "epochs", "compare", "against", "no_swap", "oracle", "peers", "seeds", "identification",
+        "enrolled_fraction", "groups",
         "fmr", "safe", "allow_overlap", "drop_overlap", "seed",
     ),
     OUTPUT: (
-        "out", "history", "det", "write", "onnx", "bundle", "hub_folder", "base_model",
-        "overwrite", "resume", "show_faces", "tracker",
-        "tracker_folder", "json",
+        "out", "history", "det", "write", "onnx", "bundle", "hub_folder", "base_model", "overwrite", "resume",
+        "show_faces", "tracker", "tracker_folder", "json",
     ),
     RUNNING: ("device", "workers", "quiet", "verbose", "help"),
 }  # fmt: skip

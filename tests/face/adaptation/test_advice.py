@@ -1,12 +1,13 @@
 """What a plan advises: every outcome, with and without a better network, and the numbers that it names."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rsft.face.adaptation.advice import FIT, TUNING_GAINED, Action, advise
+from rsft.face.adaptation.advice import FIT, TUNING_GAINED, WHITEN, WHITENING_GAINED, Action, advise
 from rsft.face.adaptation.gate import MIN_PEOPLE
 from rsft.face.adaptation.swap import ModelFigures, Swap
 from rsft.pilot_plan import PILOT_SIZES
@@ -130,3 +131,26 @@ def test_what_tuning_gained_is_that_of_the_evidence() -> None:
     assert [TUNING_GAINED.low, TUNING_GAINED.median, TUNING_GAINED.high] == pytest.approx(values, abs=5e-4)
     drawn = [name for name in gains if not name.startswith("muct")]
     assert (TUNING_GAINED.runs, TUNING_GAINED.drawn) == (len(gains), len(drawn))
+
+
+SHIFTS = {"an age gap": "age 0.05", "CCTV": "cctv 0.06", "masks": "masks 0.06"}
+
+
+def test_what_whitening_gained_is_that_of_the_dealings() -> None:
+    path = Path(__file__).parents[3] / "benchmarks" / "results" / "real_dealings.json"
+    settings = json.loads(path.read_text())["settings"]
+    for name, gains in WHITENING_GAINED.items():
+        assert gains.keys() == SHIFTS.keys()
+        for shift, gain in gains.items():
+            found = settings[SHIFTS[shift]]["target TAR at FMR 0.01"]["differences"][f"{name}, whitened"][name]
+            assert [gain.value, gain.low, gain.high] == pytest.approx(
+                [found[end] for end in ("value", "low", "high")], abs=5e-4
+            )
+
+
+def test_a_network_that_training_made_worse_is_whitened() -> None:
+    compared = [replace(model, name={"a": "sface"}.get(model.name, model.name)) for model in models(-0.2, 0.1)]
+    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(compared, 80, 200, 20))
+    assert advice.next == WHITEN
+    assert "whitening sface gained +0.047 [+0.032, +0.063] on an age gap, +0.028" in advice.reason
+    assert "tuning dlib" not in advice.reason
