@@ -225,6 +225,7 @@ def test_a_disk_that_refuses_is_said(faces: Path) -> None:
         "forget",
         "rerun",
         "monitor",
+        "scored",
     ],
 )
 def test_every_command_has_help_and_is_in_the_docs(command: str) -> None:

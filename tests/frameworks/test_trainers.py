@@ -1,5 +1,6 @@
 """Each block of docs/trainers.md reads the accepted items of every epoch, in the sampler's order, and no others."""
 
+import csv
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ import page_blocks
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from documents import ROOT
+from documents import ROOT, blocks_of
+from PIL import Image
 
 import rsft
 
@@ -154,6 +156,23 @@ def test_a_loader_around_the_dataset_of_timm_reads_the_sequence() -> None:
     inputs, labels = zip(*names["loader"], strict=True)
     assert inputs[0].shape == (BATCH, 3, 32, 32)
     assert torch.cat(labels).tolist() == names["y"][full(sequence(0))].tolist()
+
+
+def test_timm_reads_the_folder_that_a_list_names(tmp_path: Path) -> None:
+    """As its training script makes its dataset; no picture of class b is listed."""
+    data = pytest.importorskip("timm.data", reason="timm needs torchvision, whose wheels must match torch's build")
+    listed = ["c/2.png", "a/0.png", "c, d/3.png"]
+    for path in (*listed, "b/1.png"):
+        (tmp_path / "faces" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "faces" / path)
+    with open("epoch-0.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["id", "path"], *enumerate(listed)])
+    Path("classes.txt").write_text("a\nb\nc\nc, d\n")
+    (block,) = [block for block in blocks_of("docs/scale.md") if "csv.DictReader" in block.code]
+    exec(compile(block.code, str(block), "exec"), {})
+    found = data.create_dataset("", root="epoch-0", split="train", is_training=True, class_map="classes.txt")
+    read = [(found.filename(item), found[item][1]) for item in range(len(found))]
+    assert sorted(read) == [("a/0.png", 0), ("c, d/3.png", 3), ("c/2.png", 2)]
 
 
 def test_skorch_reads_the_sequence_of_every_epoch() -> None:

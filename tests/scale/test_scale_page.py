@@ -26,6 +26,8 @@ def test_the_page_runs_in_one_process(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sorted(names["loader"].sampler) == accepted
     assert sorted(names["paths"]) == sorted(f"{item}.jpg" for item in accepted)
     assert 0 < len(accepted) < len(names["pool"])
+    links = [path.readlink() for path in (tmp_path / "epoch-0" / "train").iterdir()]
+    assert sorted(links) == sorted(tmp_path / "faces" / f"{item}.jpg" for item in accepted)
     chips = [np.full((150, 150, 3), shade, np.uint8) for shade in (60, 200)]
     files = [io.BytesIO(), io.BytesIO()]
     for chip, file in zip(chips, files, strict=True):

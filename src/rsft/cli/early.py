@@ -15,7 +15,7 @@ READ = {
     "config": "--config", "embeddings": "--embeddings", "templates": "--templates", "distractors": "--distractors",
     "probes": "--probes", "pictures": "--pictures", "labels": "--labels", "target_groups": "--target-groups",
     "manifest": "--manifest", "against_root": "--against-root", "runs": "RUNS", "run": "RUN", "old": "OLD",
-    "source": "SOURCE", "reference": "--reference",
+    "source": "SOURCE", "reference": "--reference", "table": "TABLE",
 }  # fmt: skip
 MODELS = ("model", "old_model")
 SETTINGS = ("features", "method", "envelope", "retain_fraction", "accept_by", "floor")  # of the recipe

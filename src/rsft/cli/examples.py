@@ -34,6 +34,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "forget": ("rsft forget --identity ann run1 run2 --manifest pool.csv",),
     "convert": ("rsft convert faces/pool pool.tar",),
+    "scored": (
+        "rsft scored scored-by-ray",
+        "rsft scored scored-by-ray --epoch 0 --out epoch-0.csv --column path",
+    ),
     "report": ("rsft report run", "rsft report run run2 --out runs"),
     "rerun": ("rsft rerun run",),
     "monitor": (

@@ -28,6 +28,7 @@ from rsft.cli.monitor import monitor
 from rsft.cli.plan import plan
 from rsft.cli.report import report
 from rsft.cli.rerun import rerun
+from rsft.cli.scored import scored
 from rsft.cli.threshold import threshold
 from rsft.cli.verbosity import is_verbose
 from rsft.errors import InputError, InputWarning, InterruptedTrainingError, RsftError, how_to_install
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 COMPUTING: tuple[Callable[..., None], ...] = (demo, plan, fit, compare, evaluate, threshold, embed, rerun, monitor)
 DIVIDING: tuple[Callable[..., None], ...] = (plan, fit, evaluate, embed, rerun)  # among processes of a launcher
-OTHERS: tuple[Callable[..., None], ...] = (export, forget, convert, report, doctor)
+OTHERS: tuple[Callable[..., None], ...] = (export, forget, convert, scored, report, doctor)
 for command in (*COMPUTING, *OTHERS):
     add(app, command, name=command.__name__, computes=command in COMPUTING, divides=command in DIVIDING)
 for name, group in (("data", data), ("models", models), ("gallery", gallery)):

@@ -17,8 +17,8 @@ PANELS = {
     ),
     METHOD: (
         "config", "whiten_only", "shift", "quick", "features", "method", "envelope", "retain_fraction", "accept_by",
-        "floor", "epochs", "compare", "against", "no_swap", "oracle", "peers", "seeds", "identification",
-        "enrolled_fraction", "groups",
+        "floor", "epochs", "epoch", "column", "items", "compare", "against", "no_swap", "oracle", "peers", "seeds",
+        "identification", "enrolled_fraction", "groups",
         "fmr", "safe", "allow_overlap", "drop_overlap", "seed",
     ),
     OUTPUT: (

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from rsft.disk.access import make_usual
 from rsft.disk.durable import rename_durably, to_disk, tree_to_disk
@@ -16,14 +17,28 @@ NEW, GONE = ".new", ".gone"  # ends of the hidden names of what is being written
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file atomically: at any time, also after a crash, it has either its old or its new content.
-
-    An existing file keeps its mode. The content goes to `.NAME.new` first, which the next write takes over if a process
-    was killed meanwhile.
+    """Write a file as `whole_file` does.
 
     Args:
         path: The file.
         content: The new content.
+
+    Raises:
+        OSError: The disk is full or cannot be written to. The old file stays.
+    """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write to, and rename it to `path` if the block succeeds; otherwise remove it.
+
+    So `path` has either its old or its new content at any time, also after a crash. An existing file keeps its mode.
+    The content goes to `.NAME.new` first, which the next write takes over if a process was killed meanwhile.
+
+    Args:
+        path: The file.
 
     Raises:
         OSError: The disk is full or cannot be written to. The old file stays.
@@ -36,7 +51,7 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.truncate()
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
             if path.exists():

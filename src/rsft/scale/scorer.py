@@ -15,9 +15,9 @@ from torch import Tensor
 from rsft.errors import InputError
 from rsft.law import Law
 from rsft.plan import Plan
-from rsft.sampling.acceptance import Stream, accept_epochs, acceptance_probability, uniforms_at
-from rsft.sampling.stream import number_of_name
+from rsft.sampling.acceptance import acceptance_probability
 from rsft.scale.columns import ACCEPTANCE, ACCEPTED, EPOCHS, ID, LOG_RATIO, OUTCOME, PLAN, TYPES, RowOutcome, id_type
+from rsft.scale.decisions import accepted_in
 
 # (n rows) -> their features (n, D), or (features, usable) with a mask (n,) bool
 Features = Callable[[pa.Table], Any]
@@ -74,7 +74,7 @@ class Scorer:
         ids = self._ids(rows)
         log_ratio, outcome = self._scored(rows, ids)
         acceptance = acceptance_probability(log_ratio, self.law.log_m).numpy()
-        decided = self._decided(ids, acceptance)
+        decided = accepted_in(ids, acceptance, self.epochs, seed=self.seed)
         ends = np.concatenate([[0], decided.sum(1).cumsum()]).astype(np.int32)
         count = len(ids)
         values = {
@@ -154,15 +154,6 @@ class Scorer:
             log_ratio[told] = torch.from_numpy(values[place[told]])
             outcome[told] = np.where(np.isneginf(values[place[told]]), RowOutcome.UNUSABLE, RowOutcome.SCORED)
         return log_ratio, outcome
-
-    def _decided(self, ids: pa.Array, acceptance: np.ndarray) -> np.ndarray:
-        """Return in which epochs rows are accepted, (n, E) bool."""
-        if ids.type == pa.int64():  # as `RejectionSampler` decides
-            return accept_epochs(acceptance, ids.to_numpy(), self.epochs, seed=self.seed)
-        numbers = np.array([number_of_name(name) for name in ids.to_pylist()], np.uint64)  # as `RejectionStream` does
-        return np.stack(
-            [uniforms_at(self.seed, epoch, numbers, Stream.ITEM) < acceptance for epoch in range(self.epochs)], 1
-        )
 
 
 def scorer(
