@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,14 @@ def test_python_writes_the_same_list_with_the_scorer(numbered: Path, tmp_path: P
     assert len(read_scored(numbered).sampler(seed=SEED, rank=0, world_size=1).accepted(2)) == count
 
 
+def test_rows_of_more_epochs_than_others_are_of_the_same_seed(tmp_path: Path) -> None:
+    fewer, more = (replace(NUMBERED, epochs=epochs)(pool_rows()) for epochs in (2, 5))
+    folder = write(tmp_path / "scored", pa.concat_tables([more.slice(0, 3000), fewer.slice(3000)]))
+    found = json.loads(rsft("scored", folder, "--seed", str(SEED), "--json").stdout)
+    assert (found["epochs"], found["seed"], len(found["accepted"])) == (2, SEED, 2)
+    assert found["accepted"][1] == write_accepted(read_scored(folder, NUMBERED), 1, tmp_path / "one.csv")
+
+
 # What is refused
 
 
@@ -155,6 +164,8 @@ def test_a_list_of_names_with_another_seed_is_not_left_behind(named: Path, tmp_p
     """It is seen when all rows have been written."""
     assert "not those of seed 4" in refused("scored", named, "--epoch", "0", "--seed", "4", "--out", tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="lies in the input"):
+        write_accepted(read_scored(named), 0, named / "a.csv")
 
 
 def changed(row: int, **values: object) -> Change:

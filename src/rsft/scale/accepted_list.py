@@ -82,7 +82,7 @@ def _named(
     table: ScoredTable, epoch: int, columns: Sequence[str], seed: int | None, listener: Listener
 ) -> Iterator[pa.Table]:
     """Yield the accepted rows in the order of the table."""
-    check = None if seed is None else SeedCheck(seed)
+    check = None if seed is None else SeedCheck(seed, table.epochs)
     yield from _accepted_rows(table, epoch, columns, check, listener)
     _check_seed(check, seed)
 
@@ -91,7 +91,7 @@ def _numbered(
     table: ScoredTable, epoch: int, columns: Sequence[str], seed: int | None, listener: Listener
 ) -> Iterator[pa.Table]:
     """Yield the accepted rows in the order of the sampler."""
-    check = SeedCheck(next((one for one in (seed, table.seed) if one is not None), 0))
+    check = SeedCheck(next((one for one in (seed, table.seed) if one is not None), 0), table.epochs)
     bits, kept, total = np.zeros(-(-table.items // 8), np.uint8), [], 0
     for part in _accepted_rows(table, epoch, columns, check, listener):
         numbers = part[ID].to_numpy()
@@ -117,8 +117,8 @@ def _accepted_rows(
         if check is not None:
             check_probabilities(path, batch[ACCEPTANCE].to_numpy())
             check.see(batch)
-        accepted = pa.array(written(batch, epoch + 1)[:, epoch])
-        yield pa.Table.from_batches([batch]).select([ID, *columns]).filter(accepted)
+        row, of = written(batch, table.epochs)
+        yield pa.Table.from_batches([batch]).select([ID, *columns]).take(row[of == epoch])
 
 
 def _large(schema: pa.Schema) -> pa.Schema:

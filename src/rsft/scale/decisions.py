@@ -6,9 +6,10 @@ import pyarrow as pa
 from rsft.errors import InputError
 from rsft.sampling.acceptance import Stream, accept_epochs, uniforms_at
 from rsft.sampling.stream import number_of_name
-from rsft.scale.columns import ACCEPTANCE, ACCEPTED, EPOCHS, ID, is_name
+from rsft.scale.columns import ACCEPTANCE, ACCEPTED, ID, is_name
 
 PROOF_BITS = 30.0  # decisions that another seed would give by chance once in 2^30 tell the seed
+AT_ONCE = 1 << 22  # number of decisions in memory at a time
 
 
 def accepted_in(ids: pa.Array, acceptance: np.ndarray, epochs: int, *, seed: int) -> np.ndarray:
@@ -29,19 +30,21 @@ def accepted_in(ids: pa.Array, acceptance: np.ndarray, epochs: int, *, seed: int
     return np.stack([uniforms_at(seed, epoch, numbers, Stream.ITEM) < acceptance for epoch in range(epochs)], 1)
 
 
-def written(batch: pa.RecordBatch, epochs: int) -> np.ndarray:
-    """Return which of the first epochs stand in `accepted_epochs`: (n, E) bool."""
+def written(batch: pa.RecordBatch, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the decisions that stand in rows, for the first epochs: (k,) row and (k,) epoch of each acceptance."""
     lists = batch[ACCEPTED]
     row = np.repeat(np.arange(len(batch)), lists.value_lengths().to_numpy())
     epoch = lists.flatten().to_numpy()
     told = (epoch >= 0) & (epoch < epochs)
-    mask = np.zeros((len(batch), epochs), bool)
-    mask[row[told], epoch[told]] = True
-    return mask
+    return row[told], epoch[told]
 
 
 class SeedCheck:
     """Whether the decisions of a table are those of a seed.
+
+    Args:
+        seed: The seed.
+        epochs: Number of epochs whose decisions are compared.
 
     Attributes:
         seed: The seed.
@@ -49,20 +52,22 @@ class SeedCheck:
         bits: Another seed would give the decisions of epoch 0 with a chance of 2^-bits.
     """
 
-    COLUMNS = (ID, ACCEPTANCE, ACCEPTED, EPOCHS)
+    COLUMNS = (ID, ACCEPTANCE, ACCEPTED)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, epochs: int) -> None:
         self.seed, self.agrees, self.bits = seed, True, 0.0
+        self._epochs, self._rows = epochs, max(1, AT_ONCE // epochs)
 
     def see(self, batch: pa.RecordBatch) -> None:
         """Compare the decisions of rows with those of the seed."""
-        if not self.agrees:
-            return
-        acceptance, epochs = batch[ACCEPTANCE].to_numpy(), batch[EPOCHS].to_numpy()
-        most = int(epochs.max())
-        decided = accepted_in(batch[ID], acceptance, most, seed=self.seed) & (np.arange(most) < epochs[:, None])
-        self.agrees = bool((decided == written(batch, most)).all())
-        self.bits -= float(np.log2(acceptance**2 + (1 - acceptance) ** 2).sum())
+        for start in range(0, len(batch), self._rows) if self.agrees else ():
+            part = batch.slice(start, self._rows)
+            acceptance = part[ACCEPTANCE].to_numpy()
+            decided = accepted_in(part[ID], acceptance, self._epochs, seed=self.seed)
+            told = np.zeros_like(decided)
+            told[written(part, self._epochs)] = True
+            self.agrees &= bool((decided == told).all())
+            self.bits -= float(np.log2(acceptance**2 + (1 - acceptance) ** 2).sum())
 
     @property
     def proven(self) -> bool:

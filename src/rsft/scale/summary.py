@@ -71,13 +71,13 @@ def summarise(table: ScoredTable, *, seed: int = 0, listener: Listener = silent)
         InputError: If a probability is outside [0, 1] or is not that of its ratio.
     """
     found = _Found(np.zeros(table.epochs, np.int64))
-    check, log_m = SeedCheck(seed), _log_m(table)
+    check, log_m = SeedCheck(seed, table.epochs), _log_m(table)
     for path, batch in table.told("rows", [*SeedCheck.COLUMNS, LOG_RATIO, OUTCOME], listener):
         log_ratio, acceptance = batch[LOG_RATIO].to_numpy(), batch[ACCEPTANCE].to_numpy()
         check_probabilities(path, acceptance)
         _check_ratios(path, log_ratio, acceptance, log_m)
         check.see(batch)
-        found.see(log_ratio, acceptance, written(batch, table.epochs))
+        found.see(log_ratio, acceptance, *written(batch, table.epochs))
         found.outcomes.update({one["values"]: one["counts"] for one in batch[OUTCOME].value_counts().to_pylist()})
     return Summary(
         items=table.items,
@@ -111,10 +111,10 @@ class _Found:
     log_total: float = -np.inf  # log of the sum of the ratios
     outcomes: Counter[str] = field(default_factory=Counter)
 
-    def see(self, log_ratio: np.ndarray, acceptance: np.ndarray, accepted: np.ndarray) -> None:
-        """Add rows."""
-        self.accepted += accepted.sum(0)
-        self.ever += int(accepted.any(1).sum())
+    def see(self, log_ratio: np.ndarray, acceptance: np.ndarray, row: np.ndarray, epoch: np.ndarray) -> None:
+        """Add rows, with the row and the epoch of each acceptance."""
+        self.accepted += np.bincount(epoch, minlength=len(self.accepted))
+        self.ever += len(np.unique(row))
         self.certain += int((acceptance == 1).sum())
         self.without += int((~np.isfinite(log_ratio)).sum())
         self.expected += float(acceptance.sum())
