@@ -75,6 +75,17 @@ def test_what_is_printed_stands_in_the_rows(kind: str, request: pytest.FixtureRe
     }
 
 
+def test_of_a_small_envelope_some_clipped_items_gain(tmp_path: Path) -> None:
+    """Those whose share of what is accepted is above their share of the target: they lose no mass."""
+    law = replace(NUMBERED.law, log_m=NUMBERED.law.log_m - 2)
+    folder = write(tmp_path / "scored", replace(NUMBERED, law=law)(pool_rows()))
+    log_ratio = torch.from_numpy(pq.read_table(folder)["log_ratio"].to_numpy())
+    expected = choose_envelope(log_ratio, log_m=law.log_m).clipped_mass
+    found = json.loads(rsft("scored", folder, "--json").stdout)
+    assert found["clipped_mass"] == pytest.approx(expected, abs=1e-9)
+    assert expected > 0.1
+
+
 def test_a_table_is_printed_for_people(numbered: Path) -> None:
     printed = rsft("scored", numbered).stdout
     for told in ("5,000; ids: 0 to 4999", "2, and 1 without rows", NUMBERED.plan, "not 0", "Accepted in epochs 0 to 2"):
@@ -88,7 +99,7 @@ def test_a_list_is_what_the_sampler_gives_to_one_process(
 ) -> None:
     if windows == "many windows":  # as of pools of more than 2^24 items
         monkeypatch.setattr("rsft.sampling.sampler.GLOBAL_ITEMS", 1000)
-        monkeypatch.setattr("rsft.sampling.sampler.WINDOW_ITEMS", 256)
+        monkeypatch.setattr("rsft.sampling.sampler.WINDOW_ITEMS", 330)
     sampler = read_scored(numbered, NUMBERED).sampler(rank=0, world_size=1)
     for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)
