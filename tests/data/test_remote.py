@@ -280,6 +280,38 @@ def test_signatures_and_passwords_are_never_shown(tmp_path: Path, store: WebStor
     assert not re.search("5ec2e7|AKIA|pw%21", " ".join(told))
 
 
+def test_a_token_is_no_part_of_a_path_either() -> None:
+    for url in ("https://5ec2e7@host/pool.csv", "https://ann:p@5ec2e7@host/pool.csv"):
+        assert str(to_path(url)) == "https://host/pool.csv"
+    assert str(to_path("abfs://container@account/pool.csv")) == "abfs://container@account/pool.csv"
+    for url in (f"simplecache::https://host/p.csv?{SIGNATURE}", "zip://a.csv::s3://AKIA:5ec2e7@bucket/a.zip"):
+        with pytest.raises(InputError, match="is a chain of URLs") as error:
+            to_path(Path(url))
+        assert "5ec2e7" not in str(error.value)
+
+
+def test_a_newer_signature_replaces_an_older_one_and_two_files_are_never_one(store: WebStore, tmp_path: Path) -> None:
+    shards_in(store, tmp_path / "shards", count=2)
+    for signature in ("sv=1&sig=a", "sv=1&sig=b"):
+        store.signature = signature
+        assert len(contents(find_images(f"{store.url}/{{0..1}}.tar?{signature}"))) == 4
+    to_path(f"{store.url}/list.csv?set=pool")
+    with pytest.raises(InputError, match="was given with two queries"):
+        to_path(f"{store.url}/list.csv?set=target")
+
+
+def test_a_manifest_of_urls_is_refused_without_what_signs_them(tmp_path: Path) -> None:
+    (tmp_path / "pool.csv").write_text(f"path\nhttps://host/a.png?{SIGNATURE}\n")
+    with pytest.raises(InputError, match=r"pool\.csv' line 2 names a URL: paths are relative") as error:
+        find_images(tmp_path / "pool.csv")
+    assert "X-Amz" not in str(error.value)
+
+
+def test_a_name_with_a_sign_that_ends_a_url_is_that_of_its_own_picture(store: WebStore) -> None:
+    store.files |= {"a": picture(0), "a#1.png": picture(1), "pool.csv": b"path\na#1.png\n"}
+    assert contents(find_images(f"{store.url}/pool.csv")) == [picture(1)]
+
+
 def _causes(error: BaseException | None) -> list[BaseException]:
     """Return the errors that a traceback would show."""
     if error is None:
