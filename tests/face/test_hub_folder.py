@@ -99,6 +99,8 @@ def test_a_licence_is_told_in_the_words_of_the_hub(run: Path, tmp_path: Path, li
 
 def test_bad_input_is_one_line(run: Path, tmp_path: Path) -> None:
     assert "exists: choose another folder for the hub" in refused("export", run, "--hub-folder", tmp_path)
+    one = ("--bundle", tmp_path / "up", "--hub-folder", tmp_path / "run" / ".." / "up")
+    assert "is given for the bundle and for the hub: choose two folders" in refused("export", run, *one)
     assert "give a hub folder too" in refused("export", run, "--bundle", tmp_path / "b", "--base-model", "org/base")
     line = refused("export", run, "--hub-folder", tmp_path / "up", "--base-model", "/home/ann/base")
     assert "is no name of a model on the hub: give ORG/NAME" in line
