@@ -12,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,9 +109,17 @@ def index_shards(archives: Sequence[Path]) -> list[Path]:
     """
     written = []
     for archive in archives:
+        if not archive.name:
+            raise InputError(f"'{archive}' is no .tar archive: name one, or a pattern such as shard-{{000..012}}.tar.")
         path = index_path(archive)
-        with suppress(FileNotFoundError, PermissionError):  # stores that list nothing refuse what does not exist
-            _read(path)  # what has its name and is no index is not ours
+        # stores that list nothing refuse what does not exist
+        absent = (FileNotFoundError, PermissionError) if isinstance(path, RemotePath) else FileNotFoundError
+        try:
+            _read(path)
+        except absent:
+            pass
+        except InputError as error:  # what has its name and is no index is not ours
+            raise InputError(f"{error} It is not replaced: remove it yourself if it may go.") from None
         content = _as_bytes(_index_of(archive))
         path.write_new(content) if isinstance(path, RemotePath) else replace_file(path, content)
         written.append(path)
