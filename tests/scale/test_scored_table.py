@@ -83,6 +83,15 @@ def test_the_stream_of_all_workers_and_ranks_is_what_is_accepted_once(
     assert sorted(found, key=str) == sorted(table.accepted(2).tolist(), key=str)
 
 
+def test_a_loader_makes_batches_of_the_stream(numbered: Path) -> None:
+    table = read_scored(numbered, NUMBERED)
+    batches = list(DataLoader(table.stream(["path"]), batch_size=32))
+    assert all(set(batch) == {"id", "path"} for batch in batches)
+    assert sorted(item for batch in batches for item in batch["id"].tolist()) == table.accepted(0).tolist()
+    row = next(iter(table.stream(["accepted_epochs"])))  # who asks for the epochs gets them
+    assert 0 in row["accepted_epochs"]
+
+
 # What is refused
 
 Change = Callable[[pa.Table], pa.Table]

@@ -106,16 +106,17 @@ class ScoredTable:
         that was not scored raises an `InputError` when the stream is iterated.
 
         Args:
-            columns: Columns of the table to read, beside `id` and `accepted_epochs`.
+            columns: Columns of the table that a row has beside `id`.
             rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
             world_size: Number of processes. The default is that of `torch.distributed` if initialised, 1 otherwise.
         """
         absent = [name for name in columns if name not in pq.read_schema(self.files[0]).names]
         if absent:
             raise InputError(f"'{self.files[0]}' has no column '{absent[0]}': name it in `scale.scorer(keep=...)`.")
-        shares = partial(self._share, [ID, ACCEPTED, *columns])
+        own = list(dict.fromkeys([ID, *columns]))
+        shares = partial(self._share, list(dict.fromkeys([ACCEPTED, *own])))
         return RejectionStream(
-            Rows(shares, rank, world_size),
+            Rows(shares, own, rank, world_size),
             Told(self.seed, self.epochs),
             seed=self.seed,
             key=id_of,
