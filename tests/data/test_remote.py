@@ -197,6 +197,28 @@ def test_a_damaged_index_is_refused(tmp_path: Path, store: WebStore) -> None:
         find_images(f"{store.url}/0.tar")
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [("content", None, "lacks a label"), ("offset", (1 << 63) - 1, "a member does not lie in its archive")],
+)
+def test_an_index_that_lacks_labels_or_leads_out_is_refused(
+    column: str, value: Any, told: str, tmp_path: Path, store: WebStore
+) -> None:
+    shards_in(store, tmp_path / "shards", count=2)
+    index = tmp_path / "shards" / f"0.tar{ENDING}"
+    table = pyarrow.parquet.read_table(index)
+    place = table.schema.get_field_index(column)
+    other = pyarrow.array([value] * len(table), table.schema.field(column).type)
+    for changed, message in (
+        (table.set_column(place, table.schema.field(column), other), told),
+        (table.replace_schema_metadata(), "it does not tell what archive it is of"),
+    ):
+        pyarrow.parquet.write_table(changed, index)
+        store.files[index.name] = index.read_bytes()
+        with pytest.raises(InputError, match=message):
+            find_images(f"{store.url}/{{0..1}}.tar")
+
+
 def test_what_fails_for_a_moment_is_asked_for_again(tmp_path: Path, store: WebStore) -> None:
     made = FORMS["csv"](tmp_path)
     sent_to(tmp_path, store.files.__setitem__)
