@@ -240,6 +240,8 @@ def test_a_table_tells_the_epochs_that_all_of_its_rows_have(files: int, tmp_path
 
 
 def test_files_that_are_no_table_are_refused(numbered: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'https://host/scored' is no folder here: copy the table to one"):
+        read_scored("https://ann:pw@host/scored?X-Amz-Signature=5ec2e7", NUMBERED)  # which are not shown
     with pytest.raises(InputError, match="'s3://lake/scored' is no folder here: copy the table to one"):
         read_scored("s3://lake/scored", NUMBERED)
     with pytest.raises(InputError, match="no Parquet file in"):

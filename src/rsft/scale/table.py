@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rsft.data.reading import reading
+from rsft.data.remote import RemotePath, to_path
 from rsft.errors import InputError
 from rsft.sampling.sampler import RejectionSampler
 from rsft.sampling.stream import RejectionStream
@@ -196,11 +197,10 @@ def read_scored(where: str | Path | Sequence[str | Path], scorer: Scorer) -> Sco
     Raises:
         InputError: If there is no Parquet file, or for the reasons of `ScoredTable`.
     """
-    given = [where] if isinstance(where, str | Path) else where
-    remote = next((place for place in given if "://" in str(place)), None)
+    places = [to_path(place) for place in ([where] if isinstance(where, str | Path) else where)]
+    remote = next((place for place in places if isinstance(place, RemotePath)), None)
     if remote is not None:
         raise InputError(f"'{remote}' is no folder here: copy the table to one, and read it there.")
-    places = [Path(place) for place in given]
     files = [file for place in places for file in (_files(place) if place.is_dir() else [place])]
     if not files:
         raise InputError(f"no Parquet file in {', '.join(map(str, places)) or 'an empty list'}: name what was written.")
