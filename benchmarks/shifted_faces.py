@@ -56,6 +56,8 @@ class Chips:
         chips: (N, size, size, 3) uint8.
         turn: (N,) how far each head is turned.
         changes: (chip, generator) -> chip, applied on reading one after the other; the generator is the picture's own.
+        root: Their folder, by name only.
+        is_remote: Whether they are fetched.
     """
 
     ids: Sequence[str]
@@ -63,6 +65,7 @@ class Chips:
     turn: np.ndarray
     changes: Sequence[Callable[[np.ndarray, np.random.Generator], np.ndarray]] = ()
     root: Path = Path("chips")
+    is_remote: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", text_column(self.ids, self.root))

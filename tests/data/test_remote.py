@@ -155,7 +155,9 @@ def test_an_index_is_written_where_the_shard_lies(tmp_path: Path, memory: Any) -
     check_equal(find_images(there), before)
     index_shards(expand(to_path(there)))  # its own is replaced
     memory.pipe_file("/shard-00.tar" + ENDING, b"notes of somebody")
-    with pytest.raises(InputError, match=r"cannot read .*shard-00.tar.index.parquet' as the index of a .tar archive"):
+    with pytest.raises(
+        InputError, match=r"cannot read .*shard-00.tar.index.parquet' as the index .* It is not replaced"
+    ):
         index_shards(expand(to_path(there)))
     assert memory.cat_file("/shard-00.tar" + ENDING) == b"notes of somebody"
 
@@ -193,6 +195,28 @@ def test_a_damaged_index_is_refused(tmp_path: Path, store: WebStore) -> None:
     store.files["0.tar" + ENDING] = store.files["0.tar" + ENDING][:-100]
     with pytest.raises(InputError, match=r"cannot read 'http.*0.tar.index.parquet' as the index of a .tar archive"):
         find_images(f"{store.url}/0.tar")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [("content", None, "lacks a label"), ("offset", (1 << 63) - 1, "a member does not lie in its archive")],
+)
+def test_an_index_that_lacks_labels_or_leads_out_is_refused(
+    column: str, value: Any, told: str, tmp_path: Path, store: WebStore
+) -> None:
+    shards_in(store, tmp_path / "shards", count=2)
+    index = tmp_path / "shards" / f"0.tar{ENDING}"
+    table = pyarrow.parquet.read_table(index)
+    place = table.schema.get_field_index(column)
+    other = pyarrow.array([value] * len(table), table.schema.field(column).type)
+    for changed, message in (
+        (table.set_column(place, table.schema.field(column), other), told),
+        (table.replace_schema_metadata(), "it does not tell what archive it is of"),
+    ):
+        pyarrow.parquet.write_table(changed, index)
+        store.files[index.name] = index.read_bytes()
+        with pytest.raises(InputError, match=message):
+            find_images(f"{store.url}/{{0..1}}.tar")
 
 
 def test_what_fails_for_a_moment_is_asked_for_again(tmp_path: Path, store: WebStore) -> None:
@@ -280,6 +304,38 @@ def test_signatures_and_passwords_are_never_shown(tmp_path: Path, store: WebStor
     assert not re.search("5ec2e7|AKIA|pw%21", " ".join(told))
 
 
+def test_a_token_is_no_part_of_a_path_either() -> None:
+    for url in ("https://5ec2e7@host/pool.csv", "https://ann:p@5ec2e7@host/pool.csv"):
+        assert str(to_path(url)) == "https://host/pool.csv"
+    assert str(to_path("abfs://container@account/pool.csv")) == "abfs://container@account/pool.csv"
+    for url in (f"simplecache::https://host/p.csv?{SIGNATURE}", "zip://a.csv::s3://AKIA:5ec2e7@bucket/a.zip"):
+        with pytest.raises(InputError, match="is a chain of URLs") as error:
+            to_path(Path(url))
+        assert "5ec2e7" not in str(error.value)
+
+
+def test_a_newer_signature_replaces_an_older_one_and_two_files_are_never_one(store: WebStore, tmp_path: Path) -> None:
+    shards_in(store, tmp_path / "shards", count=2)
+    for signature in ("sv=1&sig=a", "sv=1&sig=b"):
+        store.signature = signature
+        assert len(contents(find_images(f"{store.url}/{{0..1}}.tar?{signature}"))) == 4
+    to_path(f"{store.url}/list.csv?set=pool")
+    with pytest.raises(InputError, match="was given with two queries"):
+        to_path(f"{store.url}/list.csv?set=target")
+
+
+def test_a_manifest_of_urls_is_refused_without_what_signs_them(tmp_path: Path) -> None:
+    (tmp_path / "pool.csv").write_text(f"path\nhttps://host/a.png?{SIGNATURE}\n")
+    with pytest.raises(InputError, match=r"pool\.csv' line 2 names a URL: paths are relative") as error:
+        find_images(tmp_path / "pool.csv")
+    assert "X-Amz" not in str(error.value)
+
+
+def test_a_name_with_a_sign_that_ends_a_url_is_that_of_its_own_picture(store: WebStore) -> None:
+    store.files |= {"a": picture(0), "a#1.png": picture(1), "pool.csv": b"path\na#1.png\n"}
+    assert contents(find_images(f"{store.url}/pool.csv")) == [picture(1)]
+
+
 def _causes(error: BaseException | None) -> list[BaseException]:
     """Return the errors that a traceback would show."""
     if error is None:
@@ -324,6 +380,8 @@ def test_what_is_no_archive_gets_no_index(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=re.escape(f"'{path}'")):
             index_shards([path])
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+    with pytest.raises(InputError, match=r"'\.' is no \.tar archive"):
+        index_shards([Path()])
 
 
 def test_a_picture_is_fetched_once_for_its_stamp_and_its_pixels(tmp_path: Path, store: WebStore) -> None:

@@ -61,6 +61,13 @@ def test_copies_of_an_item_are_one_item() -> None:
     assert find_two_populations(sample, np.arange(len(sample))) is not None
 
 
+def test_equal_items_are_one_population_and_nothing_is_warned_of() -> None:
+    same = np.ones((2 * MIN_ITEMS, 3))
+    one_other = same + (np.arange(2 * MIN_ITEMS) == 7)[:, None]  # so the items of one half are equal
+    for sample in (same, one_other):
+        assert find_two_populations(sample, np.arange(len(sample))) is None
+
+
 def test_a_plan_says_that_its_target_has_two_populations() -> None:
     generator = np.random.default_rng(0)
     pool, target = generator.normal(size=(1500, 2)), generator.normal(size=(200, 2)) * 0.5 + [1, 0]

@@ -11,6 +11,7 @@ from drawn_people import SIZE
 from small_graphs import graph, node, weights
 from small_run import write_run
 
+from rsft.errors import InputError
 from rsft.face.export import export
 from rsft.face.networks.load import load_model
 
@@ -97,8 +98,26 @@ def test_a_licence_is_told_in_the_words_of_the_hub(run: Path, tmp_path: Path, li
     assert {key: value for key, value in found.items() if key.startswith("license")} == told
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", b"{}"),
+        ("metrics.json", b'{"tuned": {"target": {}}}'),
+        ("metrics.json", b'{"tuned": [1]}'),
+        ("model_card.md", b"\xff"),
+    ],
+)
+def test_a_damaged_file_of_the_run_is_named(run: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    (run / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"cannot read '.*{name}' as the (metrics|card) of a run"):
+        export(run, hub_folder=tmp_path / "up")
+    assert not (tmp_path / "up").exists()
+
+
 def test_bad_input_is_one_line(run: Path, tmp_path: Path) -> None:
     assert "exists: choose another folder for the hub" in refused("export", run, "--hub-folder", tmp_path)
+    one = ("--bundle", tmp_path / "up", "--hub-folder", tmp_path / "run" / ".." / "up")
+    assert "is given for the bundle and for the hub: choose two folders" in refused("export", run, *one)
     assert "give a hub folder too" in refused("export", run, "--bundle", tmp_path / "b", "--base-model", "org/base")
     line = refused("export", run, "--hub-folder", tmp_path / "up", "--base-model", "/home/ann/base")
     assert "is no name of a model on the hub: give ORG/NAME" in line

@@ -98,6 +98,13 @@ def test_the_accepted_tell_the_clipped_mass_of_all() -> None:
     assert abs(np.mean(found) - wanted) < 5 * np.std(found) / np.sqrt(50)
 
 
+def test_trackers_write_beside_the_run_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run" / "deeper").mkdir(parents=True)
+    for here, out in (("", "run"), ("run", "."), ("run/deeper", "..")):
+        monkeypatch.chdir(tmp_path / here)
+        assert trackers.beside(Path(out)) == tmp_path / "run.tracked"
+
+
 def test_what_is_not_there_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sets = tmp_path / "sets"
     inputs: Any = {"pool": sets, "target": sets, "evaluation": sets, "out": tmp_path / "run"}

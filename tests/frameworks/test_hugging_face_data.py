@@ -84,6 +84,25 @@ def test_a_stream_goes_on_where_it_was_cut_off(files: Path, workers: int, keyed:
             assert sorted(rows_of(resumed)) == sorted(rows_of(alone))
 
 
+def test_neither_a_look_at_a_data_set_nor_another_stream_of_it_moves_where_epochs_begin(files: Path) -> None:
+    whole = rows_of(stream(files, keyed=True))
+    data = stream(files, keyed=True)._stream
+    looks = iter(data)
+    for _ in range(11):
+        next(looks)
+
+    def of_data() -> RejectionStream:
+        return RejectionStream(data, acceptance, seed=3, key=name)
+
+    first, second = of_data(), of_data()
+    rows = iter(first)
+    seen = [next(rows)["row"] for _ in range(5)]
+    state = first.state_dict()
+    second.load_state_dict(state)
+    assert seen + rows_of(second) == whole
+    assert rows_of(of_data()) == rows_of(second) == whole
+
+
 class Stateful:
     """A stream of whole numbers that begins where its state says, and notes what is read of it."""
 

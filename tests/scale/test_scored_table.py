@@ -83,6 +83,15 @@ def test_the_stream_of_all_workers_and_ranks_is_what_is_accepted_once(
     assert sorted(found, key=str) == sorted(table.accepted(2).tolist(), key=str)
 
 
+def test_a_loader_makes_batches_of_the_stream(numbered: Path) -> None:
+    table = read_scored(numbered, NUMBERED)
+    batches = list(DataLoader(table.stream(["path"]), batch_size=32))
+    assert all(set(batch) == {"id", "path"} for batch in batches)
+    assert sorted(item for batch in batches for item in batch["id"].tolist()) == table.accepted(0).tolist()
+    row = next(iter(table.stream(["accepted_epochs"])))  # who asks for the epochs gets them
+    assert 0 in row["accepted_epochs"]
+
+
 # What is refused
 
 Change = Callable[[pa.Table], pa.Table]
@@ -231,6 +240,8 @@ def test_a_table_tells_the_epochs_that_all_of_its_rows_have(files: int, tmp_path
 
 
 def test_files_that_are_no_table_are_refused(numbered: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'https://host/scored' is no folder here: copy the table to one"):
+        read_scored("https://ann:pw@host/scored?X-Amz-Signature=5ec2e7", NUMBERED)  # which are not shown
     with pytest.raises(InputError, match="'s3://lake/scored' is no folder here: copy the table to one"):
         read_scored("s3://lake/scored", NUMBERED)
     with pytest.raises(InputError, match="no Parquet file in"):

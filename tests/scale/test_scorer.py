@@ -153,8 +153,10 @@ def test_an_empty_partition_gives_no_rows_and_the_same_columns() -> None:
         (lambda rows: rows.set_column(0, "number", pa.array([None] * ITEMS, pa.int64())), f"{ITEMS} of {ITEMS} rows"),
         (lambda rows: rows.set_column(0, "number", pa.array(range(1, ITEMS + 1))), f"{ITEMS} is no item of a pool of"),
         (lambda rows: rows.set_column(0, "number", pa.array(range(-1, ITEMS - 1))), "-1 is no item of a pool of"),
+        (lambda rows: rows.set_column(0, "number", pa.array([2**63] * ITEMS, pa.uint64())), r"needs less than 2\^63"),
+        (lambda rows: rows.append_column("number", rows["number"]), "the rows have two columns 'number'"),
     ],
-    ids=["no column", "no id", "missing ids", "beyond the pool", "negative"],
+    ids=["no column", "no id", "missing ids", "beyond the pool", "negative", "unsigned", "two columns"],
 )
 def test_ids_that_cannot_be_used_are_refused_in_a_line(change: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -14,12 +14,13 @@ from rsft.data.folder import absent_files
 from rsft.data.huggingface import holds_pictures, list_table
 from rsft.data.lfw import PEOPLE, lfw_kind, list_people
 from rsft.data.listing import Listing, item_id, text_column
+from rsft.data.remote import is_url
 from rsft.data.sources import Files
 from rsft.data.table import Table, holds_parquet, read_table
 from rsft.errors import InputError
 
-# Regular expressions of RE2. SUSPECT: paths that may lead out. UNFIT: identities that may not be able to name a folder.
-SUSPECT = r"^\.$|^/|\.\.|\x00"
+# Regular expressions of RE2. SUSPECT: paths that may lead out, and URLs. UNFIT: identities that may name no folder.
+SUSPECT = r"^\.$|^/|\.\.|\x00|^[a-zA-Z][a-zA-Z0-9+.-]+:/"
 UNFIT = r"/|^\.{0,2}$"
 
 
@@ -78,6 +79,11 @@ def _checked_paths(table: Table) -> Strings:
     paths = table.paths(PATH)
     for row in rows_like(paths, SUSPECT).tolist():
         path = paths[row]
+        if is_url(path):  # its query is no business of a message
+            raise InputError(
+                f"{table.place(row)} names a URL: paths are relative to the folder of the manifest, so put it beside "
+                "the pictures, and give its URL."
+            )
         if path == "." or path.startswith("/") or ".." in path.split("/") or "\0" in path:
             raise InputError(f"{table.place(row)} names '{path}': paths must lie below the folder of the manifest.")
     return paths

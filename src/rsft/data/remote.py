@@ -23,7 +23,10 @@ from rsft.types import PathLike
 # The slashes become one when a program takes the text for a path.
 URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/{1,3}([^/].*)", re.DOTALL)
 SECRET = re.compile(r"\?.*=.*$", re.DOTALL)  # the query of a signed URL
-PASSWORD = re.compile(r"^[^/@]*:[^/@]*@")  # a user and a password before a host
+PASSWORD = re.compile(r"^[^/]*:[^/]*@")  # a user and a password before a host
+TOKEN = re.compile(r"^[^/]*@")  # what stands there on the web is no name of a bucket
+SIGNING = re.compile(r"[?&]([^=&]*(signature|token|expires)[^=&]*|sig)=", re.IGNORECASE)
+CHAIN = re.compile(r"::[a-zA-Z][a-zA-Z0-9+.-]*:/")  # of URLs, as in zip://pool.csv::s3://bucket/pool.zip
 WINDOW = 1 << 20  # bytes that are asked for at a time where a file is read through
 MOST_BYTES = 1 << 28  # of a file that is read at once
 WEB = ("http", "https")
@@ -45,6 +48,10 @@ def to_path(path: PathLike) -> Path:
     if isinstance(path, RemotePath):
         return path
     text = os.fspath(path)
+    if CHAIN.search(text):
+        raise InputError(
+            f"'{text.partition('::')[0]}::...' is a chain of URLs, which is not read: give the URL of a file or folder."
+        )
     found = URL.fullmatch(text)
     if found is None:
         return Path(path)
@@ -55,13 +62,33 @@ def to_path(path: PathLike) -> Path:
         return Path(path)
     if not _is_known(scheme):
         raise InputError(f"'{scheme}://' is no scheme that fsspec knows: see that it is spelt right, as in s3://.")
-    login, query = PASSWORD.match(rest), SECRET.search(rest)
-    shown = RemotePath(f"{scheme}:", PASSWORD.sub("", SECRET.sub("", rest)))
+    secret = TOKEN if scheme in WEB else PASSWORD
+    login, query = secret.match(rest), SECRET.search(rest)
+    shown = RemotePath(f"{scheme}:", secret.sub("", SECRET.sub("", rest)))
     if login is not None:
         _logins[shown.host] = login[0]
     if query is not None:
-        _queries[str(shown)] = query[0]
+        _note_query(str(shown), query[0])
     return shown
+
+
+def _note_query(shown: str, query: str) -> None:
+    """Keep the query of a URL; a newer signature replaces an older one, also of the files that were named by it.
+
+    Raises:
+        InputError: Two queries that sign nothing tell two files apart, which would have one path.
+    """
+    older = _queries.setdefault(shown, query)
+    if older == query:
+        return
+    if SIGNING.search(query) is None:
+        raise InputError(
+            f"'{shown}' was given with two queries, which stand after the '?', and is one file here: copy the files to "
+            "a disk, or give them URLs that differ before it."
+        )
+    folder = shown.rpartition("/")[0]
+    same = [path for path, known in _queries.items() if known == older and path.rpartition("/")[0] == folder]
+    _queries.update(dict.fromkeys(same, query))
 
 
 def is_url(path: PathLike) -> bool:
@@ -225,7 +252,10 @@ class RemotePath(PosixPath):
     def _url(self) -> str:
         """Return the URL as it is asked for."""
         scheme, *rest = self.parts
-        return f"{scheme}//{_logins.get(self.host, '')}{'/'.join(rest)}{_queries.get(str(self), '')}"
+        path = "/".join(rest)
+        if self.is_web:  # a server is not told what stands after this sign
+            path = path.replace("#", "%23")
+        return f"{scheme}//{_logins.get(self.host, '')}{path}{_queries.get(str(self), '')}"
 
 
 class _Ranges(io.RawIOBase):

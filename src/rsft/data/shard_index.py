@@ -12,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +81,12 @@ class ShardIndex:
     described: Described
 
     def read(self, part: Part) -> bytes:
-        """Return the bytes of a member that tells labels, from the index."""
+        """Return the bytes of a member that tells labels, from the index; `InputError` if it lacks them."""
+        if part.offset not in self.contents:
+            raise InputError(
+                f"the index of '{part.path}' lacks a label, that of {part.size} bytes from {part.offset} on. Make the "
+                f"index again: rsft data index '{part.path}'"
+            )
         return self.contents[part.offset]
 
 
@@ -110,9 +114,17 @@ def index_shards(archives: Sequence[Path]) -> list[Path]:
     """
     written = []
     for archive in archives:
+        if not archive.name:
+            raise InputError(f"'{archive}' is no .tar archive: name one, or a pattern such as shard-{{000..012}}.tar.")
         path = index_path(archive)
-        with suppress(FileNotFoundError, PermissionError):  # stores that list nothing refuse what does not exist
-            _read(path)  # what has its name and is no index is not ours
+        # stores that list nothing refuse what does not exist
+        absent = (FileNotFoundError, PermissionError) if isinstance(path, RemotePath) else FileNotFoundError
+        try:
+            _read(path)
+        except absent:
+            pass
+        except InputError as error:  # what has its name and is no index is not ours
+            raise InputError(f"{error} It is not replaced: remove it yourself if it may go.") from None
         content = _as_bytes(_index_of(archive))
         path.write_new(content) if isinstance(path, RemotePath) else replace_file(path, content)
         written.append(path)
@@ -231,14 +243,17 @@ def _read(path: Path) -> ShardIndex:
     with parsing(path, KIND):
         table = pyarrow.parquet.read_table(io.BytesIO(content))
         table.validate(full=True)
-        described: Described = checked((table.schema.metadata or {})[OF_ARCHIVE], Described)
+        told_of = (table.schema.metadata or {}).get(OF_ARCHIVE)
+        if told_of is None:
+            raise ValueError("it does not tell what archive it is of")
+        described: Described = checked(told_of, Described)
         if described.form != FORM:
             raise ValueError(f"it is of form {described.form}, and this version reads form {FORM}")
         columns = {name: table[name].cast(kind).combine_chunks() for name, kind in SCHEMA.items()}
         if any(columns[name].null_count for name in ("name", "offset", "size", "digest")):
             raise ValueError("a value is missing")
         offset, size, digest = (columns[name].to_numpy() for name in ("offset", "size", "digest"))
-        if (offset < 0).any() or (size < 0).any() or (offset + size > described.size).any():
+        if (offset < 0).any() or (size < 0).any() or (offset > described.size - size).any():
             raise ValueError("a member does not lie in its archive")
         told = columns["content"]
         labels = np.flatnonzero(told.is_valid().to_numpy(zero_copy_only=False)).tolist()

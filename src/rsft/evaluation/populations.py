@@ -75,6 +75,8 @@ def find_two_populations(sample: np.ndarray, groups: np.ndarray, *, seed: int = 
         return None
     scaler = StandardScaler().fit(np.asarray(sample, np.float64)[different])
     items = scaler.transform(np.asarray(sample, np.float64))
+    if not np.ptp(items[different], axis=0).any():  # of which there are no components
+        return None
     components = PCA(min(MAX_COMPONENTS, len(different), items.shape[1]), random_state=0).fit(items[different])
     items = np.column_stack([items if items.shape[1] <= MAX_FEATURES else items[:, :0], components.transform(items)])
     halves = np.array_split(items[generator.permutation(different)], 2)
@@ -93,6 +95,8 @@ def find_two_populations(sample: np.ndarray, groups: np.ndarray, *, seed: int = 
 
 def _lines(items: np.ndarray, seed: int) -> list[_Line]:
     """Return lines on which there may be a valley: along each column, and through the two centres of k-means."""
+    if not np.ptp(items, axis=0).any():
+        return []
     centres = KMeans(2, n_init=10, random_state=seed).fit(items).cluster_centers_
     ways = [*np.eye(items.shape[1]), centres[1] - centres[0]]
     return [_Line(way, ends) for way in ways if (ends := _two_means(items @ way)) is not None]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rsft.data.apart import check_apart
+from rsft.data.apart import check_apart, resolved
 from rsft.data.images import find_images
 from rsft.data.reading import read_json
 from rsft.disk.whole import replace_file, whole_folder
@@ -82,6 +82,9 @@ def export(
             raise InputError(f"'{folder}' exists: choose another folder for {what}.")
         if folder is not None:
             check_apart(Path(folder), (model, pictures))
+    folders = [resolved(Path(folder)) for folder in (bundle, hub_folder) if folder is not None]
+    if len(set(folders)) < len(folders):
+        raise InputError(f"'{bundle}' is given for the bundle and for the hub: choose two folders.")
     if onnx is not None:
         check_file(Path(onnx), inputs=(model, pictures), replace=True)
         _check_made_here(Path(onnx), overwrite)

@@ -13,6 +13,9 @@ from rsft.sampling.sequence import group, resolve_rank
 from rsft.sampling.undivided import Asked, processes_of
 
 Accept = Callable[[Any], float]
+# Streams of Hugging Face begin every epoch, whoever reads them, where a state was loaded, and keep that state here.
+# `state_dict` tells where they were read last, as to look at an example.
+LASTING = "_starting_state_dict"
 NAME_ITEMS = "pass `key`, a function from an item to a name that no other has, such as a file name or a row number."
 
 
@@ -85,8 +88,11 @@ class RejectionStream(IterableDataset[Any]):
         # in shared memory, so that persistent workers see it change
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._resumed: dict[str, Any] | None = None
-        told = getattr(stream, "state_dict", None)
-        self._fresh = told() if callable(told) and hasattr(stream, "load_state_dict") else None
+        self._stateful = callable(getattr(stream, "state_dict", None)) and hasattr(stream, "load_state_dict")
+        self._lasts = hasattr(stream, LASTING)
+        self._fresh: Any = None  # the state from which the stream begins
+        if self._stateful:
+            self._fresh = getattr(stream, LASTING) if self._lasts else stream.state_dict()  # type: ignore[attr-defined]
         self._moved = False  # whether the state of the stream is not the one in which it was given
         self._begun, self._read = -1, 0  # the epoch that was begun, and how many items were read of it
 
@@ -109,7 +115,7 @@ class RejectionStream(IterableDataset[Any]):
             return self._resumed
         epoch = int(self._epoch)
         begun = epoch == self._begun
-        state = self._stream.state_dict() if begun and self._fresh is not None else None  # type: ignore[attr-defined]
+        state = self._stream.state_dict() if begun and self._stateful else None  # type: ignore[attr-defined]
         return {"seed": self.seed, "epoch": epoch, "read": self._read if begun else 0, "stream": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -132,7 +138,7 @@ class RejectionStream(IterableDataset[Any]):
         state, self._resumed = self._resumed, None
         again = state is not None and state["epoch"] == epoch
         inner = state["stream"] if state is not None and again else None
-        if inner is not None or self._moved:  # Hugging Face's begin every epoch where a state was loaded
+        if inner is not None or self._moved:
             self._stream.load_state_dict(self._fresh if inner is None else inner)  # type: ignore[attr-defined]
             self._moved = inner is not None
         first = state["read"] if state is not None and again else 0
@@ -141,8 +147,16 @@ class RejectionStream(IterableDataset[Any]):
         if inner is None:
             items = islice(items, first, None)
         for index, item in enumerate(items, first):
+            self._put_back()
             self._read = index + 1
             yield index, item
+        self._put_back()
+
+    def _put_back(self) -> None:
+        """Let a stream whose state lasts begin at its start when it is read again, by this object or by another."""
+        if self._moved and self._lasts:  # what was begun goes on
+            self._stream.load_state_dict(self._fresh)  # type: ignore[attr-defined]
+            self._moved = False
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the accepted items of this worker.

@@ -107,13 +107,19 @@ class Scorer:
                 f"`scale.scorer(id=..., keep=...)`: the rows have no column '{missing[0]}', only "
                 f"{', '.join(rows.names)}."
             )
+        twice = next((name for name in (self.id, *self.keep) if rows.names.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(f"`scale.scorer(id=..., keep=...)`: the rows have two columns '{twice}': rename one.")
         kind = id_type(rows.field(self.id).type, self.id, "`scale.scorer(id=...)`")
         return pa.schema({ID: kind, **{name: rows.field(name).type for name in self.keep}, **TYPES})
 
     def _ids(self, rows: pa.Table) -> pa.Array:
         """Return the ids: (n,) int64 or string."""
         kind = self.schema(rows.schema).field(ID).type
-        ids = rows[self.id].combine_chunks().cast(kind)
+        try:
+            ids = rows[self.id].combine_chunks().cast(kind)
+        except pa.ArrowInvalid:  # an unsigned one
+            raise InputError(f"`scale.scorer(id='{self.id}')`: a number of an item needs less than 2^63.") from None
         if ids.null_count:
             raise InputError(
                 f"`scale.scorer(id='{self.id}')`: {ids.null_count} of {len(ids)} rows of a partition have no id: give "

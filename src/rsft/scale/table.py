@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rsft.data.reading import reading
+from rsft.data.remote import RemotePath, to_path
 from rsft.errors import InputError
 from rsft.sampling.sampler import RejectionSampler
 from rsft.sampling.stream import RejectionStream
@@ -137,15 +138,16 @@ class ScoredTable:
         that was not scored raises an `InputError` when the stream is iterated.
 
         Args:
-            columns: Columns of the table to read, beside `id` and `accepted_epochs`.
+            columns: Columns of the table that a row has beside `id`.
             rank: Number of this process. The default is that of `torch.distributed` if initialised, 0 otherwise.
             world_size: Number of processes. The default is that of `torch.distributed` if initialised, 1 otherwise.
         """
         self.check_columns(columns)
-        shares = partial(self._share, [ID, ACCEPTED, *columns])
+        own = list(dict.fromkeys([ID, *columns]))
+        shares = partial(self._share, list(dict.fromkeys([ACCEPTED, *own])))
         seed = 0 if self.seed is None else self.seed  # nothing is drawn by it
         return RejectionStream(
-            Rows(shares, rank, world_size),
+            Rows(shares, own, rank, world_size),
             Told(seed, self.epochs),
             seed=seed,
             key=id_of,
@@ -251,11 +253,10 @@ def read_scored(
     Raises:
         InputError: If there is no Parquet file, or for the reasons of `ScoredTable`.
     """
-    given = [where] if isinstance(where, str | Path) else where
-    remote = next((place for place in given if "://" in str(place)), None)
+    places = [to_path(place) for place in ([where] if isinstance(where, str | Path) else where)]
+    remote = next((place for place in places if isinstance(place, RemotePath)), None)
     if remote is not None:
         raise InputError(f"'{remote}' is no folder here: copy the table to one, and read it there.")
-    places = [Path(place) for place in given]
     files = [file for place in places for file in (_files(place) if place.is_dir() else [place])]
     if not files:
         raise InputError(f"no Parquet file in {', '.join(map(str, places)) or 'an empty list'}: name what was written.")

@@ -42,6 +42,15 @@ def test_frames_are_one_and_pictures_of_one_person_are_not() -> None:
     np.testing.assert_array_equal(found, np.repeat(np.arange(60), 10))
 
 
+def test_the_one_picture_of_a_camera_that_hangs_is_one() -> None:
+    target = pictures(np.arange(40), 0)
+    hanging = target.subset(np.r_[np.zeros(60, np.int64), np.arange(1, 21)])
+    rounding = 1 + 1e-7 * np.random.default_rng(0).normal(size=hanging.embeddings.shape)
+    hanging = replace(hanging, embeddings=hanging.embeddings * rounding.astype(hanging.embeddings.dtype))
+    np.testing.assert_array_equal(copies(hanging), np.r_[np.zeros(60, np.int64), np.arange(1, 21)])
+    assert len(np.unique(copies(hanging.subset(np.arange(60))))) == 1
+
+
 def test_equal_embeddings_in_another_light_are_not_copies() -> None:
     target = pictures(np.arange(40), 0)
     twice = target.subset(np.tile(np.arange(40), 2))

@@ -8,8 +8,10 @@ from rsft.groups import linked
 # Two pictures are copies if their embeddings are at most ALIKE times as far apart, in 1 - cosine, as two of the target
 # usually are, and brightness and contrast differ by at most WITHIN standard deviations of the target. By dlib and YuNet
 # 4 pairs of different pictures pass among 150 of ORL, whose ten of a person are of one session (105 with 0.1), and
-# none among 120 of LFW. docs/log.md says how many altered copies are found.
+# none among 120 of LFW. docs/log.md says how many altered copies are found. Where most pictures are one, as of a camera
+# that hangs, two are usually not apart at all; so what is as near as rounding makes copies is always a copy.
 ALIKE, WITHIN = 0.03, 0.35
+ROUNDING = 1e-6  # of 1 - cosine
 SAME_LOOK = ("brightness", "contrast")
 BLOCK = 2048  # rows of cosines at a time
 # A target picture shows one of the pool's people if it is nearer to a picture there than the USUAL quantile of the
@@ -35,7 +37,7 @@ def copies(target: Features) -> np.ndarray:
     usual = float(np.median((1 - unit[rows] @ unit[rows].T)[np.triu_indices(len(rows), 1)]))
     first, second = [], []
     for start in range(0, items, BLOCK):
-        near = 1 - unit[start : start + BLOCK] @ unit.T <= ALIKE * usual
+        near = 1 - unit[start : start + BLOCK] @ unit.T <= max(ALIKE * usual, ROUNDING)
         for values in looks:
             near &= np.abs(values[start : start + BLOCK, None] - values) <= WITHIN * values.std()
         a, b = np.nonzero(near)

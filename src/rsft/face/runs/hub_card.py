@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from rsft.data.reading import read_json, reading
+from rsft.data.reading import parsing, read_json, reading
 from rsft.errors import InputError
 from rsft.face.networks.bundle import UNKNOWN_LICENCE, FaceModel
 from rsft.face.networks.names import HUB
@@ -59,7 +59,10 @@ def hub_card(model: FaceModel, run: Path | None, base_model: str | None = None) 
     }
     if base := base_model or _base(model, run):
         header |= {"base_model": base, "base_model_relation": "finetune"}
-    results = [] if metrics is None else _results(metrics)
+    results = []
+    if run is not None and metrics is not None:
+        with parsing(run / METRICS_FILE, "the metrics of a run", (AttributeError,)):
+            results = _results(metrics)
     if results:
         header |= {"metrics": ["tar"], "model-index": [{"name": _plain(model.name), "results": results}]}
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in header.items()]
@@ -88,7 +91,8 @@ def _body(model: FaceModel, run: Path | None) -> str:
     title = f"# {_plain(model.name)}"
     if run is None:
         return f"{title}\n\nWeights: {_plain(model.source)}. Licence: {_plain(model.licence)}.\n"
-    own = (run / CARD_FILE).read_text(encoding="utf-8").splitlines()
+    with reading(run / CARD_FILE, "the card of a run"):
+        own = (run / CARD_FILE).read_text(encoding="utf-8").splitlines()
     rest = own[1:] if own and own[0].startswith("# ") else own
     return "\n".join([f"{title}, tuned by rejection sampling", *rest]) + "\n"
 

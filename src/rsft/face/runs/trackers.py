@@ -53,7 +53,8 @@ def check_trackers(names: Iterable[str]) -> None:
 
 def beside(out: Path) -> Path:
     """Return the folder beside a run in which its trackers write."""
-    return out.with_name(out.name + ".tracked")
+    whole = resolved(out)
+    return whole.with_name(whole.name + ".tracked")
 
 
 class Trackers:
@@ -74,7 +75,7 @@ class Trackers:
         check_trackers(names)
         if names and resolved(Path(folder)).is_relative_to(resolved(out)):
             raise InputError(f"the folder of the trackers '{folder}' lies in the output '{out}': choose another one.")
-        self._names, self._run = list(dict.fromkeys(names)), out.name
+        self._names, self._run = list(dict.fromkeys(names)), resolved(out).name
         self._folder = adding_to(Path(folder), inputs=inputs) if names and is_first() else None
         self._started: list[Any] = []
         self._draw: Any = None
