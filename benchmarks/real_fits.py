@@ -104,7 +104,7 @@ def compared(cases: list[RealCase], found: dict[str, list[dict[str, np.ndarray]]
         trials = []
         for fold, case in enumerate(cases):
             systems = {name: folds[fold]["untouched"] for name, folds in found.items()}
-            systems |= {f"{name}, fitted": folds[fold]["fitted"] for name, folds in found.items()}
+            systems |= {f"{name}, fitted": of[fold]["fitted"] for name, of in found.items() if "fitted" in of[fold]}
             trials.append(scored(systems, case.sets[kind][1]))
         reports[kind] = verify(trials, fmrs=FMRS)
     return reports
@@ -116,7 +116,7 @@ def summed_up(reports: dict[str, VerificationReport], models: list[str]) -> dict
     for kind, report in reports.items():
         for fmr in FMRS:
             rows = {}
-            for name in (each for model in models for each in (model, f"{model}, fitted")):
+            for name in (each for model in models for each in (model, f"{model}, fitted") if each in report.systems):
                 rows[name] = {"value": report.systems[name].tar_at_fmr[fmr].to_dict()}
                 for key, other in (("less itself untouched", name.partition(",")[0]), ("less best", BEST_KNOWN)):
                     if other != name and other in report.systems:
@@ -182,10 +182,17 @@ def main() -> None:
                 runs.setdefault(model, []).append(told)
                 arrays = {name: np.load(out.parent / f"{out.name}-{name}.npy") for name in ("untouched", "fitted")}
                 embeddings.setdefault(model, []).append(arrays)
+        if BEST_KNOWN not in models:
+            for fold, case in enumerate(cases):
+                path = options.work / "fits" / f"{setting.replace(' ', '-')}-fold{fold}-{BEST_KNOWN}-untouched.npy"
+                if not path.exists():
+                    images = find_images(options.work / "photographs" / f"{setting.replace(' ', '-')}-fold{fold}")
+                    np.save(path, embeddings_of(load_model(BEST_KNOWN), case, images))
+                embeddings.setdefault(BEST_KNOWN, []).append({"untouched": np.load(path)})
         found["settings"][setting] = {
             "people": sum(case.people for case in cases),
             "folds": [len(cases), REAL[shift].folds],
-            "figures": summed_up(compared(cases, embeddings), models),
+            "figures": summed_up(compared(cases, embeddings), list(embeddings)),
             "runs": runs,
         }
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")

@@ -36,7 +36,7 @@ def test_the_chips_of_benchmarks_are_embedded_as_pictures_are(monkeypatch: pytes
     assert np.array_equal(stored.embeddings, embed(model, chips, aligned=True).embeddings)
 
 
-@pytest.mark.parametrize("name", ["real_shifts", "real_dealings", "verdicts"])
+@pytest.mark.parametrize("name", ["real_shifts", "real_dealings", "real_fits", "verdicts"])
 def test_the_page_of_a_benchmark_is_that_of_its_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FOLDER)
     benchmark = importlib.import_module(name)
