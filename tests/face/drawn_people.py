@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from small_graphs import graph, node
 from torch import nn
 
 from rsft.face.networks.bundle import FaceModel, face_model
@@ -19,6 +20,18 @@ def tiny_model(seed: int = 0) -> FaceModel:
         torch.manual_seed(seed)
         network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * PATCHES**2, 32))
     return face_model(network, name="tiny", cut=-1)
+
+
+def save_tiny_model(folder: Path) -> None:
+    """Write the network of `tiny_model` as `tiny.onnx`, with the bundle `tiny.json` beside it."""
+    weight, bias = (parameter.detach().numpy() for parameter in tiny_model().network[-1].parameters())
+    layers = [
+        node("AveragePool", "x", output="a", kernel_shape=[8, 8], strides=[8, 8]),
+        node("Flatten", "a", output="b"),
+        node("Gemm", "b", "w", "c", output="y", transB=1),
+    ]
+    (folder / "tiny.onnx").write_bytes(graph(layers, {"w": weight, "c": bias}, shape=("batch", 3, SIZE, SIZE)))
+    (folder / "tiny.json").write_text('{"order": "RGB", "mean": 127.5, "std": 127.5, "licence": "CC0-1.0"}')
 
 
 def draw_people(root: Path, *, seed: int = 0, pool: int = 12, target: int = 4) -> Path:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import refused, rsft
-from drawn_people import PATCHES, SIZE, draw_people, tiny_model
+from drawn_people import PATCHES, draw_people, save_tiny_model, tiny_model
 from PIL import Image
-from small_graphs import graph, node
 
 from rsft.data.features import Features
 from rsft.data.images import find_images
@@ -44,14 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = draw_people(tmp_path_factory.mktemp("monitored"), target=0)
     for seed, (name, light) in enumerate({"target": 0.3, "same": 0.3, "light": 1.0}.items()):
         draw(root / name, light, seed)
-    weight, bias = (parameter.detach().numpy() for parameter in tiny_model().network[-1].parameters())
-    layers = [
-        node("AveragePool", "x", output="a", kernel_shape=[8, 8], strides=[8, 8]),
-        node("Flatten", "a", output="b"),
-        node("Gemm", "b", "w", "c", output="y", transB=1),
-    ]
-    (root / "tiny.onnx").write_bytes(graph(layers, {"w": weight, "c": bias}, shape=("batch", 3, SIZE, SIZE)))
-    (root / "tiny.json").write_text('{"order": "RGB", "mean": 127.5, "std": 127.5, "licence": "CC0-1.0"}')
+    save_tiny_model(root)
     fit(
         pool=root / "pool",
         target=root / "target",

@@ -16,10 +16,9 @@ import pyarrow.parquet
 import pytest
 import torch
 from command_line import refused, rsft
-from drawn_people import SIZE, draw_people, tiny_model
+from drawn_people import draw_people, save_tiny_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from small_graphs import graph, node
 
 from rsft.errors import InputError
 from rsft.face.adaptation.gate import Gate, HeldOut
@@ -68,14 +67,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(root / "evaluation" / "evaluation0", root / "pool" / "evaluation0")
     rows = [f"evaluation{person}/{picture}.png,{person % 2}\n" for person in range(8) for picture in range(6)]
     (root / "parity.csv").write_text("path,parity\n" + "".join(rows))
-    weight, bias = (parameter.detach().numpy() for parameter in tiny_model().network[-1].parameters())
-    layers = [
-        node("AveragePool", "x", output="a", kernel_shape=[8, 8], strides=[8, 8]),
-        node("Flatten", "a", output="b"),
-        node("Gemm", "b", "w", "c", output="y", transB=1),
-    ]
-    (root / "tiny.onnx").write_bytes(graph(layers, {"w": weight, "c": bias}, shape=("batch", 3, SIZE, SIZE)))
-    (root / "tiny.json").write_text('{"order": "RGB", "mean": 127.5, "std": 127.5, "licence": "CC0-1.0"}')
+    save_tiny_model(root)
     with pytest.MonkeyPatch.context() as patch, threads(1):
         patch.chdir(root)
         sets: Any = {"pool": "pool", "target": "target", "evaluation": "evaluation", "retain": "retention"}

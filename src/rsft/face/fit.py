@@ -38,6 +38,7 @@ from rsft.face.runs.run_files import shipped_model, write_run
 from rsft.face.runs.same_inputs import check_same_inputs, noted_inputs
 from rsft.face.runs.thumbnails import Faces
 from rsft.face.runs.trackers import Trackers, beside
+from rsft.plan import Plan
 from rsft.report.run import HISTORY_FILE
 from rsft.run_folder import check_output, writing
 from rsft.tuning.distributed import first_enters, is_first, join, on_first
@@ -152,48 +153,11 @@ def fit(
                 inputs.sets, protocols=inputs.protocols, model=inputs.model, points=inputs.points, groups=group_of
             )
             config = run_config(sources, recipe, seed=seed, groups=groups, out=out, noted=noted, pseudonym=pseudonym)
-            found = Findings(
-                title=f"{inputs.model.name}, tuned to {inputs.sets[TARGET].root.name}",
-                config=config,
-                seed=seed,
-                seconds=stages.seconds,
-                pool=PoolUsed(
-                    pictures=len(inputs.sets[POOL]),
-                    ids=chosen.features.ids,
-                    acceptance=chosen.candidates.acceptance.numpy(),
-                    log_ratio=chosen.log_ratio,
-                    accepted=chosen.accepted(recipe, seed),
-                ),
-                promise=chosen.promise,
-                plans=[plan],
-                tuned=[tuned],
-                reports=measured.reports,
-                groups=measured.groups,
-                curves=measured.curves,
-                errors=measured.errors,
-                features=opened.told(),
-                images_decoded=opened.looked_at,
-                images_embedded=opened.embedded,
-                images_trained=tuned.samples,
-                quarantined=[
-                    *opened.quarantined,
-                    *(entry for part in (chosen.features, *features.all) for entry in part.quarantined),
-                ],
-                passed_over=inputs.passed_over,
-            )
+            found = run.findings(plan, chosen, opened, tuned, measured, features, config)
             metrics = summarise(found, pseudonym)
             shipped = shipped_model(inputs.model, found, f"rsft, from {inputs.model.name} {inputs.model.fingerprint}")
-            on_first(
-                lambda: run.write(
-                    found,
-                    metrics,
-                    shipped,
-                    pseudonym,
-                    show_faces,
-                    {POOL: opened.digests, **run.digests()},
-                    features.target,
-                )
-            )
+            given = (found, metrics, shipped, pseudonym, show_faces, opened, features.target)
+            on_first(lambda: run.write(*given))
     return FitResult(metrics["verdict"]["text"], metrics, plan, shipped, out)
 
 
@@ -288,6 +252,46 @@ class _Run:
         values = [group_of[item] for item in target.ids]
         return replace(measured, groups=_rates(target.trial, reports[TARGET], groups or "", values, seed))
 
+    def findings(
+        self,
+        plan: Plan,
+        chosen: Chosen,
+        opened: OpenPool,
+        tuned: Tuned,
+        measured: MeasuredSets,
+        features: EmbeddedSets,
+        config: dict[str, Any],
+    ) -> Findings:
+        """Put together what the run found, in the order of its steps."""
+        pool, target = self.inputs.sets[POOL], self.inputs.sets[TARGET]
+        left_out = [entry for part in (chosen.features, *features.all) for entry in part.quarantined]
+        return Findings(
+            title=f"{self.inputs.model.name}, tuned to {target.root.name}",
+            config=config,
+            seed=self.seed,
+            seconds=self.stages.seconds,
+            pool=PoolUsed(
+                pictures=len(pool),
+                ids=chosen.features.ids,
+                acceptance=chosen.candidates.acceptance.numpy(),
+                log_ratio=chosen.log_ratio,
+                accepted=chosen.accepted(self.recipe, self.seed),
+            ),
+            promise=chosen.promise,
+            plans=[plan],
+            tuned=[tuned],
+            reports=measured.reports,
+            groups=measured.groups,
+            curves=measured.curves,
+            errors=measured.errors,
+            features=opened.told(),
+            images_decoded=opened.looked_at,
+            images_embedded=opened.embedded,
+            images_trained=tuned.samples,
+            quarantined=[*opened.quarantined, *left_out],
+            passed_over=self.inputs.passed_over,
+        )
+
     def trial(self, key: str, features: EmbeddedSets, suffix: nn.Module | None) -> AnyTrial:
         """Score the pretrained and the tuned stages on the pictures of one protocol."""
         evaluated = features.evaluated[key]
@@ -305,7 +309,7 @@ class _Run:
         shipped: FaceModel,
         pseudonym: Pseudonyms,
         show_faces: bool,
-        used: Mapping[str, Mapping[str, str]],
+        opened: OpenPool,
         target: Features,
     ) -> None:
         """Write the files of the run, and remove what was kept for resuming."""
@@ -319,7 +323,7 @@ class _Run:
                 )
                 for key, name in shown.items()
             }
-        licence = inputs.model.licence
+        licence, used = inputs.model.licence, {POOL: opened.digests, **self.digests()}
         options: dict[str, Any] = {"licence_of_source": licence, "pseudonym": pseudonym, "faces": faces, "used": used}
         write_run(self.folder, found, metrics, shipped, **options)
         how = faces_of(aligned=inputs.aligned, landmarks=inputs.points[TARGET] is not None)
