@@ -10,9 +10,11 @@ from torch import nn
 from rsft.errors import InputError
 from rsft.face.adaptation.whitening import (
     MIN_PAIRS,
+    Whitening,
+    between_people_covariance,
     fold_in,
     whitening_map,
-    whitening_of,
+    whitenings_of,
     within_person_covariance,
 )
 
@@ -54,61 +56,128 @@ def test_names_of_people_and_norms_of_embeddings_do_not_matter() -> None:
     assert pairs == pytest.approx(others)
 
 
-def test_a_full_whitening_makes_the_covariance_that_of_a_sphere() -> None:
-    covariance = within_person_covariance(*drawn(1))[0]
-    linear_map = whitening_map(covariance, 1 - 1e-12)
-    after = linear_map @ covariance @ linear_map.T
-    torch.testing.assert_close(after, after[0, 0] * torch.eye(WIDTH, dtype=after.dtype), rtol=1e-6, atol=1e-9)
+def covariance(seed: int) -> torch.Tensor:
+    root = torch.from_numpy(np.random.default_rng(seed).normal(size=(WIDTH, WIDTH)))
+    return root @ root.T + 0.1 * torch.eye(WIDTH, dtype=root.dtype)
 
 
-def test_the_map_is_symmetric_has_a_mean_eigenvalue_of_one_and_no_strength_is_the_identity() -> None:
-    covariance = within_person_covariance(*drawn(2))[0]
-    torch.testing.assert_close(whitening_map(covariance, 0.0), torch.eye(WIDTH, dtype=covariance.dtype))
+@pytest.mark.parametrize("strength", [0.0, 0.5, 0.999])
+def test_the_inner_product_of_mapped_embeddings_is_the_likelihood_ratio_of_one_person(strength: float) -> None:
+    """But for terms of one picture: by the densities of two pictures of one person, and of two people."""
+    within, between = covariance(1), covariance(2)
+    half = within / 2
+    noise = strength * half + (1 - strength) * half.trace() / WIDTH * torch.eye(WIDTH)
+    of_one, zero = between + noise, torch.zeros(WIDTH, dtype=noise.dtype)
+    both = torch.cat([torch.cat([of_one, between], 1), torch.cat([between, of_one], 1)])
+    same = torch.distributions.MultivariateNormal(torch.zeros(2 * WIDTH, dtype=noise.dtype), both)
+    single = torch.distributions.MultivariateNormal(zero, of_one)
+    x, y = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 50, WIDTH)))
+
+    def ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return same.log_prob(torch.cat([a, b], 1)) - single.log_prob(a) - single.log_prob(b)
+
+    mixed = ratio(x, y) - ratio(x, 0 * y) - ratio(0 * x, y) + ratio(0 * x, 0 * y)
+
+    def off(linear_map: torch.Tensor) -> float:
+        """Return how far the inner products are from a multiple of the mixed term, relative to it."""
+        found = ((x @ linear_map) * (y @ linear_map)).sum(1)
+        scale = (found @ mixed) / (found @ found)
+        return float((scale * found - mixed).norm() / mixed.norm())
+
+    linear_map = whitening_map(within, between, strength)
+    assert off(linear_map) < 1e-6
+    values, vectors = torch.linalg.eigh(noise)
+    whitens_only = vectors @ torch.diag(values.rsqrt()) @ vectors.T
+    for wrong in (whitens_only, torch.eye(WIDTH, dtype=noise.dtype), whitening_map(2 * within, between, strength)):
+        assert off(wrong) > 0.01
+
+
+def test_the_map_is_symmetric_with_a_mean_eigenvalue_of_one_and_shrinks_what_varies_within_people() -> None:
+    within, round_people = covariance(1), torch.eye(WIDTH, dtype=torch.float64)
+    torch.testing.assert_close(whitening_map(within, round_people, 0.0), round_people)
+    worst = torch.linalg.eigh(within)[1][:, -1]
     least = 1.0
     for strength in (0.1, 0.5, 0.9):
-        linear_map = whitening_map(covariance, strength)
+        linear_map = whitening_map(within, round_people, strength)
         torch.testing.assert_close(linear_map, linear_map.T)
         assert float(linear_map.trace()) == pytest.approx(WIDTH)
-        smallest = float(torch.linalg.eigvalsh(linear_map)[0])
-        assert 0 < smallest < least  # stronger maps shrink the worst direction more
-        least = smallest
+        shrunk = float(worst @ linear_map @ worst)
+        assert 0 < shrunk < least  # stronger maps shrink the worst direction more
+        least = shrunk
 
 
-def test_people_are_told_apart_across_a_shift_that_moves_all_of_them_alike() -> None:
-    """Of two pictures of a person one is moved along a direction. Whitening by those pairs shrinks the direction."""
+def test_the_covariance_of_people_is_that_of_their_means_and_a_sphere_if_they_are_few() -> None:
+    """Picture counts do not matter; ten people in sixty dimensions tell next to nothing about directions."""
     generator = np.random.default_rng(0)
+    spread = np.linspace(1, 3, WIDTH)
+    centres = generator.normal(size=(20_000, WIDTH)) * spread
+    found = between_people_covariance(np.concatenate([centres, centres[:500]]), np.r_[:20_000, :500])
+    unit = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, np.cov(unit.T), atol=5e-3)
+    few = between_people_covariance(generator.normal(size=(10, 60)), np.arange(10))
+    assert np.linalg.eigvalsh(few)[0] > 0.5 * float(few.trace()) / 60
+
+
+def people_in_two_conditions(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw embeddings, people and which pictures are moved: one of a person's three, along one direction."""
+    generator = np.random.default_rng(seed)
     people = np.arange(200).repeat(3)
     moved = np.tile([0, 0, 1], 200)
     centres = generator.normal(size=(200, WIDTH))[people]
     shift = 3 * moved[:, None] * np.eye(WIDTH)[0] * generator.uniform(0.5, 1.5, size=(600, 1))
-    embeddings = centres + shift + 0.1 * generator.normal(size=(600, WIDTH))
-    likeness = moved.astype(float)
-
-    def found(linear_map: torch.Tensor | None) -> float:
-        """Return the share of moved pictures whose nearest unmoved picture is of the same person."""
-        mapped = embeddings if linear_map is None else embeddings @ linear_map.numpy()
-        unit = mapped / np.linalg.norm(mapped, axis=1, keepdims=True)
-        nearest = (unit[moved == 1] @ unit[moved == 0].T).argmax(1)
-        return float((people[moved == 0][nearest] == people[moved == 1]).mean())
-
-    across = whitening_of(embeddings, people, likeness, 0.9)
-    within = whitening_of(embeddings[moved == 0], people[moved == 0], np.ones(400), 0.9)
-    assert across is not None
-    assert within is not None
-    assert found(across) > found(None) + 0.1
-    assert found(across) > found(within) + 0.1  # pairs of unmoved pictures do not know of the shift
+    return centres + shift + 0.1 * generator.normal(size=(600, WIDTH)), people, moved
 
 
-def test_too_few_pairs_like_the_target_make_no_map() -> None:
+def found(embeddings: np.ndarray, people: np.ndarray, moved: np.ndarray, whitening: Whitening | None) -> float:
+    """Return the share of moved pictures whose nearest unmoved picture is of the same person."""
+    x = torch.from_numpy(embeddings)
+    unit = nn.functional.normalize(x if whitening is None else whitening.of(x)).numpy()
+    nearest = (unit[moved == 1] @ unit[moved == 0].T).argmax(1)
+    return float((people[moved == 0][nearest] == people[moved == 1]).mean())
+
+
+def test_people_are_told_apart_across_a_shift_that_moves_all_of_them_alike() -> None:
+    """Whitening by pairs across the shift shrinks its direction; pairs of unmoved pictures do not know of it."""
+    embeddings, people, moved = people_in_two_conditions(0)
+    across = whitenings_of(embeddings, people, moved.astype(float), 0.9)[0]
+    within = whitenings_of(embeddings[moved == 0], people[moved == 0], np.ones(400), 0.9)[0]
+    assert found(embeddings, people, moved, across) > found(embeddings, people, moved, None) + 0.1
+    assert found(embeddings, people, moved, across) > found(embeddings, people, moved, within) + 0.1
+
+
+def test_the_pool_tells_whether_angles_are_about_its_mean_or_about_zero() -> None:
+    """People are directions about the mean, or about 0 with a mean that is one of them; lengths are noise."""
+    generator = np.random.default_rng(0)
+    people = np.arange(400).repeat(4)
+    length = generator.uniform(0.3, 3, size=(1600, 1))
+    faces = generator.normal(size=(400, 12))[people] + 0.2 * generator.normal(size=(1600, 12))
+    common = 10 * np.eye(12)[0]
+    likeness = np.ones(1600)
+    about_mean = whitenings_of(common + length * faces, people, likeness, 0.25)
+    about_zero = whitenings_of(length * (common / 4 + faces), people, likeness, 0.25)
+    for maps in (about_mean, about_zero):
+        assert sorted(bool(each.centre.any()) for each in maps) == [False, True]
+    assert about_mean[0].centre.any()
+    np.testing.assert_allclose(about_mean[0].centre, (common + length * faces).mean(0))
+    assert not about_zero[0].centre.any()
+
+
+def test_too_few_pairs_like_the_target_or_one_person_make_no_map() -> None:
     embeddings, people, _ = drawn(0)
-    assert whitening_of(embeddings, people, np.zeros(len(people)), 0.5) is None
-    assert whitening_of(embeddings, np.arange(len(people)), np.ones(len(people)), 0.5) is None  # nobody has two
+    assert whitenings_of(embeddings, people, np.zeros(len(people)), 0.5) == []
+    assert whitenings_of(embeddings, np.arange(len(people)), np.ones(len(people)), 0.5) == []  # nobody has two
+    assert whitenings_of(embeddings, np.zeros(len(people), int), np.ones(len(people)), 0.5) == []
     pairs = int(MIN_PAIRS)
     twins = np.arange(2 * pairs) // 2
     for kept in (pairs - 1, pairs):
         some = twins < kept
-        made = whitening_of(embeddings[: 2 * pairs][some], twins[some], np.ones(some.sum()), 0.5)
-        assert (made is not None) is (kept >= MIN_PAIRS)
+        made = whitenings_of(embeddings[: 2 * pairs][some], twins[some], np.ones(some.sum()), 0.5)
+        assert bool(made) is (kept >= MIN_PAIRS)
+
+
+def some_map(seed: int, *, centred: bool = True) -> Whitening:
+    centre = torch.from_numpy(np.random.default_rng(seed).normal(size=WIDTH))
+    return Whitening(centre if centred else 0 * centre, whitening_map(covariance(seed), covariance(seed + 1), 0.8))
 
 
 def networks() -> dict[str, nn.Sequential]:
@@ -126,6 +195,7 @@ def networks() -> dict[str, nn.Sequential]:
 
 @pytest.mark.parametrize("name", networks())
 def test_the_folded_network_returns_the_mapped_embedding(name: str) -> None:
+    """About another point than 0, unless it has no bias at all."""
     torch.manual_seed(0)
     network = networks()[name]
     for _ in range(9):
@@ -134,12 +204,12 @@ def test_the_folded_network_returns_the_mapped_embedding(name: str) -> None:
         for parameter in network.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     example = torch.randn(7, 5)
-    linear_map = whitening_map(within_person_covariance(*drawn(3))[0], 0.8)
+    whitening = some_map(3, centred=name != "linear without bias")
     names = list(network.eval().state_dict())
     with torch.no_grad():
         before = network(example)
-        fold_in(network, linear_map, example)
-        torch.testing.assert_close(network(example), before @ linear_map.float().T, rtol=1e-4, atol=1e-5)
+        fold_in(network, whitening, example)
+        torch.testing.assert_close(network(example), whitening.of(before), rtol=1e-4, atol=1e-5)
     assert list(network.state_dict()) == names
     assert not torch.allclose(network(example), before)
 
@@ -150,6 +220,7 @@ def test_the_folded_network_returns_the_mapped_embedding(name: str) -> None:
         nn.Sequential(nn.Linear(5, WIDTH), nn.ReLU()),
         nn.Sequential(nn.Linear(5, WIDTH), nn.LayerNorm(WIDTH)),
         nn.Sequential(nn.Linear(5, WIDTH, bias=False), nn.BatchNorm1d(WIDTH, affine=False)),
+        nn.Sequential(nn.Linear(5, WIDTH, bias=False)),
     ],
 )
 def test_a_network_that_ends_otherwise_is_refused_and_left_as_it_was(network: nn.Sequential) -> None:
@@ -160,8 +231,7 @@ def test_a_network_that_ends_otherwise_is_refused_and_left_as_it_was(network: nn
             network(example)
     network.eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    linear_map = whitening_map(within_person_covariance(*drawn(3))[0], 0.8)
     with pytest.raises(InputError, match=r"recipe\.whitening"):
-        fold_in(network, linear_map, example)
+        fold_in(network, some_map(3), example)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name

@@ -14,9 +14,10 @@ from rsft.face.adaptation.heads import class_means
 from rsft.face.adaptation.losses import make_loss
 from rsft.face.adaptation.recipe import Recipe
 from rsft.face.adaptation.views import first_views
-from rsft.face.adaptation.whitening import fold_in, whitening_of
+from rsft.face.adaptation.whitening import Whitening, fold_in, whitenings_of
 from rsft.face.networks.backbones.dlib import Affine
 from rsft.face.networks.bundle import FaceModel
+from rsft.face.networks.fusion import PartByPart
 from rsft.tuning.freezing import AFFINE
 from rsft.tuning.loop import TuningResult
 from rsft.tuning.recipe import tune_by
@@ -49,19 +50,31 @@ def whitened_stages(
     """
     suffix, classes = copy.deepcopy(model.split(recipe.cut)[1]), classes_of(pool, rows)
     embeddings = torch.from_numpy(pool.embeddings[rows] / 2)  # the embeddings are sums over two views
-    alike = np.ones(len(rows)) if likeness is None else likeness
-    made = whitening_of(pool.embeddings[rows], classes.numpy(), alike, recipe.whitening) if recipe.whitening else None
-    whitened = made is not None and _folded(suffix, made, pool, rows)
-    if made is not None and whitened:
-        embeddings = embeddings @ made.float()
-    return suffix, class_means(embeddings, classes), whitened
-
-
-def _folded(suffix: nn.Sequential, linear_map: Tensor, pool: Features, rows: np.ndarray) -> bool:
-    """Fold a map into the stages if they allow it."""
+    if not recipe.whitening:
+        return suffix, class_means(embeddings, classes), False
     assert pool.activations is not None
+    likeness = np.ones(len(rows)) if likeness is None else likeness
+    parts, whitened = [], False
+    for part, of_part, example in _parts(suffix, embeddings, first_views(pool.activations, rows[:EXAMPLES])):
+        found = whitenings_of(of_part.numpy(), classes.numpy(), likeness, recipe.whitening)
+        made = next((each for each in found if _folded(part, each, example)), None)
+        parts.append(nn.functional.normalize(of_part if made is None else made.of(of_part)))
+        whitened |= made is not None
+    return suffix, class_means(torch.cat(parts, 1), classes), whitened
+
+
+def _parts(suffix: nn.Sequential, embeddings: Tensor, example: Tensor) -> Iterable[tuple[nn.Module, Tensor, Tensor]]:
+    """Return what is whitened by itself, each with its embeddings and example input: the networks of a fusion."""
+    last = suffix[-1]
+    if not isinstance(last, PartByPart):
+        return [(suffix, embeddings, example)]
+    return zip(last.maps, embeddings.split(last.widths, 1), example.split(last.widths, 1), strict=True)
+
+
+def _folded(part: nn.Module, whitening: Whitening, example: Tensor) -> bool:
+    """Fold a map into the end of a network if it allows it."""
     try:
-        fold_in(suffix, linear_map, first_views(pool.activations, rows[:EXAMPLES]))
+        fold_in(part, whitening, example)
     except InputError:
         return False
     return True

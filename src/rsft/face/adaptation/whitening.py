@@ -1,8 +1,11 @@
-"""Whitening: a linear map of the embedding that makes the pictures of one person alike across the shift.
+"""Whitening: an affine map of the embedding that makes the pictures of one person alike across the shift.
 
-The map shrinks the directions in which target-like pictures differ from other pictures of the same person. It is
-computed in closed form and becomes part of the network's last layer, so the network keeps its structure.
+The map shrinks the directions in which target-like pictures differ from other pictures of the same person, the more
+the less people differ in them. It is computed in closed form and becomes part of the network's last layer, so the
+network keeps its structure.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,8 +13,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rsft.errors import InputError
+from rsft.face.adaptation.heads import class_means
 
 MIN_PAIRS = 10.0  # in effect; below it no map is made
+# a map is judged by the gap between these quantiles of the cosines of one person and of two
+GENUINE_QUANTILE, IMPOSTOR_QUANTILE = 0.05, 0.999
+IMPOSTORS = 200_000  # pairs of two people by which a map is judged, about
 FOLDED_COSINE = 1 - 1e-4  # of the folded network's embeddings with the mapped ones, at least
 
 
@@ -55,59 +62,141 @@ def _pair_scatter(x: Tensor, people: Tensor, weights: Tensor) -> tuple[Tensor, T
     return (x * (weights * sums[people])[:, None]).T @ x - means.T @ means, ((sums.square() - squares) / 2).sum()
 
 
-def whitening_map(covariance: Tensor, strength: float) -> Tensor:
-    """Return the symmetric map (D, D) that whitens a covariance, with a mean eigenvalue of 1.
+def between_people_covariance(embeddings: np.ndarray, people: np.ndarray) -> Tensor:
+    """Estimate the covariance (D, D) of people's mean embeddings, shrunk towards a sphere as their number asks.
 
-    W is proportional to (strength * S + (1 - strength) * s I)^(-1/2), where s is the mean eigenvalue of S.
-
-    Source: A. Hatch, S. Kajarekar and A. Stolcke, "Within-class covariance normalization for SVM-based speaker
-    recognition", 2006.
+    Source: Y. Chen, A. Wiesel, Y. Eldar and A. Hero, "Shrinkage algorithms for MMSE covariance estimation", 2010.
 
     Args:
-        covariance: (D, D) float64 covariance S.
-        strength: Number in [0, 1). With 0 the map is the identity.
-
-    >>> whitening_map(torch.diag(torch.tensor([4.0, 0.0])), 0.5).diagonal()
-    tensor([0.7321, 1.2679])
+        embeddings: (N, D) embeddings, of any norm. They are normalised first.
+        people: (N,) int person of each picture.
     """
-    values, vectors = torch.linalg.eigh(covariance)
-    scales = (strength * values.clamp(min=0) + (1 - strength) * values.mean()).rsqrt()
-    return vectors @ torch.diag(scales / scales.mean()) @ vectors.T
+    from sklearn.covariance import oas  # a second to import
+
+    unit = nn.functional.normalize(torch.from_numpy(np.asarray(embeddings, np.float64)))
+    means = class_means(unit, torch.from_numpy(np.unique(people, return_inverse=True)[1]))
+    return torch.from_numpy(oas(means.numpy())[0])
 
 
-def whitening_of(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray, strength: float) -> Tensor | None:
-    """Return the map (D, D) of `whitening_map` for a pool, or None if too few pairs of one person are like the target.
+def whitening_map(within: Tensor, between: Tensor, strength: float) -> Tensor:
+    """Return the symmetric map (D, D) after which the inner product is the log-likelihood ratio of "one person".
+
+    An embedding is the person, with covariance B, plus the picture, with covariance W = strength * S / 2 +
+    (1 - strength) * s I, where s is the mean eigenvalue of S / 2. The ratio for two pictures x and y is x^T P y plus
+    what depends on one of them alone. P has the eigenvalues l / (1 + 2 l) relative to W, where l are those of B. The map
+    is the root of P, with a mean eigenvalue of 1.
+
+    Source: S. Ioffe, "Probabilistic linear discriminant analysis", 2006; with the shrinkage of A. Hatch, S. Kajarekar
+    and A. Stolcke, "Within-class covariance normalization for SVM-based speaker recognition", 2006.
 
     Args:
-        embeddings: See `within_person_covariance`.
+        within: (D, D) float64 covariance S of the difference between two pictures of a person.
+        between: (D, D) float64 covariance B.
+        strength: Number in [0, 1). With 0 all directions within a person count alike.
+
+    >>> whitening_map(torch.diag(torch.tensor([8.0, 0.0])), torch.eye(2), 0.5).diagonal()
+    tensor([0.6180, 1.3820])
+    """
+    half = within / 2
+    level = half.diagonal().mean()
+    values, vectors = torch.linalg.eigh(strength * half + (1 - strength) * level * torch.eye(len(half)).to(half))
+    to_white = vectors @ torch.diag(values.rsqrt()) @ vectors.T
+    relative, turned = torch.linalg.eigh(to_white @ between @ to_white)
+    relative = relative.clamp(min=0)
+    basis = to_white @ turned
+    squares, axes = torch.linalg.eigh(basis @ torch.diag(relative / (1 + 2 * relative)) @ basis.T)
+    scales = squares.clamp(min=0).sqrt()
+    return axes @ torch.diag(scales / scales.mean()) @ axes.T
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """An affine map of the embedding: x -> matrix (x - centre).
+
+    Attributes:
+        centre: (D,) float64.
+        matrix: (D, D) float64.
+    """
+
+    centre: Tensor
+    matrix: Tensor
+
+    def of(self, embeddings: Tensor) -> Tensor:
+        """Return the mapped embeddings (N, D)."""
+        return (embeddings - self.centre.to(embeddings)) @ self.matrix.to(embeddings).T
+
+
+def whitenings_of(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray, strength: float) -> list[Whitening]:
+    """Return the maps for a pool, the better one first: about the mean of the embeddings, and about 0.
+
+    Which is better depends on how the network was trained. The pool's own pairs judge by `_gap`.
+
+    Args:
+        embeddings: See `within_person_covariance`; of the network's own scale.
         people: See `within_person_covariance`.
         likeness: See `within_person_covariance`.
         strength: See `whitening_map`.
+
+    Returns:
+        Nothing if there is but one person, or too few pairs of one person are like the target.
     """
-    covariance, pairs = within_person_covariance(embeddings, people, likeness)
-    if pairs < MIN_PAIRS or not covariance.diagonal().sum() > 0:
-        return None
-    return whitening_map(covariance, strength)
+    if len(np.unique(people)) < 2:
+        return []
+    x = torch.from_numpy(np.asarray(embeddings, np.float64))
+    found: list[tuple[float, Whitening]] = []
+    for centre in (x.mean(0), torch.zeros(x.shape[1], dtype=x.dtype)):
+        moved = (x - centre).numpy()
+        covariance, pairs = within_person_covariance(moved, people, likeness)
+        if pairs < MIN_PAIRS or not covariance.diagonal().sum() > 0:
+            return []
+        matrix = whitening_map(covariance, between_people_covariance(moved, people), strength)
+        made = Whitening(centre, matrix)
+        found.append((_gap(made.of(x), people), made))
+    return [made for _, made in sorted(found, key=lambda each: -each[0])]
 
 
-def fold_in(suffix: nn.Module, linear_map: Tensor, example: Tensor) -> None:
-    """Change the last layer in place, so that the network returns `linear_map` times its embedding.
+def _gap(embeddings: Tensor, people: np.ndarray) -> float:
+    """Return how far apart the cosines of one person and of two people are, in units of the distance of their medians.
 
-    The embedding must come from a linear layer or convolution, which at most one normalisation layer follows.
+    It is the `GENUINE_QUANTILE` of the former less the `IMPOSTOR_QUANTILE` of the latter. Unlike the distance of means
+    in standard deviations it minds the impostors' tail, by which faces are told apart, and unlike a match rate it does
+    not end at 1.
+    """
+    order = np.argsort(people, kind="stable")
+    unit, sorted_people = nn.functional.normalize(embeddings[order]), people[order]
+    items = len(order)
+    genuine = torch.linalg.vecdot(unit[1:], unit[:-1])[torch.from_numpy(sorted_people[1:] == sorted_people[:-1])]
+    impostors = []
+    for step in np.unique(np.linspace(1, items - 1, max(1, IMPOSTORS // items)).astype(int)):
+        other = (np.arange(items) + step) % items
+        two = torch.from_numpy(sorted_people != sorted_people[other])
+        impostors.append(torch.linalg.vecdot(unit[two], unit[other][two]))
+    apart = torch.cat(impostors)
+    if not len(apart):
+        return 0.0
+    gap = np.quantile(genuine, GENUINE_QUANTILE) - np.quantile(apart, IMPOSTOR_QUANTILE)
+    return float(gap / max(genuine.median() - apart.median(), np.finfo(float).tiny))
+
+
+def fold_in(suffix: nn.Module, whitening: Whitening, example: Tensor) -> None:
+    """Change the last layer in place, so that the network returns its embedding as mapped by `whitening`.
+
+    The embedding must come from a linear layer or convolution, which at most one normalisation layer follows. One of
+    them must have a bias, unless the map leaves 0 where it is.
 
     Args:
         suffix: Module (B, ...) -> (B, D) in evaluation mode.
-        linear_map: (D, D) map.
+        whitening: The map.
         example: (B, ...) input on which the result is checked.
 
     Raises:
         InputError: The network ends otherwise. It is left as it was.
     """
     before = {name: tensor.clone() for name, tensor in suffix.state_dict().items()}
-    width = len(linear_map)
+    width = len(whitening.matrix)
     with torch.no_grad():
         example = example.to(next(suffix.parameters()).device)
-        wanted = suffix(example) @ linear_map.to(example).T
+        wanted = whitening.of(suffix(example))
         last: nn.Linear | nn.Conv2d | None = None
         norm: _BatchNorm | None = None
         for module in suffix.modules():
@@ -115,7 +204,7 @@ def fold_in(suffix: nn.Module, linear_map: Tensor, example: Tensor) -> None:
                 last, norm = module, None
             elif isinstance(module, _BatchNorm):
                 norm = module
-        if last is not None and len(last.weight) == width and _fold(last, norm, linear_map):
+        if last is not None and len(last.weight) == width and _fold(last, norm, whitening):
             cosines = nn.functional.cosine_similarity(suffix(example), wanted)
             if bool((cosines >= FOLDED_COSINE).all()):
                 return
@@ -126,12 +215,12 @@ def fold_in(suffix: nn.Module, linear_map: Tensor, example: Tensor) -> None:
     )
 
 
-def _fold(last: nn.Linear | nn.Conv2d, norm: _BatchNorm | None, linear_map: Tensor) -> bool:
-    """Multiply the layer, and the normalisation y -> gain * (y - mean) + shift after it; say whether there is room."""
-    matrix = linear_map.to(last.weight.device)
+def _fold(last: nn.Linear | nn.Conv2d, norm: _BatchNorm | None, whitening: Whitening) -> bool:
+    """Map the layer, and the normalisation y -> gain * (y - mean) + shift after it; say whether there is room."""
+    matrix, centre = (values.to(last.weight.device) for values in (whitening.matrix, whitening.centre))
     gain, mean, shift = _as_affine(norm, matrix)
     bias = torch.zeros_like(mean) if last.bias is None else last.bias.to(matrix)
-    constant = matrix @ (gain * (bias - mean) + shift)  # the whole constant part of the new embedding
+    constant = matrix @ (gain * (bias - mean) + shift - centre)  # the whole constant part of the new embedding
     flat = last.weight.to(matrix).flatten(1)
     last.weight.copy_(((matrix @ (gain[:, None] * flat)) / gain[:, None]).reshape(last.weight.shape))
     if norm is not None and norm.affine:

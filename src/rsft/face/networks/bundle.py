@@ -241,8 +241,9 @@ def face_model(
 def fuse(models: Sequence[FaceModel]) -> FaceModel:
     """Fuse networks: their unit embeddings side by side, so that the cosine is the mean of the networks' cosines.
 
-    Only a linear layer behind them can be tuned, as by the whitening of `rsft.face.adaptation`; the networks stay as
-    they are. A face is cut out once, as a chip that holds those of all networks. It takes the time of all of them.
+    Only a linear layer behind each of them can be tuned, as by the whitening of `rsft.face.adaptation`; the networks
+    stay as they are. A face is cut out once, as a chip that holds those of all networks. It takes the time of all of
+    them.
 
     Args:
         models: Two or more different networks that are not fusions themselves. The first sets how a face lies in the

@@ -48,6 +48,29 @@ class SideBySide(nn.Module):
         return torch.cat([nn.functional.normalize(branch(chips)) for branch in self.branches], 1)
 
 
+class PartByPart(nn.Module):
+    """An affine map of each network's part of the embedding, made a unit vector again: (B, D) -> (B, D).
+
+    At first it changes nothing.
+
+    Args:
+        widths: Width of each part; D is their sum.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.widths = list(widths)
+        linears = [nn.Linear(width, width) for width in widths]
+        for linear in linears:
+            nn.init.eye_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        self.maps = nn.ModuleList(linears)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        parts = zip(self.maps, embeddings.split(self.widths, 1), strict=True)
+        return torch.cat([nn.functional.normalize(linear(part)) for linear, part in parts], 1)
+
+
 @dataclass(frozen=True)
 class CommonChip:
     """The smallest square chip that holds the chips of several networks, as finely resolved as the finest of them.
@@ -92,7 +115,7 @@ def common_chip(chips: Sequence[tuple[int, Template]]) -> CommonChip:
 def fused_network(networks: Sequence[nn.Sequential], sizes: Sequence[int], chip: CommonChip) -> nn.Sequential:
     """Return the fusion of several networks: (B, 3, size, size) RGB in 0..255 -> (B, D_1 + D_2 + ...).
 
-    Its last stage is a linear layer that changes nothing at first. It is all that can be tuned.
+    Its last stage maps each network's part and changes nothing at first. It is all that can be tuned.
 
     Args:
         networks: Networks with their preprocessing, which are not changed.
@@ -100,9 +123,8 @@ def fused_network(networks: Sequence[nn.Sequential], sizes: Sequence[int], chip:
         chip: The common chip, which the fusion takes.
     """
     crops = [Crop(size, matrix, chip.size) for size, matrix in zip(sizes, chip.maps, strict=True)]
-    beside = SideBySide([nn.Sequential(crop, *network) for crop, network in zip(crops, networks, strict=True)]).eval()
+    branches = [nn.Sequential(crop, *network) for crop, network in zip(crops, networks, strict=True)]
+    beside = SideBySide(branches).eval()
     with torch.inference_mode():
-        width = beside(torch.zeros(1, 3, chip.size, chip.size)).shape[1]
-    last = nn.Linear(width, width, bias=False)
-    nn.init.eye_(last.weight)
-    return nn.Sequential(beside, last)
+        widths = [branch(torch.zeros(1, 3, chip.size, chip.size)).shape[1] for branch in beside.branches]
+    return nn.Sequential(beside, PartByPart(widths))
