@@ -82,9 +82,9 @@ def whitening_map(within: Tensor, between: Tensor, strength: float) -> Tensor:
     """Return the symmetric map (D, D) after which the inner product is the log-likelihood ratio of "one person".
 
     An embedding is the person, with covariance B, plus the picture, with covariance W = strength * S / 2 +
-    (1 - strength) * s I, where s is the mean eigenvalue of S / 2. The ratio for two pictures x and y is x^T P y plus
-    what depends on one of them alone. P has the eigenvalues l / (1 + 2 l) relative to W, where l are those of B. The map
-    is the root of P, with a mean eigenvalue of 1.
+    (1 - strength) * s I, where s is the mean eigenvalue of S / 2. The ratio for two pictures x and y is x^T P y, but
+    for what depends on one of them alone. Relative to W, where B has the eigenvalues l, P has l / (1 + 2 l). The map is
+    the root of P, with a mean eigenvalue of 1.
 
     Source: S. Ioffe, "Probabilistic linear discriminant analysis", 2006; with the shrinkage of A. Hatch, S. Kajarekar
     and A. Stolcke, "Within-class covariance normalization for SVM-based speaker recognition", 2006.
