@@ -175,6 +175,16 @@ def test_too_few_pairs_like_the_target_or_one_person_make_no_map() -> None:
         assert bool(made) is (kept >= MIN_PAIRS)
 
 
+def test_few_pairs_whiten_less() -> None:
+    """As if there were as many pairs more as the embedding is wide, with a spherical covariance."""
+    embeddings, people, likeness = drawn(4, pictures=60)
+    within, pairs = within_person_covariance(embeddings, people, likeness)
+    between = between_people_covariance(embeddings, people)
+    made = next(each for each in whitenings_of(embeddings, people, likeness, 0.5) if not each.centre.any())
+    torch.testing.assert_close(made.matrix, whitening_map(within, between, 0.5 * pairs / (pairs + WIDTH)))
+    assert (made.matrix - whitening_map(within, between, 0.5)).abs().max() > 1e-4
+
+
 def some_map(seed: int, *, centred: bool = True) -> Whitening:
     centre = torch.from_numpy(np.random.default_rng(seed).normal(size=WIDTH))
     return Whitening(centre if centred else 0 * centre, whitening_map(covariance(seed), covariance(seed + 1), 0.8))

@@ -135,7 +135,7 @@ def whitenings_of(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarr
         embeddings: See `within_person_covariance`; of the network's own scale.
         people: See `within_person_covariance`.
         likeness: See `within_person_covariance`.
-        strength: See `whitening_map`.
+        strength: Strength of `whitening_map` with many pairs; with n in effect it is n / (n + D) of that.
 
     Returns:
         Nothing if there is but one person, or too few pairs of one person are like the target.
@@ -149,7 +149,8 @@ def whitenings_of(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarr
         covariance, pairs = within_person_covariance(moved, people, likeness)
         if pairs < MIN_PAIRS or not covariance.diagonal().sum() > 0:
             return []
-        matrix = whitening_map(covariance, between_people_covariance(moved, people), strength)
+        trusted = strength * pairs / (pairs + len(covariance))  # as if D pairs more had a spherical covariance
+        matrix = whitening_map(covariance, between_people_covariance(moved, people), trusted)
         made = Whitening(centre, matrix)
         found.append((_gap(made.of(x), people), made))
     return [made for _, made in sorted(found, key=lambda each: -each[0])]
