@@ -145,21 +145,21 @@ def test_people_are_told_apart_across_a_shift_that_moves_all_of_them_alike() -> 
     assert found(embeddings, people, moved, across) > found(embeddings, people, moved, within) + 0.1
 
 
-def test_the_pool_tells_whether_angles_are_about_its_mean_or_about_zero() -> None:
-    """People are directions about the mean, or about 0 with a mean that is one of them; lengths are noise."""
+def test_embeddings_all_around_zero_are_moved_half_way_to_their_mean_and_others_are_not() -> None:
     generator = np.random.default_rng(0)
-    people = np.arange(400).repeat(4)
-    length = generator.uniform(0.3, 3, size=(1600, 1))
-    faces = generator.normal(size=(400, 12))[people] + 0.2 * generator.normal(size=(1600, 12))
-    common = 10 * np.eye(12)[0]
-    likeness = np.ones(1600)
-    about_mean = whitenings_of(common + length * faces, people, likeness, 0.25)
-    about_zero = whitenings_of(length * (common / 4 + faces), people, likeness, 0.25)
-    for maps in (about_mean, about_zero):
-        assert sorted(bool(each.centre.any()) for each in maps) == [False, True]
-    assert about_mean[0].centre.any()
-    np.testing.assert_allclose(about_mean[0].centre, (common + length * faces).mean(0))
-    assert not about_zero[0].centre.any()
+    people = np.arange(50).repeat(4)
+    faces = generator.normal(size=(50, 12))[people] + 0.2 * generator.normal(size=(200, 12))
+    around, aside = faces + np.eye(12)[0], faces + 20 * np.eye(12)[0]
+    moved, unmoved = whitenings_of(around, people, np.ones(200), 0.25)
+    np.testing.assert_allclose(moved.centre, around.mean(0) / 2)
+    (stays,) = whitenings_of(aside, people, np.ones(200), 0.25)
+    for each in (unmoved, stays):
+        assert not each.centre.any()
+    within, pairs = within_person_covariance(around - around.mean(0) / 2, people, np.ones(200))
+    between = between_people_covariance(around - around.mean(0) / 2, people)
+    torch.testing.assert_close(moved.matrix, whitening_map(within, between, 0.25 * pairs / (pairs + 12)))
+    x = torch.from_numpy(faces)
+    torch.testing.assert_close(moved.of(x), (x - moved.centre) @ moved.matrix.T)
 
 
 def test_too_few_pairs_like_the_target_or_one_person_make_no_map() -> None:
