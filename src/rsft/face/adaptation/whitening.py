@@ -16,9 +16,9 @@ from rsft.errors import InputError
 from rsft.face.adaptation.heads import class_means
 
 MIN_PAIRS = 10.0  # in effect; below it no map is made
-# Share of the mean embedding that is subtracted, if the mean of the unit embeddings is shorter than ALL_AROUND: it is .30
-# for SFace, which was trained by angles, and .92 for dlib, which was trained by distances and loses by it. Pictures of
-# low quality have short embeddings, which the whole mean would turn round: on CCTV SFace loses by it. See docs/log.md.
+# Share of the mean embedding that is subtracted, if the mean of the unit embeddings is shorter than ALL_AROUND. It is
+# .30 for SFace, which was trained by angles, and .92 for dlib, which was trained by distances and loses by it. Pictures
+# of low quality have short embeddings, which the whole mean would turn round: on CCTV SFace loses by it (docs/log.md).
 CENTRED, ALL_AROUND = 0.5, 0.5
 FOLDED_COSINE = 1 - 1e-4  # of the folded network's embeddings with the mapped ones, at least
 
