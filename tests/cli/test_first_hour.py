@@ -115,6 +115,7 @@ def test_a_wrong_path_is_told_before_pytorch_is_imported(tmp_path: Path) -> None
     (tmp_path / "recipe.toml").write_text("[recipe]\nstep = 1\n")
     lines = {
         "--target: 'taget' does not exist (did you mean 'target'?)": ["plan", "--pool", "pool", "--target", "taget"],
+        "--pool: 'ab:/c' does not exist, nor is there a scheme 'ab://' of URLs.": ["plan", "--pool", "ab://c"],
         "(did you mean 'steps'?)": ["plan", "--pool", "pool", "--target", "pool", "--config", "recipe.toml"],
         "no model 'sfase' (did you mean 'sface'?)": ["embed", "--pool", "pool", "--out", "x", "--model", "sfase"],
         "the output folder": ["embed", "--pool", "pool", "--out", "target"],

@@ -180,8 +180,9 @@ def test_features_of_another_shape_are_refused_in_a_line(wrong: Any, message: st
 def test_what_makes_no_scorer_is_refused() -> None:
     with pytest.raises(InputError, match="from features whose items are accepted singly"):
         scorer(plan_from_ratio(torch.zeros(9)), describe)
-    with pytest.raises(InputError, match=r"epochs=\.\.\.\)` needs 1 or more, got 0"):
-        numbered(epochs=0)
+    for epochs in (0, 1.5):
+        with pytest.raises(InputError, match=rf"epochs=\.\.\.\)` needs a whole number, 1 or more, got {epochs}"):
+            numbered(epochs=epochs)
     for keep in (["plan"], ["path", "path"]):
         with pytest.raises(InputError, match=r"keep=\.\.\.\)` needs different columns without id, log_ratio"):
             numbered(keep=keep)

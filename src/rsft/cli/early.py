@@ -69,7 +69,9 @@ def _check_exists(path: Path, called: str) -> None:
         file = one.with_name(one.name.rpartition(":")[0]) if ":" in one.name[1:] else one
         if not (one.exists() or file.exists()):
             near = [other.name for other in one.parent.iterdir()] if one.parent.is_dir() else []
-            raise InputError(f"{called}: '{one}' does not exist{did_you_mean(one.name, near)}.")
+            scheme, slash, _ = str(one).partition(":/")  # a program is given foo:/pool for foo://pool
+            of_url = f", nor is there a scheme '{scheme}://' of URLs" if slash else did_you_mean(one.name, near)
+            raise InputError(f"{called}: '{one}' does not exist{of_url}.")
 
 
 def _check_rate(rate: float | str) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
@@ -188,13 +189,13 @@ def scorer(
         items: Number N of items of the pool. The default is that of the pilot; without a pilot None, not known.
 
     Raises:
-        InputError: If the plan has no law, `epochs` is not positive, or `keep` has a column twice or one of the table's
-            own.
+        InputError: If the plan has no law, `epochs` is no positive whole number, or `keep` has a column twice or one of
+            the table's own.
     """
     if plan.law is None:
         raise InputError("`scale.scorer(plan=...)` needs a plan from features whose items are accepted singly.")
-    if epochs < 1:
-        raise InputError(f"`scale.scorer(epochs=...)` needs 1 or more, got {epochs}.")
+    if not isinstance(epochs, Integral) or epochs < 1:
+        raise InputError(f"`scale.scorer(epochs=...)` needs a whole number, 1 or more, got {epochs}.")
     taken = [name for name in keep if name in (ID, *TYPES)]
     if taken or len(set(keep)) < len(keep):
         raise InputError(

@@ -1,6 +1,7 @@
 """The accepted rows of a table as a stream, read partition by partition."""
 
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import pyarrow as pa
@@ -82,8 +83,8 @@ def id_of(item: Row) -> Any:
 
 def check_epoch(epoch: int, epochs: int) -> None:
     """Raise an InputError if an epoch was not scored."""
-    if epoch < 0:
-        raise InputError(f"an epoch is 0 or more, got {epoch}.")
+    if not isinstance(epoch, Integral) or epoch < 0:
+        raise InputError(f"an epoch is a whole number, 0 or more, got {epoch}.")
     if epoch >= epochs:
         raise InputError(
             f"epoch {epoch} was not scored: the table tells epochs 0 to {epochs - 1}. Score with `epochs={epoch + 1}`, "
