@@ -40,7 +40,7 @@ class Gained:
 # network.
 TUNING_GAINED = Gained(runs=10, drawn=8, low=0.071, median=0.108, high=0.281)
 
-# What whitening alone gained over SFace untouched on shifts that were met: benchmarks/results/real_dealings.json.
+# What whitening alone gained over the network untouched on shifts that were met: benchmarks/results/real_dealings.json.
 WHITENING_GAINED = {
     "sface": {
         "an age gap": Interval(0.047, 0.032, 0.063),
@@ -137,7 +137,7 @@ def _tune(figures: Mapping[str, float], swap: Swap) -> Advice:
     name = swap.models[0].name if swap.models else ""
     whitened = [f"{gain.signed()} on {shift}" for shift, gain in WHITENING_GAINED.get(name, {}).items()]
     gained = (
-        f"whitening {name} gained {', '.join(whitened)} (TAR at FMR {FMR:g} on other people), and training it lost"
+        f"whitening {name} gained {', '.join(whitened)} (TAR at FMR {FMR:g} on other people), and training it gained nothing more"
         if whitened
         else f"tuning dlib gained {TUNING_GAINED}"
     )
