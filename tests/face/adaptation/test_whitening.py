@@ -48,6 +48,15 @@ def test_the_covariance_is_that_of_a_loop_over_all_pairs(seed: int) -> None:
         assert np.abs(by_pairs(embeddings, people, wrong)[0] - covariance.numpy()).max() > 1e-3
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e-9, 1e-12, 1e-17])
+def test_only_the_proportions_of_small_likenesses_matter(factor: float) -> None:
+    embeddings, people, likeness = drawn(0)
+    covariance, effective = within_person_covariance(embeddings, people, factor * likeness)
+    expected, pairs = by_pairs(embeddings, people, np.add.outer(likeness, likeness))
+    np.testing.assert_allclose(covariance, expected, atol=1e-5)
+    assert effective == pytest.approx(pairs, rel=1e-5)
+
+
 def test_names_of_people_and_norms_of_embeddings_do_not_matter() -> None:
     embeddings, people, likeness = drawn(0)
     first, pairs = within_person_covariance(embeddings, people, likeness)

@@ -38,29 +38,30 @@ def within_person_covariance(embeddings: np.ndarray, people: np.ndarray, likenes
     Returns:
         The covariance (D, D) float64, and the effective number of pairs.
     """
-    unit = nn.functional.normalize(torch.from_numpy(np.asarray(embeddings, np.float64)))
-    rejected = torch.from_numpy(1 - np.asarray(likeness, np.float64))
-    rank = torch.from_numpy(np.unique(people, return_inverse=True)[1])
-    # sum over pairs of w_ij (x_i - x_j)(x_i - x_j)^T with w = 1 - q_i q_j: a sum over the person less one weighted by q
-    every, weight = _pair_scatter(unit, rank, torch.ones_like(rejected))
-    neither, unlike = _pair_scatter(unit, rank, rejected)
-    _, squares = _pair_scatter(unit, rank, rejected.square())
-    total = weight - unlike
-    # the sum of w^2 = 1 - 2 q_i q_j + q_i^2 q_j^2
-    effective = float(total.square() / (weight - 2 * unlike + squares)) if total > 0 else 0.0
-    return (every - neither) / total.clamp(min=torch.finfo(total.dtype).tiny), effective
+    x = nn.functional.normalize(torch.from_numpy(np.asarray(embeddings, np.float64)))
+    like = torch.from_numpy(np.asarray(likeness, np.float64))
+    person = torch.from_numpy(np.unique(people, return_inverse=True)[1])
+    # the weights are w_ij = l_i r_j + r_i l_j with r = 1 - l / 2, their squares l_i^2 s_j + s_i l_j^2 + 2 l_i l_j with
+    # s = 1 - 2 l + l^2 / 2; as differences from 1, small ones would be lost to rounding
+    rest, squared = 1 - like / 2, like.square()
+    weight = _pair_sum(person, like, rest)
+    squares = _pair_sum(person, squared, 1 - 2 * like + squared / 2) + _pair_sum(person, like, like)
+    if not (weight > 0 and squares > 0):
+        return x.new_zeros(x.shape[1], x.shape[1]), 0.0
+    likes, rests = _sums(person, like), _sums(person, rest)
+    ends = (x * (like * rests[person] + rest * likes[person])[:, None]).T @ x
+    crossed = _sums(person, like[:, None] * x).T @ _sums(person, rest[:, None] * x)
+    return (ends - crossed - crossed.T) / weight, float(weight.square() / squares)
 
 
-def _pair_scatter(x: Tensor, people: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sum over pairs of one person of q_i q_j (x_i - x_j)(x_i - x_j)^T, and the sum of q_i q_j.
+def _pair_sum(person: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum over pairs of pictures of one person of a_i b_j + b_i a_j."""
+    return (_sums(person, a) * _sums(person, b) - _sums(person, a * b)).sum()
 
-    For one person the former is Q sum q x x^T - (sum q x)(sum q x)^T, where Q is the sum of q.
-    """
-    persons = int(people.max()) + 1
-    sums = torch.zeros(persons, dtype=x.dtype).index_add_(0, people, weights)
-    squares = torch.zeros(persons, dtype=x.dtype).index_add_(0, people, weights.square())
-    means = torch.zeros(persons, x.shape[1], dtype=x.dtype).index_add_(0, people, weights[:, None] * x)
-    return (x * (weights * sums[people])[:, None]).T @ x - means.T @ means, ((sums.square() - squares) / 2).sum()
+
+def _sums(person: Tensor, values: Tensor) -> Tensor:
+    """Return the sums of values (N, ...) over each person's pictures."""
+    return values.new_zeros(int(person.max()) + 1, *values.shape[1:]).index_add_(0, person, values)
 
 
 def between_people_covariance(embeddings: np.ndarray, people: np.ndarray) -> Tensor:
