@@ -199,6 +199,18 @@ def some_map(seed: int, *, centred: bool = True) -> Whitening:
     return Whitening(centre if centred else 0 * centre, whitening_map(covariance(seed), covariance(seed + 1), 0.8))
 
 
+class NormalisedBefore(nn.Module):
+    """A layer whose input is normalised, by a layer that is defined after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(5, WIDTH)
+        self.before = nn.BatchNorm1d(5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.before(x))
+
+
 def networks() -> dict[str, nn.Sequential]:
     return {
         "linear": nn.Sequential(nn.Linear(5, WIDTH)),
@@ -206,6 +218,7 @@ def networks() -> dict[str, nn.Sequential]:
         "normalised": nn.Sequential(nn.Linear(5, WIDTH), nn.BatchNorm1d(WIDTH)),
         "normalised, without bias": nn.Sequential(nn.Linear(5, WIDTH, bias=False), nn.BatchNorm1d(WIDTH)),
         "normalised without weights": nn.Sequential(nn.Linear(5, WIDTH), nn.BatchNorm1d(WIDTH, affine=False)),
+        "normalised before": nn.Sequential(NormalisedBefore()),
         "convolution": nn.Sequential(
             nn.Unflatten(1, (5, 1, 1)), nn.Conv2d(5, WIDTH, 1), nn.BatchNorm2d(WIDTH), nn.Flatten()
         ),
@@ -236,6 +249,7 @@ def test_the_folded_network_returns_the_mapped_embedding(name: str) -> None:
 @pytest.mark.parametrize(
     "network",
     [
+        nn.Sequential(nn.Flatten()),
         nn.Sequential(nn.Linear(5, WIDTH), nn.ReLU()),
         nn.Sequential(nn.Linear(5, WIDTH), nn.LayerNorm(WIDTH)),
         nn.Sequential(nn.Linear(5, WIDTH, bias=False), nn.BatchNorm1d(WIDTH, affine=False)),

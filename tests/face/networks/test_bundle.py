@@ -174,6 +174,15 @@ def test_a_negative_cut_counts_from_the_end_and_a_cut_past_the_end_is_refused() 
         model.split(4)
 
 
+def test_a_cut_behind_the_last_weights_is_refused() -> None:
+    """A stage that only normalises the embedding, as of a network of one's own, has none to tune."""
+    stages = nn.Sequential(nn.Flatten(), nn.Linear(3 * 112**2, 8), nn.Softmax(1))
+    model = face_model(stages, name="own", cut=-1)
+    with pytest.raises(InputError, match="'own' has no weights from stage 3 on: `cut` must be less, got -1"):
+        model.split(model.cut)
+    assert len(model.split(-2)[1]) == 2
+
+
 def test_licences_are_logged_on_load(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "rsft"):
         load_model(saved)

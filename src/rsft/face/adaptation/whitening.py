@@ -176,21 +176,22 @@ def fold_in(suffix: nn.Module, whitening: Whitening, example: Tensor) -> None:
     """
     before = {name: tensor.clone() for name, tensor in suffix.state_dict().items()}
     width = len(whitening.matrix)
-    with torch.no_grad():
-        example = example.to(next(suffix.parameters()).device)
-        wanted = whitening.of(suffix(example))
-        last: nn.Linear | nn.Conv2d | None = None
-        norm: _BatchNorm | None = None
-        for module in suffix.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                last, norm = module, None
-            elif isinstance(module, _BatchNorm):
-                norm = module
-        if last is not None and len(last.weight) == width and _fold(last, norm, whitening):
-            cosines = nn.functional.cosine_similarity(suffix(example), wanted)
-            if bool((cosines >= FOLDED_COSINE).all()):
-                return
-        suffix.load_state_dict(before)
+    last: nn.Linear | nn.Conv2d | None = None
+    norm: _BatchNorm | None = None
+    for module in suffix.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            last, norm = module, None
+        elif isinstance(module, _BatchNorm) and module.num_features == width:  # not one of the input of a layer
+            norm = module
+    if last is not None and len(last.weight) == width:
+        with torch.no_grad():
+            example = example.to(last.weight.device)
+            wanted = whitening.of(suffix(example))
+            if _fold(last, norm, whitening):
+                cosines = nn.functional.cosine_similarity(suffix(example), wanted)
+                if bool((cosines >= FOLDED_COSINE).all()):
+                    return
+            suffix.load_state_dict(before)
     raise InputError(
         "whitening needs a network whose embedding comes from a linear layer, with at most a batch normalisation after "
         "it: set recipe.whitening to 0 for this model."

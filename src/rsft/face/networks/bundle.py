@@ -110,14 +110,17 @@ class FaceModel:
                 stages, all are in the second part. The networks of a fusion are in the first part in any case.
 
         Raises:
-            InputError: The second part would be empty.
+            InputError: The second part would be empty, or have no weights.
         """
         stages = list(self.network)
         if not stages[cut:]:
             raise InputError(f"'{self.name}' has {len(stages)} stages: `cut` must be less than that, got {cut}.")
         never = max((place for place, stage in enumerate(stages, 1) if hasattr(stage, "never_tuned")), default=0)
         start = max(never, slice(cut, None).indices(len(stages))[0])
-        return nn.Sequential(*stages[:start]), nn.Sequential(*stages[start:])
+        tunable = nn.Sequential(*stages[start:])
+        if next(tunable.parameters(), None) is None:
+            raise InputError(f"'{self.name}' has no weights from stage {start} on: `cut` must be less, got {cut}.")
+        return nn.Sequential(*stages[:start]), tunable
 
     def save(self, folder: Path, **more: Any) -> None:
         """Write the weights, `bundle.json` and, if there is one, the ONNX graph into a new folder.
