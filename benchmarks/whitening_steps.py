@@ -75,8 +75,8 @@ def steps(x: np.ndarray, people: np.ndarray, likeness: np.ndarray) -> dict[str, 
         "within a person": Whitening(at_zero, within_alone(covariance, strength)),
         "and less with few pairs": Whitening(at_zero, within_alone(covariance, trusted)),
         "and between people": Whitening(at_zero, whitening_map(covariance, between, trusted)),
-        NOW: whitenings_of(x, people, likeness, strength)[0],
-        "rsft, all pairs alike": whitenings_of(x, people, np.ones(len(x)), strength)[0],
+        NOW: next(whitenings_of(x, people, likeness, strength)),
+        "rsft, all pairs alike": next(whitenings_of(x, people, np.ones(len(x)), strength)),
     }
     if made[NOW].centre.any():
         centre = made[NOW].centre / CENTRED
@@ -111,7 +111,7 @@ def whitened(
 
     result = {name: mapped(name) for name in parts[0] if all(name in each for each in parts)}
     if len(parts) > 1:
-        as_one = whitenings_of(pool, people, likeness, RECIPE.whitening)[0]
+        as_one = next(whitenings_of(pool, people, likeness, RECIPE.whitening))
         result["rsft, but all networks as one"] = as_one.of(x).numpy()
     return result
 

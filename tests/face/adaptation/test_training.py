@@ -43,14 +43,14 @@ def test_each_network_of_a_fusion_is_whitened_by_itself() -> None:
     suffix, prototypes, whitened = whitened_stages(model, pool, np.arange(len(pool)), RECIPE, likeness)
     assert whitened
     x = torch.from_numpy(pool.embeddings / 2)
-    maps = [whitenings_of(part.numpy(), pool.people, likeness, RECIPE.whitening)[0] for part in x.split(32, 1)]
+    maps = [next(whitenings_of(part.numpy(), pool.people, likeness, RECIPE.whitening)) for part in x.split(32, 1)]
     parts = [nn.functional.normalize(made.of(part)) for made, part in zip(maps, x.split(32, 1), strict=True)]
     torch.testing.assert_close(prototypes, class_means(torch.cat(parts, 1), torch.from_numpy(pool.people)))
     first_view = torch.from_numpy(pool.activations[:, 0]).float()
     wanted = [nn.functional.normalize(made.of(v)) for made, v in zip(maps, first_view.split(32, 1), strict=True)]
     with torch.inference_mode():
         torch.testing.assert_close(suffix(first_view), torch.cat(wanted, 1), atol=1e-4, rtol=1e-3)
-    together = whitenings_of(x.numpy(), pool.people, likeness, RECIPE.whitening)[0].of(first_view)
+    together = next(whitenings_of(x.numpy(), pool.people, likeness, RECIPE.whitening)).of(first_view)
     assert torch.cosine_similarity(suffix(first_view), together).min() < 0.999  # not as one embedding
 
 
@@ -60,7 +60,7 @@ def test_a_network_without_a_bias_is_whitened_about_zero() -> None:
     assert isinstance(last, nn.Linear)
     last.register_parameter("bias", None)
     pool = pool_of(model)
-    maps = whitenings_of(pool.embeddings / 2, pool.people, np.ones(len(pool)), RECIPE.whitening)
+    maps = list(whitenings_of(pool.embeddings / 2, pool.people, np.ones(len(pool)), RECIPE.whitening))
     suffix, _, whitened = whitened_stages(model, pool, np.arange(len(pool)), RECIPE)
     assert whitened
     changed = list(suffix)[-1].weight

@@ -148,8 +148,8 @@ def found(embeddings: np.ndarray, people: np.ndarray, moved: np.ndarray, whiteni
 def test_people_are_told_apart_across_a_shift_that_moves_all_of_them_alike() -> None:
     """Whitening by pairs across the shift shrinks its direction; pairs of unmoved pictures do not know of it."""
     embeddings, people, moved = people_in_two_conditions(0)
-    across = whitenings_of(embeddings, people, moved.astype(float), 0.9)[0]
-    within = whitenings_of(embeddings[moved == 0], people[moved == 0], np.ones(400), 0.9)[0]
+    across = next(whitenings_of(embeddings, people, moved.astype(float), 0.9))
+    within = next(whitenings_of(embeddings[moved == 0], people[moved == 0], np.ones(400), 0.9))
     assert found(embeddings, people, moved, across) > found(embeddings, people, moved, None) + 0.1
     assert found(embeddings, people, moved, across) > found(embeddings, people, moved, within) + 0.1
 
@@ -173,14 +173,15 @@ def test_embeddings_all_around_zero_are_moved_half_way_to_their_mean_and_others_
 
 def test_too_few_pairs_like_the_target_or_one_person_make_no_map() -> None:
     embeddings, people, _ = drawn(0)
-    assert whitenings_of(embeddings, people, np.zeros(len(people)), 0.5) == []
-    assert whitenings_of(embeddings, np.arange(len(people)), np.ones(len(people)), 0.5) == []  # nobody has two
-    assert whitenings_of(embeddings, np.zeros(len(people), int), np.ones(len(people)), 0.5) == []
+    none, all_of_them = np.zeros(len(people)), np.ones(len(people))
+    assert not list(whitenings_of(embeddings, people, none, 0.5))
+    assert not list(whitenings_of(embeddings, np.arange(len(people)), all_of_them, 0.5))  # nobody has two
+    assert not list(whitenings_of(embeddings, none.astype(int), all_of_them, 0.5))
     pairs = int(MIN_PAIRS)
     twins = np.arange(2 * pairs) // 2
     for kept in (pairs - 1, pairs):
         some = twins < kept
-        made = whitenings_of(embeddings[: 2 * pairs][some], twins[some], np.ones(some.sum()), 0.5)
+        made = list(whitenings_of(embeddings[: 2 * pairs][some], twins[some], np.ones(some.sum()), 0.5))
         assert bool(made) is (kept >= MIN_PAIRS)
 
 

@@ -5,6 +5,7 @@ the less people differ in them. It is computed in closed form and becomes part o
 network keeps its structure.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,8 +129,10 @@ class Whitening:
         return (embeddings - self.centre.to(embeddings)) @ self.matrix.to(embeddings).T
 
 
-def whitenings_of(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray, strength: float) -> list[Whitening]:
-    """Return the maps for a pool, the better one first.
+def whitenings_of(
+    embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray, strength: float
+) -> Iterator[Whitening]:
+    """Compute the maps for a pool, the better one first, each when it is asked for.
 
     The first moves the embeddings towards their mean, if it is not far out already; the last leaves 0 where it is, for
     networks that have no bias.
@@ -140,24 +143,22 @@ def whitenings_of(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarr
         likeness: See `within_person_covariance`.
         strength: Strength of `whitening_map` with many pairs; with n in effect it is n / (n + D) of that.
 
-    Returns:
+    Yields:
         Nothing if there is but one person, or too few pairs of one person are like the target.
     """
     if len(np.unique(people)) < 2:
-        return []
-    x = torch.from_numpy(np.asarray(embeddings, np.float64))
-    centres = [torch.zeros(x.shape[1], dtype=x.dtype)]
-    if nn.functional.normalize(x).mean(0).norm() < ALL_AROUND:
-        centres.insert(0, CENTRED * x.mean(0))
-    found = []
+        return
+    centres = [np.zeros(embeddings.shape[1])]
+    if nn.functional.normalize(torch.from_numpy(embeddings)).mean(0).norm() < ALL_AROUND:
+        centres.insert(0, CENTRED * embeddings.mean(0, dtype=np.float64))
     for centre in centres:
-        moved = (x - centre).numpy()
+        moved = embeddings - centre.astype(embeddings.dtype)
         covariance, pairs = within_person_covariance(moved, people, likeness)
         if pairs < MIN_PAIRS or not covariance.diagonal().sum() > 0:
-            return []
+            return
         trusted = strength * pairs / (pairs + len(covariance))  # as if D pairs more had a spherical covariance
-        found.append(Whitening(centre, whitening_map(covariance, between_people_covariance(moved, people), trusted)))
-    return found
+        matrix = whitening_map(covariance, between_people_covariance(moved, people), trusted)
+        yield Whitening(torch.from_numpy(centre), matrix)
 
 
 def fold_in(suffix: nn.Module, whitening: Whitening, example: Tensor) -> None:
