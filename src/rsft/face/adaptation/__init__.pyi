@@ -18,7 +18,14 @@ from .training import classes_of, train_stages, whitened_stages
 from .trial import FaceTrial, check_comparable
 from .tune import Line, Tuned, check_identities, total_steps, tune
 from .views import AcceptedViews, embed_activations, trial_of
-from .whitening import fold_in, whitening_map, within_person_covariance
+from .whitening import (
+    Whitening,
+    between_people_covariance,
+    fold_in,
+    whitening_map,
+    whitenings_of,
+    within_person_covariance,
+)
 
 __all__ = [
     "AcceptedViews",
@@ -40,8 +47,10 @@ __all__ = [
     "Swap",
     "Tuned",
     "Validation",
+    "Whitening",
     "advise",
     "all_candidates",
+    "between_people_covariance",
     "check_comparable",
     "check_identities",
     "choose_compared",
@@ -66,6 +75,7 @@ __all__ = [
     "tune",
     "whitened_stages",
     "whitening_map",
+    "whitenings_of",
     "with_headroom",
     "within_bound",
     "within_person_covariance",
