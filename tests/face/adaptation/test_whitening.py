@@ -177,6 +177,8 @@ def test_too_few_pairs_like_the_target_or_one_person_make_no_map() -> None:
     assert not list(whitenings_of(embeddings, people, none, 0.5))
     assert not list(whitenings_of(embeddings, np.arange(len(people)), all_of_them, 0.5))  # nobody has two
     assert not list(whitenings_of(embeddings, none.astype(int), all_of_them, 0.5))
+    twice = np.concatenate([embeddings[:20], embeddings[:20]])
+    assert not list(whitenings_of(twice, np.arange(40) // 20, np.ones(40), 0.5))  # one person by two names
     pairs = int(MIN_PAIRS)
     twins = np.arange(2 * pairs) // 2
     for kept in (pairs - 1, pairs):

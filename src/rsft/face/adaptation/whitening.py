@@ -94,7 +94,7 @@ def whitening_map(within: Tensor, between: Tensor, strength: float) -> Tensor:
 
     Args:
         within: (D, D) float64 covariance S of the difference between two pictures of a person.
-        between: (D, D) float64 covariance B.
+        between: (D, D) float64 covariance B, not 0.
         strength: Number in [0, 1). With 0 all directions within a person count alike.
 
     >>> whitening_map(torch.diag(torch.tensor([8.0, 0.0])), torch.eye(2), 0.5).diagonal()
@@ -144,7 +144,7 @@ def whitenings_of(
         strength: Strength of `whitening_map` with many pairs; with n in effect it is n / (n + D) of that.
 
     Yields:
-        Nothing if there is but one person, or too few pairs of one person are like the target.
+        Nothing if there is but one person, people do not differ, or too few pairs of one person are like the target.
     """
     if len(np.unique(people)) < 2:
         return
@@ -154,11 +154,11 @@ def whitenings_of(
     for centre in centres:
         moved = embeddings - centre.astype(embeddings.dtype)
         covariance, pairs = within_person_covariance(moved, people, likeness)
-        if pairs < MIN_PAIRS or not covariance.diagonal().sum() > 0:
+        between = between_people_covariance(moved, people)
+        if pairs < MIN_PAIRS or not (covariance.trace() > 0 and between.trace() > 0):
             return
         trusted = strength * pairs / (pairs + len(covariance))  # as if D pairs more had a spherical covariance
-        matrix = whitening_map(covariance, between_people_covariance(moved, people), trusted)
-        yield Whitening(torch.from_numpy(centre), matrix)
+        yield Whitening(torch.from_numpy(centre), whitening_map(covariance, between, trusted))
 
 
 def fold_in(suffix: nn.Module, whitening: Whitening, example: Tensor) -> None:
