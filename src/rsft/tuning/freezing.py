@@ -49,7 +49,10 @@ def train_only(model: nn.Module, kinds: tuple[type[nn.Module], ...] = AFFINE) ->
     }
     if not kept:
         names = ", ".join(sorted(kind.__name__.lstrip("_") for kind in kinds))
-        raise ValueError(f"`train_only` found no layer to train of the kinds {names}: choose others, or train all.")
+        raise ValueError(
+            f"`train_only` found no layer to train of the kinds {names}: choose others, or train all "
+            '(trains = "all" in a recipe).'
+        )
     for parameter in model.parameters():
         parameter.requires_grad_(parameter in kept)
 
