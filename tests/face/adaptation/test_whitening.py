@@ -267,7 +267,10 @@ def test_a_network_that_ends_otherwise_is_refused_and_left_as_it_was(network: nn
             network(example)
     network.eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with pytest.raises(InputError, match=r"recipe\.whitening"):
-        fold_in(network, some_map(3), example)
+    strong = some_map(3)
+    weak = Whitening(0.001 * strong.centre, torch.eye(WIDTH) + 0.001 * (strong.matrix - torch.eye(WIDTH)))
+    for each in (strong, weak):
+        with pytest.raises(InputError, match=r"recipe\.whitening"):
+            fold_in(network, each, example)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name

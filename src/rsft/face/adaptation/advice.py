@@ -137,7 +137,7 @@ def _tune(figures: Mapping[str, float], swap: Swap) -> Advice:
     name = swap.models[0].name if swap.models else ""
     whitened = [f"{gain.signed()} on {shift}" for shift, gain in WHITENING_GAINED.get(name, {}).items()]
     gained = (
-        f"whitening {name} gained {', '.join(whitened)} (TAR at FMR {FMR:g} on other people), and training it gained nothing more"
+        f"whitening {name} gained {', '.join(whitened)} (TAR at FMR {FMR:g} on other people), and training nothing more"
         if whitened
         else f"tuning dlib gained {TUNING_GAINED}"
     )

@@ -21,7 +21,8 @@ MIN_PAIRS = 10.0  # in effect; below it no map is made
 # .30 for SFace, which was trained by angles, and .92 for dlib, which was trained by distances and loses by it. Pictures
 # of low quality have short embeddings, which the whole mean would turn round: on CCTV SFace loses by it (docs/log.md).
 CENTRED, ALL_AROUND = 0.5, 0.5
-FOLDED_COSINE = 1 - 1e-4  # of the folded network's embeddings with the mapped ones, at least
+# The folded network's embeddings are off by at most these parts of what the map changes, and of the embeddings.
+FOLDED, ROUNDING = 0.01, 1e-5
 
 
 def within_person_covariance(embeddings: np.ndarray, people: np.ndarray, likeness: np.ndarray) -> tuple[Tensor, float]:
@@ -187,10 +188,11 @@ def fold_in(suffix: nn.Module, whitening: Whitening, example: Tensor) -> None:
     if last is not None and len(last.weight) == width:
         with torch.no_grad():
             example = example.to(last.weight.device)
-            wanted = whitening.of(suffix(example))
+            unmapped = suffix(example)
+            wanted = whitening.of(unmapped)
             if _fold(last, norm, whitening):
-                cosines = nn.functional.cosine_similarity(suffix(example), wanted)
-                if bool((cosines >= FOLDED_COSINE).all()):
+                allowed = FOLDED * (wanted - unmapped).norm(dim=1) + ROUNDING * wanted.norm(dim=1)
+                if bool(((suffix(example) - wanted).norm(dim=1) <= allowed).all()):
                     return
             suffix.load_state_dict(before)
     raise InputError(
