@@ -148,11 +148,13 @@ who are neither in pool nor target, "retain" ordinary ones among themselves. "ag
 "masks": masks really worn (MFR2); the pool has drawn ones. "cctv": CCTV crops against mugshots in 28 poses (FRMDB).
 
 "rejection" and "uniform" are whitened and then trained, "whitening alone" takes no training step, "not whitened" only
-those. "MMD" to "normalisation statistics" after a comma is [domain adaptation](compare.md) with the target's own
-pictures. All get the same samples, and choose between two learning rates by a quarter of the pool's people. "less
-uniform" is less the same with uniform draws. 95 % intervals from a bootstrap over the evaluated people of all folds,
-paired, also with the untouched SFace; bold where they leave out zero. One seed for each fold, and the trainings ran on
-one H100. The sets of "masks" and "cctv" are small: 26 and 34 people in two folds, and 33 to 39 target pictures, which
+those. Whitening was the root of the within-person covariance alone when this ran; what it gives by now is in
+[real-dealings.md](real-dealings.md). "MMD" to "normalisation statistics" after a comma is
+[domain adaptation](compare.md) with the target's own pictures. All get the same samples, and choose between two
+learning rates by a quarter of the pool's people. "less uniform" is less the same with uniform draws. 95 % intervals
+from a bootstrap over the evaluated people of all folds, paired, also with the untouched SFace; bold where they leave
+out zero. One seed for each fold, and the trainings ran on one H100. The sets of "masks" and "cctv" are small: 26 and 34
+people in two folds, and 33 to 39 target pictures, which
 `rsft plan` calls too few to tell.
 """
 

@@ -47,8 +47,8 @@ DRAWS, FMRS = 200, (0.01, 0.001)
 NOW = "rsft: and moved half way to the mean"
 ABOUT = """# What each step of the whitening is worth
 
-`benchmarks/whitening_steps.py`: [whitening](tuning.md#whitening) by the pools of [real-shifts.md](real-shifts.md), with
-people dealt out {deals} times, and by some of their people alone. "target" compares pictures of the shift with ordinary
+`benchmarks/whitening_steps.py`: [whitening](tuning.md#whitening) by the pools of [real-shifts.md](real-shifts.md), and
+by some of their people alone (dealings of the people: {deals}). "target" compares pictures of the shift with ordinary
 ones, "retain" ordinary ones among themselves. Behind each value what it is over the untouched network: means over the
 dealings, with the mean of their 95 % intervals over the evaluated people, bold where they leave out zero. dlib's
 embeddings lie aside of 0 and are not moved. rsft {rsft}, commit {commit}.
