@@ -175,3 +175,7 @@ def test_what_a_whole_run_ships_matches_the_benchmark() -> None:
     for fmr in ("0.01", "0.001"):
         assert f"{signed(fitted[f'target {fmr}']['less best'])} over SFace untouched at FMR {fmr}" in words
     assert f"{signed(fitted['retain 0.01']['less best'])} on ordinary pictures" in words
+    for run in found["runs"]["sface+dlib"]:
+        path = {point["share"]: point["target"] for point in run["validation"]["path"]}
+        assert path[0.25] > path[0.0] + 0.1  # by whitening, which is a quarter of the way
+        assert path[1.0] < path[0.25] + 0.005  # "nothing more by training"

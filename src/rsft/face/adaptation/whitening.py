@@ -155,8 +155,10 @@ def whitenings_of(
     for centre in centres:
         moved = embeddings - centre.astype(embeddings.dtype)
         covariance, pairs = within_person_covariance(moved, people, likeness)
+        if pairs < MIN_PAIRS or not covariance.trace() > 0:
+            return
         between = between_people_covariance(moved, people)
-        if pairs < MIN_PAIRS or not (covariance.trace() > 0 and between.trace() > 0):
+        if not between.trace() > 0:
             return
         trusted = strength * pairs / (pairs + len(covariance))  # as if D pairs more had a spherical covariance
         yield Whitening(torch.from_numpy(centre), whitening_map(covariance, between, trusted))
