@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from shifted_faces import Chips, between
+from target_nuisances import like_target
 
 from rsft.data.features import DESCRIPTION_FILE, Features, join_features, load_features
 from rsft.data.images import find_images
@@ -31,6 +32,7 @@ from rsft.face.pictures.embedding import embed, face_reader
 LFW = "lfw-folds1-6"
 SAME_FACE = 0.6  # cosine of SFace: LFW impostors reach .63 once in a million, and names told apart all pairs above .6
 MAX_OF_A_PERSON = 12  # pictures in a pool
+LIKE_TARGET = "like-target"  # views with the target's own light, contrast, blur and noise
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Shift:
     Attributes:
         archive: Name of the set's files, `NAME.tar` and `NAME.csv` with path, identity and domain.
         carries: Domain of the pictures with the shift.
-        drawn: Shift that is drawn on LFW pictures of the pool, or None.
+        drawn: Shift that is drawn on LFW pictures of the pool: a key of `SHIFTS`, `LIKE_TARGET`, or None.
         folds: Number of parts of the people, each evaluated in turn.
         of_target: Share of the people who are not evaluated and give the target.
         shares: Shares of the pool with the shift.
@@ -59,6 +61,7 @@ REAL = {
     "masks": Shift("mfr2-dev", "masked", "mask", 2, 1.0, (0.06,)),
     "cctv": Shift("frmdb-dev", "cctv", None, 2, 0.5, (0.06,)),
     "cctv-drawn": Shift("frmdb-dev", "cctv", "low-resolution", 2, 1.0, (0.06,)),
+    "cctv-like": Shift("frmdb-dev", "cctv", LIKE_TARGET, 2, 1.0, (0.06,)),
 }
 
 
@@ -124,7 +127,8 @@ class RealPools:
         generator = np.random.default_rng([fold, 1, deal])
         if shift.drawn:
             some = np.sort(generator.permutation(len(lfw))[: round(share * size)])
-            drawn = self._drawn(lfw, shift.drawn, some, f"{shift.archive}-{fold}" + (f"-{deal}" if deal else ""))
+            known = features.subset(np.flatnonzero(target))
+            drawn = self._drawn(lfw, shift.drawn, some, known, f"{shift.archive}-{fold}" + f"-{deal}" * bool(deal))
             kept = np.setdiff1d(np.arange(len(lfw)), some)
             plain[0] = lfw.subset(kept)
         else:
@@ -191,12 +195,13 @@ class RealPools:
         (self._work / f"{archive}-in-lfw.txt").write_text("\n".join([*by_name, *by_face]))
         return len(by_name), len(by_face)
 
-    def _drawn(self, lfw: Features, shift: str, some: np.ndarray, name: str) -> Features:
+    def _drawn(self, lfw: Features, shift: str, some: np.ndarray, target: Features, name: str) -> Features:
         """Return some rows of LFW with a drawn shift."""
+        change = like_target(target, np.array(self._model.template)) if shift == LIKE_TARGET else SHIFTS[shift]
         chips = self.chips(LFW)
         place = {item: row for row, item in enumerate(chips.ids)}
         rows = np.array([place[lfw.ids[row]] for row in some])
-        return self._embedded(chips.subset(rows).drawn(SHIFTS[shift]), f"{name}-{shift}-{len(some)}")
+        return self._embedded(chips.subset(rows).drawn(change), f"{name}-{shift}-{len(some)}")
 
     def _embedded(self, chips: Chips, name: str) -> Features:
         """Return the features with all views, embedded once."""

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from rsft.errors import InputError, did_you_mean, how_to_install
 from rsft.face.networks.names import DEFAULT_CUT
-from rsft.tuning.settings import Fraction, TuningRecipe
+from rsft.tuning.settings import Fraction, NotNegative, TuningRecipe
 
 MANY_IDENTITIES = 500
 HELD_OUT_PARTS = 5  # with one fold, one of this number of parts is held out
@@ -49,6 +49,8 @@ class Recipe(TuningRecipe):
             `MAX_MOVE` pixels.
         whitening: Strength of the whitening of the embedding before the training, in [0, 1); see
             `rsft.face.adaptation.whitening`. With 0 there is none.
+        distillation: Weight of 1 - cosine between the embeddings and those of the whitened network (of the pretrained
+            one if it is not whitened), which keeps what a training would forget.
         steps: Number of optimiser steps of a training. With 0, whitening is all that is done.
         patience: Number of validations in a row without a better score that ends a training, at its best weights. This
             applies to the trainings that the gate judges, on held-out pairs like the target. The last training then
@@ -88,6 +90,7 @@ class Recipe(TuningRecipe):
     cut: int = DEFAULT_CUT
     views: Annotated[int, Field(ge=2)] = 4
     whitening: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    distillation: NotNegative = 3.0
     steps: Annotated[int, Field(ge=0)] = 200
     patience: Annotated[int | None, Field(gt=0)] = None
     validate_every: Annotated[int, Field(gt=0)] = 20
