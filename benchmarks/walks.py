@@ -102,7 +102,6 @@ def prepare(walk: Walk, data: Path, folder: Path) -> dict[str, int]:
     }
     for name, (header, table) in lists.items():
         write(folder / name, header, table)
-    (folder / "whiten.toml").write_text("[recipe]\nsteps = 0  # whitening alone\n")
     counts = {name: len(table) for name, (_, table) in lists.items()}
     return counts | {"pool with the shift": len(few), "people evaluated": len(evaluated)}
 

@@ -10,6 +10,7 @@ import pytest
 
 from rsft.face.networks.load import load_model
 from rsft.face.pictures.embedding import embed
+from rsft.types import Interval
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = ("densratio", "skada", "data_selection", "nltk")  # optional: the extra `bench`, and what `text.py` names
@@ -36,7 +37,7 @@ def test_the_chips_of_benchmarks_are_embedded_as_pictures_are(monkeypatch: pytes
     assert np.array_equal(stored.embeddings, embed(model, chips, aligned=True).embeddings)
 
 
-@pytest.mark.parametrize("name", ["real_shifts", "real_dealings", "real_fits", "verdicts"])
+@pytest.mark.parametrize("name", ["real_shifts", "real_dealings", "real_fits", "real_parts", "verdicts"])
 def test_the_page_of_a_benchmark_is_that_of_its_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FOLDER)
     benchmark = importlib.import_module(name)
@@ -52,6 +53,21 @@ def test_the_page_on_robustness_is_that_of_its_results(monkeypatch: pytest.Monke
 
 def read(name: str) -> Any:
     return json.loads((FOLDER / "results" / f"{name}.json").read_text())
+
+
+def test_the_pages_have_the_figures_of_what_to_train() -> None:
+    docs, of = FOLDER.parent / "docs", read("real_parts")["networks"]["dlib"]
+
+    def told(metric: str, trained: str, other: str = "pretrained") -> str:
+        return Interval(**of[f"{metric} TAR at FMR 0.01"][trained][f"less {other}"]).signed().replace("0.", ".")
+
+    free = "all, not held to the start"
+    tuning, card = (" ".join((docs / name).read_text().split()) for name in ("tuning.md", "cards/recipe.md"))
+    assert f"ordinary pictures: {told('retain', 'all')} in place of {told('retain', free)}" in tuning
+    assert (
+        f"{told('target', 'all')}, ordinary pictures {told('retain', 'all')}; without it {told('target', free)}" in card
+    )
+    assert told("retain", free) in card
 
 
 def test_the_pages_have_the_figures_of_small_benchmarks() -> None:
