@@ -151,7 +151,8 @@ def _plan_folders(
         used = PoolUsed.of_plan(plan, [inputs.sets[POOL].ids[row] for row in rows.tolist()])
         left_out = [*opened.quarantined, *target_features.quarantined]
         swap = compare_at_hand(at_hand, opened, plan, stages)
-    advice = advise(plan.verdict, plan.diagnostics, plan.arrival.unsupported if plan.arrival else (), swap)
+    unsupported = plan.arrival.unsupported if plan.arrival else ()
+    advice = advise(plan.verdict, plan.diagnostics, unsupported, swap, network=next(iter(at_hand.models)))
     _tell_left_out(left_out)
     return PlanResult(plan, ranking, told, swap, advice, inputs.passed_over, left_out), used
 

@@ -150,7 +150,8 @@ def test_what_whitening_gained_is_that_of_the_dealings() -> None:
 
 def test_a_network_that_training_made_worse_is_whitened() -> None:
     compared = [replace(model, name={"a": "sface"}.get(model.name, model.name)) for model in models(-0.2, 0.1)]
-    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(compared, 80, 200, 20))
-    assert advice.next == WHITEN
-    assert "whitening sface gained +0.066 [+0.049, +0.084] on an age gap, +0.052" in advice.reason
-    assert "tuning dlib" not in advice.reason
+    for swap in (Swap(compared, 80, 200, 20), Swap()):  # compared with others, and with none
+        advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), swap, network="sface")
+        assert advice.next == WHITEN
+        assert "whitening sface gained +0.066 [+0.049, +0.084] on an age gap, +0.052" in advice.reason
+        assert "tuning dlib" not in advice.reason

@@ -90,7 +90,12 @@ class Advice:
 
 
 def advise(
-    verdict: Verdict, figures: Mapping[str, float], unsupported: Sequence[str] = (), swap: Swap | None = None
+    verdict: Verdict,
+    figures: Mapping[str, float],
+    unsupported: Sequence[str] = (),
+    swap: Swap | None = None,
+    *,
+    network: str = "",
 ) -> Advice:
     """Choose what to do.
 
@@ -102,6 +107,7 @@ def advise(
         figures: Name -> value of the diagnostics of the plan.
         unsupported: Words for the part of the target that the pool lacks, such as "dark".
         swap: The networks at hand, side by side.
+        network: Name of the plan's network; see `WHITENING_GAINED`.
     """
     swap = swap or Swap()
     wanted = _to_collect(verdict, figures, unsupported, swap.people)
@@ -112,7 +118,7 @@ def advise(
         reason = f"only {swap.people} people of the pool have pictures like the target to judge a tuned network by"
         return Advice(Action.COLLECT, reason if few else verdict.reason, wanted)
     if verdict.outcome is Outcome.WORTH_TRYING:
-        return _tune(figures, swap)
+        return _tune(figures, swap, network)
     settled = verdict.outcome in (Outcome.MODEL_COPES, Outcome.POOL_MATCHES)
     then = "use the network as it is" if settled else "change what the reason says, and plan again"
     return Advice(Action.LEAVE, f"{verdict.outcome}: {verdict.reason}{_others(swap)}", then)
@@ -131,7 +137,7 @@ def _swap(best: ModelFigures, now: ModelFigures, wanted: str | None) -> Advice:
     return Advice(Action.SWAP, reason, f"plan again with --model {best.name}{besides}")
 
 
-def _tune(figures: Mapping[str, float], swap: Swap) -> Advice:
+def _tune(figures: Mapping[str, float], swap: Swap, name: str) -> Advice:
     """Return the advice to tune the network of the plan."""
     stands = (
         f"pictures like the target are verified at {figures['alike_tar']:.3f} and usual ones at "
@@ -139,7 +145,6 @@ def _tune(figures: Mapping[str, float], swap: Swap) -> Advice:
         if "alike_tar" in figures
         else ""
     )
-    name = swap.models[0].name if swap.models else ""
     whitened = [f"{gain.signed()} on {shift}" for shift, gain in WHITENING_GAINED.get(name, {}).items()]
     gained = (
         f"whitening {name} gained {', '.join(whitened)} (TAR at FMR {FMR:g} on other people), and training nothing more"
@@ -148,7 +153,7 @@ def _tune(figures: Mapping[str, float], swap: Swap) -> Advice:
     )
     reason = f"{stands}{gained}{_others(swap)}"
     open_ones = [model.name for model in swap.models if model.alike_gain and (model.alike_gain.value or 0.0) > 0]
-    names = " ".join(f"--model {name}" for name in (swap.models[0].name, *open_ones)) if open_ones else ""
+    names = " ".join(f"--model {each}" for each in (swap.models[0].name, *open_ones)) if open_ones else ""
     compared = f"; whether {' or '.join(open_ones)} is better, rsft compare {names} tells" if open_ones else ""
     return Advice(Action.TUNE, reason, f"{WHITEN if whitened else FIT}{compared}")
 
