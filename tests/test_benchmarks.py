@@ -68,6 +68,12 @@ def test_the_pages_have_the_figures_of_what_to_train() -> None:
         f"{told('target', 'all')}, ordinary pictures {told('retain', 'all')}; without it {told('target', free)}" in card
     )
     assert told("retain", free) in card
+    parts = {
+        name: told("target", name, "rejection, whitening alone")
+        for name in ("all", "adapters of rank 8", "normalisation")
+    }
+    all_of_them, adapters, normalisation = parts.values()
+    assert f"alone: all {all_of_them}, adapters {adapters}, normalisation {normalisation}; ordinary" in card
 
 
 def test_the_pages_have_the_figures_of_small_benchmarks() -> None:
