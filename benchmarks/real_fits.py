@@ -131,7 +131,7 @@ def page(found: dict[str, Any]) -> str:
     for setting, of in found["settings"].items():
         shift, _, share = setting.partition(" ")
         lines += [f"## {shift}, {float(share):.0%} of the pool", ""]
-        lines += ["{} people evaluated, in {} of {} folds.".format(of["people"], *of["folds"]), ""]
+        lines += ["{} people evaluated, in {} of {} folds.".format(of["people"], *of["folds"]) + of.get("note", ""), ""]
         for key, rows in of["figures"].items():
             kind, fmr = key.split()
             lines += [f"{NAMES[kind]}, TAR at FMR {fmr}", ""]
