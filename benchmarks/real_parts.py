@@ -1,6 +1,6 @@
 """What to train on a real shift: the last stages, more of them, normalisation, adapters; held to the start, or not?
 
-    python benchmarks/real_parts.py [--models dlib,sface] [--setting "age 0.05"] [--parts "all;lora"] [--work DIR]
+    python benchmarks/real_parts.py [--models dlib,sface] [--setting "age 0.05"] [--parts "all;..."] [--work DIR]
 
 The pools of `real_pools.py` (first dealing), whitened by the accepted pairs and then trained on accepted pictures, as
 in `real_shifts.py`, each with two learning rates of its own to choose from by a quarter of the pool's people. "uniform"

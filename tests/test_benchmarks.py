@@ -3,12 +3,15 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rsft.face.networks.load import load_model
+from rsft.face.pictures.align import AlignedFace
+from rsft.face.pictures.covariates import covariates
 from rsft.face.pictures.embedding import embed
 from rsft.types import Interval
 
@@ -49,6 +52,20 @@ def test_the_page_on_robustness_is_that_of_its_results(monkeypatch: pytest.Monke
     robustness = importlib.import_module("robustness")
     told = [read(f"soak_{name}") for name in robustness.RESULTS_OF]
     assert robustness.PAGE.read_text() == robustness.page(*told)
+
+
+def test_views_with_the_nuisances_of_a_target_measure_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    nuisances, model = importlib.import_module("target_nuisances"), load_model("dlib")
+    template, generator = np.array(model.template), np.random.default_rng(0)
+    waves = np.sin(np.add.outer(np.arange(150), np.arange(150)) / 5)[..., None]
+    chip = np.clip(128 + 60 * waves + generator.normal(0, 1, (150, 150, 3)), 0, 255).astype(np.uint8)
+    wanted = {"brightness": 90.0, "contrast": 30.0, "sharpness": 2.0, "noise": 1.5}
+    target = SimpleNamespace(covariates={name: np.array([value]) for name, value in wanted.items()})
+    told = covariates(AlignedFace(nuisances.like_target(target, template)(chip, generator)), template)
+    before = covariates(AlignedFace(chip), template)
+    for name, far in (("brightness", 2.0), ("contrast", 2.0), ("sharpness", 0.3), ("noise", 0.2)):
+        assert abs(told[name] - wanted[name]) < far < abs(before[name] - wanted[name]), name
 
 
 def read(name: str) -> Any:

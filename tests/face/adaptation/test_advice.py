@@ -46,7 +46,7 @@ BETTER, NO_BETTER = Swap(models(0.15, 0.27), 80, 200, 20), Swap(models(-0.02, 0.
 @pytest.mark.parametrize("outcome", list(Outcome))
 @pytest.mark.parametrize("swap", [None, Swap(reason="nobody looked"), NO_BETTER, BETTER])
 def test_every_outcome_has_its_action_and_a_better_network_comes_first(outcome: Outcome, swap: Swap | None) -> None:
-    advice = advise(Verdict(outcome, "as it is"), FIGURES, ["dark"], swap)
+    advice = advise(Verdict(outcome, "as it is"), FIGURES, ["dark"], swap, network="dlib")
     expected = Action.SWAP if swap is BETTER else ACTIONS.get(outcome, Action.LEAVE)
     assert advice.action is expected
     assert advice.to_dict() == {"action": str(expected), "reason": advice.reason, "next": advice.next}
@@ -73,28 +73,32 @@ def test_every_outcome_has_its_action_and_a_better_network_comes_first(outcome: 
 
 
 def test_a_network_that_is_no_better_by_any_sign_is_not_pursued() -> None:
-    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(models(-0.2, 0.1), 80, 200, 20))
+    advice = advise(
+        Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(models(-0.2, 0.1), 80, 200, 20), network="dlib"
+    )
     assert advice.next == FIT
 
 
 def test_a_licence_that_rules_out_commercial_use_is_said() -> None:
     swap = Swap(models(0.1, 0.2, "CC-BY-NC-4.0 (non-commercial)"), 80, 200, 20)
-    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), swap)
+    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), swap, network="dlib")
     assert "CC-BY-NC-4.0 (non-commercial), which rules out commercial use" in advice.reason
 
 
 def test_a_target_that_is_too_small_names_what_is_missing() -> None:
-    advice = advise(Verdict(Outcome.TARGET_TOO_SMALL, ""), FIGURES)
+    advice = advise(Verdict(Outcome.TARGET_TOO_SMALL, ""), FIGURES, network="dlib")
     assert advice.next == f"collect {MIN_TARGET - 27} more pictures of the target, without labels"
     repeated = FIGURES | {"target_items": 200.0, "target_effective_groups": 20.0}  # ten frames of each
-    advice = advise(Verdict(Outcome.TARGET_TOO_SMALL, "20 different items among 200"), repeated)
+    advice = advise(Verdict(Outcome.TARGET_TOO_SMALL, "20 different items among 200"), repeated, network="dlib")
     assert advice.next == f"collect {MIN_TARGET - 20} more pictures of the target, without labels"
 
 
 @pytest.mark.parametrize("size", [5.0, 200.0])
 @pytest.mark.parametrize("words", [[], ["dark", "blurred"]])
 def test_what_the_pool_lacks_is_named_with_a_number(size: float, words: list[str]) -> None:
-    advice = advise(Verdict(Outcome.TOO_LITTLE_SUPPORT, ""), FIGURES | {"target_effective_size": size}, words)
+    advice = advise(
+        Verdict(Outcome.TOO_LITTLE_SUPPORT, ""), FIGURES | {"target_effective_size": size}, words, network="dlib"
+    )
     missing = MIN_EFFECTIVE_SIZE - 5 if size < MIN_EFFECTIVE_SIZE else MIN_EFFECTIVE_SIZE
     which = "that are dark, blurred" if words else "like the target"
     assert advice.next == f"collect at least {missing} labelled pictures {which}, of {MIN_PEOPLE:.0f} people or more"
@@ -102,21 +106,21 @@ def test_what_the_pool_lacks_is_named_with_a_number(size: float, words: list[str
 
 def test_a_pilot_that_is_too_small_asks_for_more_looks_or_for_pictures_that_make_up_the_share() -> None:
     verdict = Verdict(Outcome.PILOT_TOO_SMALL, "")
-    looks = advise(verdict, FIGURES | {"pilot_looked_at": 750.0, "pilot_needed": 2400.0})
+    looks = advise(verdict, FIGURES | {"pilot_looked_at": 750.0, "pilot_needed": 2400.0}, network="dlib")
     assert looks.next == "look at 2400 pictures of the pool (max_looks = 2400 in the recipe)"
     for needed in ({"pilot_needed": 9000.0}, {}):
         figures = {name: value for name, value in FIGURES.items() if name != "pilot_needed"} | needed
-        missing = int(advise(verdict, figures).next.split()[1].replace(",", ""))
+        missing = int(advise(verdict, figures, network="dlib").next.split()[1].replace(",", ""))
         share = (12 / 3000 * 100_000 + missing) / (100_000 + missing)
         assert share == pytest.approx(MIN_EFFECTIVE_SIZE / PILOT_SIZES[-1], rel=1e-3)
 
 
 def test_too_few_people_like_the_target_are_collected_before_a_training() -> None:
-    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(people=3))
+    advice = advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(people=3), network="dlib")
     assert advice.action is Action.COLLECT
     assert advice.next == "collect labelled pictures like the target of 2 more people, two or more of each"
     assert "only 3 people" in advice.reason
-    assert advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(people=5)).action is Action.TUNE
+    assert advise(Verdict(Outcome.WORTH_TRYING, ""), FIGURES, (), Swap(people=5), network="dlib").action is Action.TUNE
 
 
 def test_what_tuning_gained_is_that_of_the_evidence() -> None:

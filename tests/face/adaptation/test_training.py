@@ -8,7 +8,7 @@ from torch import nn
 from rsft.data.features import Features
 from rsft.face.adaptation.heads import class_means
 from rsft.face.adaptation.recipe import Recipe
-from rsft.face.adaptation.training import whitened_stages
+from rsft.face.adaptation.training import classes_of, train_stages, whitened_stages
 from rsft.face.adaptation.whitening import whitenings_of
 from rsft.face.networks.bundle import FaceModel, fuse
 
@@ -78,3 +78,23 @@ def test_nothing_is_whitened_without_pairs_or_if_the_recipe_says_so() -> None:
             assert torch.equal(tensor, model.split(-1)[1].state_dict()[name])
         means = class_means(torch.from_numpy(pool.embeddings / 2), torch.from_numpy(pool.people))
         torch.testing.assert_close(prototypes, means)
+
+
+def test_a_training_is_held_to_the_whitened_network_and_not_to_the_pretrained_one() -> None:
+    model = tiny_model()
+    pool = pool_of(model)
+    assert pool.activations is not None
+    first_view, classes = torch.from_numpy(pool.activations[:, 0]).float(), classes_of(pool, np.arange(len(pool)))
+    wrong, kept = classes.flip(0), {}  # labels that can only be learnt by leaving the start
+    for weight in (0.0, 1e4):
+        recipe = RECIPE.model_copy(update={"distillation": weight, "learning_rate": 1e-2})
+        suffix, prototypes, whitened = whitened_stages(model, pool, np.arange(len(pool)), recipe)
+        assert whitened
+        with torch.no_grad():
+            start, pretrained = suffix(first_view), model.split(recipe.cut)[1](first_view)
+        train_stages(suffix, prototypes, [(first_view, wrong)], recipe, steps=40)
+        with torch.no_grad():
+            kept[weight] = torch.cosine_similarity(suffix(first_view), start).mean()
+    assert torch.cosine_similarity(start, pretrained).mean() < 0.99  # where a wrong teacher would lead
+    assert kept[0.0] < 0.99
+    assert kept[1e4] > 0.995

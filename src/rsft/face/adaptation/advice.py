@@ -95,7 +95,7 @@ def advise(
     unsupported: Sequence[str] = (),
     swap: Swap | None = None,
     *,
-    network: str = "",
+    network: str,
 ) -> Advice:
     """Choose what to do.
 
